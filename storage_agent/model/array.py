@@ -1,0 +1,123 @@
+"""md arrays, their members, and the disks they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ArrayState(StrEnum):
+    """sysfs `md/array_state` (kernel Documentation/admin-guide/md.rst)."""
+
+    CLEAR = "clear"
+    INACTIVE = "inactive"
+    SUSPENDED = "suspended"
+    READONLY = "readonly"
+    READ_AUTO = "read-auto"
+    CLEAN = "clean"
+    ACTIVE = "active"
+    WRITE_PENDING = "write-pending"
+    ACTIVE_IDLE = "active-idle"
+    BROKEN = "broken"
+
+
+RUNNING_STATES = frozenset(
+    {
+        ArrayState.READONLY,
+        ArrayState.READ_AUTO,
+        ArrayState.CLEAN,
+        ArrayState.ACTIVE,
+        ArrayState.WRITE_PENDING,
+        ArrayState.ACTIVE_IDLE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A whole block device that could be a member.
+
+    name: kernel name (`vdb`), never an identity.  serial: what travels with the disk.
+    signatures: what blkid or udev recognises on it (`linux_raid_member`, `ext4`, `gpt` …).
+    holders: kernel names of devices stacked on it.  mounted_at: mount points of it.
+    """
+
+    name: str
+    path: str
+    serial: str
+    size_bytes: int
+    signatures: tuple[str, ...] = ()
+    holders: tuple[str, ...] = ()
+    mounted_at: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Superblock:
+    """The md 1.x superblock on one disk, as `mdadm --examine` shows it.
+
+    role: slot number, or None for a spare.  array_uuid/device_uuid in mdadm's `8:8:8:8` form.
+    """
+
+    disk: str
+    serial: str
+    array_uuid: str
+    device_uuid: str
+    name: str
+    level: str
+    raid_disks: int
+    role: int | None
+    events: int
+    array_state: str
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayMember:
+    """One `dev-*` of a running array. state: md's words (`in_sync`, `faulty`, `spare` …)."""
+
+    disk: str
+    serial: str
+    slot: int | None
+    state: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Array:
+    """A running or half-assembled array, from sysfs.
+
+    name: kernel name (`md127`).  degraded: missing members; None for levels without redundancy.
+    sync_completed_ratio: 0..1 while sync_action is not idle and the kernel knows it.
+    """
+
+    name: str
+    uuid: str
+    level: str
+    state: ArrayState
+    raid_disks: int
+    degraded: int | None
+    size_bytes: int
+    sync_action: str
+    members: tuple[ArrayMember, ...]
+    sync_completed_ratio: float | None = None
+    mismatch_count: int | None = None
+    holders: tuple[str, ...] = ()
+
+    def running(self) -> bool:
+        return self.state in RUNNING_STATES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayView:
+    """What this host shows of a volume's array: the array if one exists, and what is attached.
+
+    attached: superblocks found on the configured disks (by serial) plus any other disk that
+    carries the array's UUID.  missing: configured serials with no attached disk.  blank: those
+    whose disk carries nothing.  other: those whose disk carries something that is no md member.
+    """
+
+    array: Array | None
+    attached: tuple[Superblock, ...]
+    missing: tuple[str, ...]
+    blank: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()

@@ -1,0 +1,118 @@
+"""What `doctor` looks at: facts about the host itself, apart from any volume's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage_agent.model.observed import Unobserved
+
+CONFIGURATION_FOLDER = "/etc/storage-agent"
+STATE_FOLDER = "/var/lib/storage-agent"
+
+TOOL_PACKAGES = {
+    "mdadm": "mdadm",
+    "drbdadm": "drbd-utils",
+    "drbdsetup": "drbd-utils",
+    "drbdmeta": "drbd-utils",
+    "blkid": "util-linux",
+    "wipefs": "util-linux",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+    "mount": "mount",
+    "umount": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "modprobe": "kmod",
+    "modinfo": "kmod",
+    "ip": "iproute2",
+    "udevadm": "udev",
+    "systemctl": "systemd",
+    "rpc.nfsd": "nfs-kernel-server",
+    "rpc.mountd": "nfs-kernel-server",
+    "exportfs": "nfs-kernel-server",
+    "nfsdcld": "nfs-kernel-server",
+    "mount.nfs4": "nfs-common",
+}
+"""Host tool -> Debian package that brings it."""
+
+KERNEL_MODULES = (
+    "drbd", "nfsd", "nfs", "macvlan", "ipvlan", "ext4", "xfs", "raid1", "raid10", "raid456",
+)  # fmt: skip
+
+CLUSTER_MANAGERS = ("pacemaker", "corosync", "drbd-reactor", "linstor-satellite")
+
+UNITS = (
+    "drbd.service",
+    "nfs-server.service",
+    "storage-agentd.service",
+    "storage-agent.socket",
+    *(f"{name}.service" for name in CLUSTER_MANAGERS),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFact:
+    """systemd's LoadState, ActiveState, UnitFileState and DropInPaths."""
+
+    name: str
+    load: str
+    active: str
+    enabled: str
+    drop_ins: tuple[str, ...] = ()
+
+    def may_run(self) -> bool:
+        """It runs now, or will after the next boot."""
+        return self.load == "loaded" and (
+            self.active in ("active", "activating") or self.enabled.startswith("enabled")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FstabLine:
+    """options: as a tuple. line: from 1, for messages."""
+
+    line: int
+    source: str
+    mount_point: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostExport:
+    """A line of /etc/exports or exports.d: what the host's own NFS server would export."""
+
+    file: str
+    line: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFolder:
+    """source: device of the filesystem it lies on. mode: permission bits."""
+
+    mode: int
+    owner_uid: int
+    source: str
+    read_only: bool
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorFacts:
+    """modules: those that are loaded, built in or can be loaded.  drbd_version: of the module.
+    mdadm_lines: AUTO and ARRAY lines of mdadm.conf and mdadm.conf.d.  replica_settings: by
+    resource, `section.option` -> value, as drbdadm reads its files; absent options are absent.
+    """
+
+    host: str
+    is_root: bool
+    has_configuration: bool
+    tools: frozenset[str]
+    modules: frozenset[str]
+    drbd_version: str | None
+    units: dict[str, UnitFact] | Unobserved
+    fstab: tuple[FstabLine, ...] | Unobserved
+    exports: tuple[HostExport, ...] | Unobserved
+    mdadm_lines: tuple[str, ...] | Unobserved
+    is_clock_synchronised: bool | Unobserved
+    state_folder: StateFolder | Unobserved | None
+    replica_settings: dict[str, dict[str, str] | Unobserved]

@@ -1,0 +1,129 @@
+"""Every failure that a caller may see, with the exit status that a shell gets for it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from storage_agent.model.finding import Finding
+
+
+class AgentError(Exception):
+    """Base of all: `code` is stable upper-case, `remedy` says what to type or check next.
+
+    The one that shows the error to a person or puts it on the wire writes the text; whoever
+    raises it fills the fields.
+    """
+
+    exit_status: ClassVar[int] = 1
+    default_code: ClassVar[str] = "FAILED"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        code: str | None = None,
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.code = code or self.default_code
+        self.findings = findings
+
+
+class OperationFailed(AgentError):
+    """An operation began and did not reach its goal; the message names the state it is in now."""
+
+
+class UsageError(AgentError):
+    exit_status = 2
+    default_code = "USAGE"
+
+
+class Refused(AgentError):
+    """A safety guard said no and nothing was changed; `findings` say which and why."""
+
+    exit_status = 3
+    default_code = "REFUSED"
+
+
+class NotPermitted(AgentError):
+    exit_status = 4
+    default_code = "NOT_PERMITTED"
+
+
+class Busy(AgentError):
+    """Another operation holds the volume."""
+
+    exit_status = 5
+    default_code = "BUSY"
+
+
+class OutcomeUnknown(AgentError):
+    """Something was started and its end was not seen: look again before trying again."""
+
+    exit_status = 6
+    default_code = "OUTCOME_UNKNOWN"
+
+
+class CommandTimeout(OutcomeUnknown):
+    """A command was ended at its deadline."""
+
+    default_code = "COMMAND_TIMEOUT"
+
+
+class CommandStuck(OutcomeUnknown):
+    """A command does not die even of SIGKILL (D state: it waits for frozen or dead I/O)."""
+
+    default_code = "COMMAND_STUCK"
+
+
+class Missing(AgentError):
+    """A tool, a kernel module, a device or the daemon is not there."""
+
+    exit_status = 7
+    default_code = "MISSING"
+
+
+class ConfigurationError(AgentError):
+    """The configuration is wrong; the message begins with `file:line:`."""
+
+    exit_status = 8
+    default_code = "CONFIGURATION"
+
+
+class ParseError(AgentError):
+    """A host tool printed something that we do not understand: what it shows is unknown."""
+
+    default_code = "PARSE"
+
+    def __init__(self, tool: str, problem: str, line: str = "") -> None:
+        shown = f": {line[:200]!r}" if line else ""
+        super().__init__(
+            f"{tool}: {problem}{shown}",
+            remedy=f"run {tool} by hand and report its output; until then its state is unknown",
+        )
+        self.tool = tool
+        self.problem = problem
+        self.line = line
+
+
+class CommandFailed(AgentError):
+    """A host tool exited with a status that means failure."""
+
+    default_code = "COMMAND_FAILED"
+
+    def __init__(
+        self, argv: tuple[str, ...], exit_status: int, stderr: str, stdout: str = ""
+    ) -> None:
+        lines = [line for line in (stderr.strip() or stdout.strip()).splitlines() if line.strip()]
+        shown = "; ".join(line.strip() for line in lines[:4])
+        super().__init__(
+            f"{' '.join(argv)}: exit {exit_status}" + (f": {shown}" if shown else ""),
+            remedy="run the command by hand to see its whole output",
+        )
+        self.argv = argv
+        self.tool_exit_status = exit_status
+        self.stderr = stderr
+        self.stdout = stdout

@@ -1,0 +1,83 @@
+"""One promote, demote, assemble or create: what was asked, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from storage_agent.model.finding import Finding
+from storage_agent.model.plan import OperationKind, StepKind
+
+
+class OperationState(StrEnum):
+    """REFUSED: nothing was changed. ROLLED_BACK: everything done was undone again.
+    FAILED: neither the goal nor the start was reached; `message` names where it stands."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    ROLLED_BACK = "rolled-back"
+    FAILED = "failed"
+
+
+class StepOutcome(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    ALREADY = "already"
+    FAILED = "failed"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    UNDO_FAILED = "undo-failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """operation_id: the operation that created it; empty for the first."""
+
+    number: int
+    operation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRequest:
+    """operation_id: chosen by the caller; the same id again gives the same answer.
+
+    epoch: the ownership generation this operation creates; None: the next one (local admin).
+    expected_primary: host that the caller believes to be primary (compare-and-set).
+    peer_is_off: name of the peer, by which a person declares that it is powered off.
+    origin: who asked, for the audit.  options: see Plan.
+    """
+
+    kind: OperationKind
+    volume: str
+    operation_id: str
+    epoch: int | None = None
+    expected_primary: str | None = None
+    peer_is_off: str | None = None
+    origin: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    kind: StepKind
+    title: str
+    outcome: StepOutcome
+    duration_s: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRecord:
+    """What a caller sees of an operation at any moment, also long after it ended."""
+
+    request: OperationRequest
+    state: OperationState
+    changed: bool
+    epoch: int | None
+    message: str
+    remedy: str = ""
+    findings: tuple[Finding, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    started_wall_s: float = 0.0
+    duration_s: float | None = None

@@ -1,0 +1,122 @@
+"""A DRBD resource as one host sees it; one model for the drivers 8.4 and 9.
+
+States carry DRBD's own spelling, in the words of drbdsetup 9 (8.4's `WFConnection` is
+`Connecting`, its connected `Connected` is `Connected` + `Established`).
+Source: drbd-headers drbd_strings.c; drbd-utils user/v84/drbdsetup.c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    PRIMARY = "Primary"
+    SECONDARY = "Secondary"
+    UNKNOWN = "Unknown"
+
+
+class DiskState(StrEnum):
+    DISKLESS = "Diskless"
+    ATTACHING = "Attaching"
+    DETACHING = "Detaching"
+    FAILED = "Failed"
+    NEGOTIATING = "Negotiating"
+    INCONSISTENT = "Inconsistent"
+    OUTDATED = "Outdated"
+    DUNKNOWN = "DUnknown"
+    CONSISTENT = "Consistent"
+    UP_TO_DATE = "UpToDate"
+
+
+class ConnectionState(StrEnum):
+    STANDALONE = "StandAlone"
+    DISCONNECTING = "Disconnecting"
+    UNCONNECTED = "Unconnected"
+    TIMEOUT = "Timeout"
+    BROKEN_PIPE = "BrokenPipe"
+    NETWORK_FAILURE = "NetworkFailure"
+    PROTOCOL_ERROR = "ProtocolError"
+    TEAR_DOWN = "TearDown"
+    CONNECTING = "Connecting"
+    CONNECTED = "Connected"
+
+
+class ReplicationState(StrEnum):
+    OFF = "Off"
+    ESTABLISHED = "Established"
+    STARTING_SYNC_S = "StartingSyncS"
+    STARTING_SYNC_T = "StartingSyncT"
+    WF_BITMAP_S = "WFBitMapS"
+    WF_BITMAP_T = "WFBitMapT"
+    WF_SYNC_UUID = "WFSyncUUID"
+    SYNC_SOURCE = "SyncSource"
+    SYNC_TARGET = "SyncTarget"
+    VERIFY_S = "VerifyS"
+    VERIFY_T = "VerifyT"
+    PAUSED_SYNC_S = "PausedSyncS"
+    PAUSED_SYNC_T = "PausedSyncT"
+    AHEAD = "Ahead"
+    BEHIND = "Behind"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationIdentifiers:
+    """DRBD's data generation of one copy, hexadecimal, without the lowest (role) bit's meaning.
+
+    `current` with its lowest bit cleared is the same on two copies exactly when they hold the
+    same generation of the data.
+    """
+
+    current: str
+    bitmap: str
+    history: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """What this host's DRBD says of the connection and of the other copy."""
+
+    connection: ConnectionState
+    role: Role
+    disk: DiskState
+    replication: ReplicationState
+    out_of_sync_bytes: int | None
+    resync_suspended: bool = False
+    congested: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """A configured DRBD resource (volume 0). Not configured in the kernel is None, not this.
+
+    suspended: why writes are frozen (`user`, `no-data`, `fencing`, `quorum`); empty: they flow.
+    size_bytes: of the DRBD device; None while it is not known (diskless, not yet connected).
+    peer: None where the kernel has no connection object (drbdadm disconnect on 9, never yet up).
+    """
+
+    resource: str
+    minor: int
+    driver_version: str
+    role: Role
+    disk: DiskState
+    size_bytes: int | None
+    suspended: tuple[str, ...] = ()
+    peer: PeerView | None = None
+    generation: GenerationIdentifiers | None = None
+
+    def in_sync(self) -> bool:
+        """Both copies UpToDate, connected, established, and nothing out of sync.
+
+        Percentages are never used: `percent-in-sync` is rounded to 100.00 with bits still out
+        of sync (drbd-utils user/v9/drbdsetup.c).
+        """
+        return (
+            self.disk is DiskState.UP_TO_DATE
+            and self.peer is not None
+            and self.peer.connection is ConnectionState.CONNECTED
+            and self.peer.disk is DiskState.UP_TO_DATE
+            and self.peer.replication is ReplicationState.ESTABLISHED
+            and self.peer.out_of_sync_bytes == 0
+        )

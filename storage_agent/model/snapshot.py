@@ -1,0 +1,84 @@
+"""What one host shows at one moment. Never edited: observe again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from storage_agent.model.array import ArrayView
+from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.nfs import NfsView
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import Replica
+
+
+class Facet(StrEnum):
+    """The parts of a volume that can be observed one by one.
+
+    IDENTITY fills the filesystem's uuid and type, which costs a process and a read of the device.
+    """
+
+    ARRAY = "array"
+    REPLICA = "replica"
+    FILESYSTEM = "filesystem"
+    IDENTITY = "identity"
+    NFS = "nfs"
+    SERVICES = "services"
+
+
+ALL_FACETS = frozenset(Facet)
+CHEAP_FACETS = ALL_FACETS - {Facet.IDENTITY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """What this daemon has seen of the disk's attachment, for a copy that lost its peer.
+
+    in_sync_until_loss: since some moment of this boot both copies were seen UpToDate, connected
+    and fully in sync, and every state since was either that or only the loss of the connection.
+    Only then does this copy hold every acknowledged write.  broken_by: what ended it, or what was
+    never seen.
+    """
+
+    in_sync_until_loss: bool
+    broken_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceView:
+    """A systemd unit. active: ActiveState; sub: SubState; enabled: UnitFileState."""
+
+    unit: str
+    active: str
+    sub: str
+    enabled: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSnapshot:
+    """None: does not exist here or is not configured. Unobserved: could not be looked at."""
+
+    volume: str
+    host: str
+    boot_id: str
+    taken_monotonic_s: float
+    taken_wall_s: float
+    array: ArrayView | Unobserved | None
+    replica: Replica | Unobserved | None
+    filesystem: FilesystemView | Unobserved | None
+    nfs: NfsView | Unobserved | None
+    services: tuple[ServiceView, ...] | Unobserved
+    attachment: Attachment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSnapshot:
+    """Everything this host shows. problems: what could not be looked at, and why."""
+
+    host: str
+    boot_id: str
+    taken_monotonic_s: float
+    taken_wall_s: float
+    volumes: dict[str, VolumeSnapshot]
+    drbd_version: str | None
+    problems: tuple[str, ...] = ()

@@ -1,0 +1,93 @@
+"""What each operation consists of, in order."""
+
+from __future__ import annotations
+
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import OperationKind, Plan, StepKind
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.operations.steps import make_step
+from storage_agent.policy.promotion import needs_grant
+
+
+def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest) -> Plan:
+    """The plan from what was observed. Steps whose goal holds already are still in it: the
+    engine sees that when it comes to them."""
+    kinds = {
+        OperationKind.CREATE: _create,
+        OperationKind.ASSEMBLE: _assemble,
+        OperationKind.PROMOTE: _promote,
+        OperationKind.DEMOTE: _demote,
+    }[request.kind](volume, snapshot, request)
+    return Plan(
+        operation=request.kind,
+        volume=volume.name,
+        host=snapshot.host,
+        steps=tuple(make_step(kind, volume, snapshot.host) for kind in kinds),
+        # What a person confirms is what is done, not how it was asked for.
+        options={k: v for k, v in request.options.items() if k not in ("confirm", "wait_s")},
+    )
+
+
+def _create(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    """first: this host's blank copy becomes the good one and gets the filesystem.
+    join: this host receives it by DRBD's first sync."""
+    first = request.options.get("role") == "first"
+    kinds = [StepKind.WRITE_CONFIGURATION, StepKind.MAKE_ARRAY]
+    if volume.replica:
+        kinds += [StepKind.MAKE_METADATA, StepKind.REPLICA_UP]
+        if first:
+            kinds.append(StepKind.FIRST_PRIMARY)
+    if first or not volume.replica:
+        kinds.append(StepKind.MAKE_FILESYSTEM)
+    if volume.replica and first:
+        kinds.append(StepKind.SECONDARY)
+    if volume.nfs:
+        kinds.append(StepKind.PREPARE_SERVER)
+    return kinds
+
+
+def _assemble(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    kinds = [StepKind.ASSEMBLE_ARRAY]
+    if volume.replica:
+        kinds.append(StepKind.REPLICA_UP)
+    if volume.nfs:
+        kinds.append(StepKind.PREPARE_SERVER)
+    return kinds
+
+
+def _promote(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    kinds = [StepKind.PREPARE_SERVER] if volume.nfs else []
+    if volume.replica:
+        if needs_grant(volume, snapshot):
+            kinds += [StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.WITHDRAW_GRANT]
+        else:
+            kinds.append(StepKind.PRIMARY)
+    kinds.append(StepKind.MOUNT)
+    if volume.nfs:
+        kinds.append(StepKind.START_SERVER)
+    if volume.services:
+        kinds.append(StepKind.START_SERVICES)
+    if volume.nfs:
+        kinds += [StepKind.LINK_UP, StepKind.PROVE_EXPORT]
+    return kinds
+
+
+def _demote(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    kinds = [StepKind.LINK_DOWN] if volume.nfs else []
+    if volume.services:
+        kinds.append(StepKind.STOP_SERVICES)
+    if volume.nfs:
+        kinds.append(StepKind.STOP_SERVER)
+    kinds.append(StepKind.UNMOUNT)
+    if volume.replica:
+        kinds.append(StepKind.SECONDARY)
+    return kinds

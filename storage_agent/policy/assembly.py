@@ -1,0 +1,146 @@
+"""May this host's array be assembled of what is attached?
+
+Only complete and current sets are: every configured member by serial, all of this array, all
+with the same event count, none claimed twice, no stranger carrying its UUID. A degraded start is
+a person's decision, because a half set may be the stale half.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from storage_agent.model.array import ArrayView, Superblock
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.finding import Finding
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.common import blocker, unobserved, warning
+
+
+def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """Blockers for `assemble`; empty or warnings only: go on."""
+    uuid = volume.array.uuid.get(snapshot.host)
+    if uuid is None:
+        return (
+            blocker(
+                "ARRAY_NOT_CREATED",
+                f"{volume.name} has no array UUID configured for {snapshot.host}",
+                remedy=f"create it once: storage-agent create {volume.name} --first|--join",
+            ),
+        )
+    view = snapshot.array
+    if isinstance(view, Unobserved) or view is None:
+        return unobserved(snapshot)
+    if view.array is not None and view.array.running():
+        return degraded_findings(volume, view)
+    return (
+        *_missing(volume, view),
+        *_foreign(volume, view, uuid),
+        *_stale(volume, view, uuid),
+    )
+
+
+def degraded_findings(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:
+    """A running array with members missing: a warning, it serves."""
+    if view.array is None or not view.array.degraded:
+        return ()
+    return (
+        warning(
+            "ARRAY_DEGRADED",
+            f"the array of {volume.name} runs with {view.array.degraded} member(s) missing",
+            measured=f"{view.array.raid_disks - view.array.degraded} of {view.array.raid_disks} "
+            f"members in sync; not attached: {', '.join(view.missing) or 'none'}",
+            limit="all members in sync",
+            remedy=f"replace the disk, then: mdadm {volume.array_device()} --add DISK",
+        ),
+    )
+
+
+def only_missing(findings: tuple[Finding, ...]) -> bool:
+    """True where waiting for late devices can still help."""
+    return bool(findings) and all(f.code == "MEMBER_MISSING" for f in findings)
+
+
+def _missing(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:
+    return tuple(
+        blocker(
+            "MEMBER_MISSING",
+            f"disk {serial} of {volume.name} is not attached",
+            limit="all configured members attached",
+            remedy=f"attach it, then: storage-agent assemble {volume.name}",
+        )
+        for serial in view.missing
+    )
+
+
+def _foreign(volume: VolumeConfig, view: ArrayView, uuid: str) -> tuple[Finding, ...]:
+    configured = {serial for disks in volume.array.disks.values() for serial in disks}
+    found = [
+        blocker(
+            "MEMBER_BLANK",
+            f"disk {serial} is configured for {volume.name} but carries no md superblock",
+            measured="no superblock",
+            limit=f"a member of array {uuid}",
+            remedy="check that it is the right disk; a replaced member is added by hand "
+            "to the running array",
+        )
+        for serial in view.blank
+    ]
+    for block in view.attached:
+        if block.array_uuid != uuid:
+            found.append(
+                blocker(
+                    "MEMBER_FOREIGN",
+                    f"disk {block.serial} is configured for {volume.name} "
+                    f"but belongs to another array ({block.name})",
+                    measured=f"array {block.array_uuid}",
+                    limit=f"array {uuid}",
+                    remedy="attach the right disk, or correct the serial in agent.toml",
+                )
+            )
+        elif block.serial not in configured:
+            found.append(
+                blocker(
+                    "MEMBER_UNEXPECTED",
+                    f"disk {block.serial or block.disk} carries the array of {volume.name} "
+                    "but is not configured for it",
+                    measured=f"{block.disk}: array {block.array_uuid}",
+                    limit="only configured disks; a copy of a member must not be attached",
+                    remedy="detach it (is it a clone or a snapshot?), or configure its serial",
+                )
+            )
+    return tuple(found)
+
+
+def _stale(volume: VolumeConfig, view: ArrayView, uuid: str) -> tuple[Finding, ...]:
+    ours = [block for block in view.attached if block.array_uuid == uuid]
+    newest = max((block.events for block in ours), default=0)
+    found = [
+        blocker(
+            "MEMBER_STALE",
+            f"disk {block.serial} of {volume.name} is older than the others",
+            measured=f"event count {block.events}",
+            limit=f"event count {newest}, as on {_serials_with(ours, newest)}",
+            remedy="it missed writes: start the array without it by hand, "
+            "then add it so that it is rebuilt",
+        )
+        for block in ours
+        if block.events != newest
+    ]
+    roles = Counter(block.role for block in ours if block.role is not None)
+    found += [
+        blocker(
+            "MEMBER_DUPLICATE",
+            f"two attached disks claim slot {role} of the array of {volume.name}",
+            measured=", ".join(b.serial or b.disk for b in ours if b.role == role),
+            limit="one disk a slot",
+            remedy="detach the copy (clone or snapshot)",
+        )
+        for role, count in roles.items()
+        if count > 1
+    ]
+    return tuple(found)
+
+
+def _serials_with(blocks: list[Superblock], events: int) -> str:
+    return ", ".join(block.serial for block in blocks if block.events == events)

@@ -1,0 +1,46 @@
+"""Checks that more than one decision makes."""
+
+from __future__ import annotations
+
+from storage_agent.model.finding import Finding, Severity
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.snapshot import VolumeSnapshot
+
+
+def blocker(code: str, summary: str, **more: str) -> Finding:
+    return Finding(code=code, severity=Severity.BLOCKER, summary=summary, **more)
+
+
+def warning(code: str, summary: str, **more: str) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, summary=summary, **more)
+
+
+def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """Unknown means no: every facet that could not be looked at is a blocker."""
+    facets = {
+        "array": snapshot.array,
+        "replica": snapshot.replica,
+        "filesystem": snapshot.filesystem,
+        "NFS server": snapshot.nfs,
+        "services": snapshot.services,
+    }
+    return tuple(
+        blocker(
+            "UNOBSERVED",
+            f"the {name} of {snapshot.volume} could not be looked at",
+            measured=view.reason,
+            remedy="see what keeps the agent from looking: storage-agent doctor",
+        )
+        for name, view in facets.items()
+        if isinstance(view, Unobserved)
+    )
+
+
+def bytes_text(size_bytes: int) -> str:
+    """`1.5 GiB (1610612736 bytes)`: readable, and exact."""
+    value, unit = float(size_bytes), "bytes"
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{size_bytes} bytes" if unit == "bytes" else f"{value:.1f} {unit} ({size_bytes} bytes)"

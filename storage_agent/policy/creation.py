@@ -1,0 +1,105 @@
+"""May these disks be overwritten by `create`? Only blank, unused, attached ones, by serial."""
+
+from __future__ import annotations
+
+from storage_agent.model.array import Disk
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.finding import Finding
+from storage_agent.policy.common import blocker, bytes_text
+
+MINIMUM_DISKS = {"raid1": 2, "raid10": 2, "raid5": 3, "raid6": 4}
+
+
+def creation_findings(
+    config: AgentConfig, volume: VolumeConfig, disks: tuple[Disk, ...]
+) -> tuple[Finding, ...]:
+    """disks: the attached ones, each with the signatures that a fresh probe found on it.
+
+    Whether the volume exists is a matter of the configuration, not of the identity that
+    `volume` may have been given for the plan.
+    """
+    created = config.volumes[volume.name].array.uuid
+    if config.host in created:
+        return (
+            blocker(
+                "ALREADY_CREATED",
+                f"{volume.name} already has an array on {config.host}",
+                measured=f"array {created[config.host]}",
+                remedy=f"storage-agent assemble {volume.name}",
+            ),
+        )
+    found: list[Finding] = []
+    chosen: list[Disk] = []
+    for serial in volume.array.disks.get(config.host, ()):
+        matching = [disk for disk in disks if disk.serial == serial]
+        if len(matching) == 1:
+            chosen.append(matching[0])
+            found += _in_use(matching[0])
+        else:
+            found.append(_not_one(volume, serial, matching))
+    return (*found, *_sizes(volume, chosen))
+
+
+def _not_one(volume: VolumeConfig, serial: str, matching: list[Disk]) -> Finding:
+    if not matching:
+        return blocker(
+            "MEMBER_MISSING",
+            f"disk {serial} of {volume.name} is not attached",
+            limit="all configured members attached",
+            remedy="attach it, or correct the serial in agent.toml (lsblk -o NAME,SERIAL,SIZE)",
+        )
+    return blocker(
+        "MEMBER_DUPLICATE",
+        f"serial {serial} is carried by more than one attached disk",
+        measured=", ".join(disk.path for disk in matching),
+        limit="one disk",
+        remedy="detach the copy",
+    )
+
+
+def _in_use(disk: Disk) -> tuple[Finding, ...]:
+    uses = {
+        "carries": disk.signatures,
+        "has partitions": disk.partitions,
+        "is held by": disk.holders,
+        "is mounted at": disk.mounted_at,
+    }
+    return tuple(
+        blocker(
+            "DISK_IN_USE",
+            f"disk {disk.serial} ({disk.path}) is not blank: it {how} {', '.join(what)}",
+            measured=", ".join(what),
+            limit="no signature, partition, holder or mount",
+            remedy="name another disk; if its content may go, wipe it yourself: "
+            f"wipefs --all {disk.path}",
+        )
+        for how, what in uses.items()
+        if what
+    )
+
+
+def _sizes(volume: VolumeConfig, disks: list[Disk]) -> tuple[Finding, ...]:
+    wanted = MINIMUM_DISKS[volume.array.level]
+    if len(disks) < wanted:
+        return (
+            blocker(
+                "TOO_FEW_DISKS",
+                f"{volume.array.level} needs more disks than {volume.name} has here",
+                measured=f"{len(disks)} usable",
+                limit=f"at least {wanted}",
+                remedy="configure more serials under [volumes.NAME.array.disks]",
+            ),
+        )
+    sizes = {disk.size_bytes for disk in disks}
+    if len(sizes) > 1:
+        small = min(disks, key=lambda disk: disk.size_bytes)
+        return (
+            blocker(
+                "DISK_SIZES_DIFFER",
+                f"the disks of {volume.name} differ in size; the smallest would decide",
+                measured=", ".join(f"{d.serial}: {bytes_text(d.size_bytes)}" for d in disks),
+                limit="equal sizes",
+                remedy=f"replace {small.serial} ({bytes_text(small.size_bytes)})",
+            ),
+        )
+    return ()

@@ -1,0 +1,64 @@
+"""The epoch: grows by one with every change of ownership.
+
+A fencing token: a request with an older one, or with the same one and another operation, comes
+from somebody who does not know what happened since.
+"""
+
+from __future__ import annotations
+
+from storage_agent.model.finding import Finding
+from storage_agent.model.operation import Epoch, OperationRequest
+from storage_agent.policy.common import blocker
+
+# One owner change a minute for two weeks: more at once is an error or an attack.
+MAXIMUM_JUMP = 20_000
+
+
+def epoch_findings(request: OperationRequest, known: Epoch) -> tuple[Finding, ...]:
+    """May a request with this epoch act? A request without one comes from a local admin."""
+    asked = request.epoch
+    if asked is None:
+        return ()
+    measured, newest = f"epoch {asked}", f"epoch {known.number}"
+    if asked < known.number:
+        return (
+            blocker(
+                "STALE_EPOCH",
+                f"the request for {request.volume} is older than what happened here since",
+                measured=measured,
+                limit=f"at least {newest}",
+                remedy="look again: another coordinator or admin has moved the volume",
+            ),
+        )
+    if asked == known.number and request.operation_id != known.operation_id:
+        return (
+            blocker(
+                "STALE_EPOCH",
+                f"epoch {asked} of {request.volume} belongs to another operation",
+                measured=f"operation {request.operation_id}",
+                limit=f"operation {known.operation_id}, or a newer epoch",
+                remedy="look again, then use the next epoch",
+            ),
+        )
+    if asked > known.number + MAXIMUM_JUMP:
+        return (
+            blocker(
+                "EPOCH_JUMP",
+                f"the epoch of the request for {request.volume} is implausibly far ahead",
+                measured=measured,
+                limit=f"at most {known.number + MAXIMUM_JUMP}",
+                remedy="find out who sent it; if it is right, an admin raises the epoch here",
+            ),
+        )
+    return ()
+
+
+def unusable_epoch(volume: str, code: str, what: str) -> Finding:
+    """what: `is missing` or `is damaged`."""
+    return blocker(
+        code,
+        f"the epoch file of {volume} on this host {what}: it could miss a change of ownership",
+        limit="a file written by this agent",
+        remedy=f"on the other host: storage-agent status --json shows its epoch; then, as root, "
+        f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high",
+    )

@@ -1,0 +1,277 @@
+"""May this host become primary and serve the volume now? Unknown means no."""
+
+from __future__ import annotations
+
+from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.finding import Finding
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.replica import (
+    ConnectionState,
+    DiskState,
+    PeerView,
+    Replica,
+    ReplicationState,
+    Role,
+)
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.assembly import degraded_findings
+from storage_agent.policy.common import blocker, bytes_text, unobserved, warning
+
+# DRBD's handshake has decided that this side holds the newer data.
+_SOURCE_STATES = frozenset(
+    {
+        ReplicationState.SYNC_SOURCE,
+        ReplicationState.PAUSED_SYNC_S,
+        ReplicationState.WF_BITMAP_S,
+        ReplicationState.STARTING_SYNC_S,
+    }
+)
+_KNOWN_WORSE = frozenset({DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS})
+
+
+def promotion_findings(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+) -> tuple[Finding, ...]:
+    """peer: name of the other host, for texts and for the declaration that it is off."""
+    return (
+        *unobserved(snapshot),
+        *_array(volume, snapshot),
+        *_replica(volume, snapshot, request, peer),
+        *_mount_point(volume, snapshot),
+    )
+
+
+def needs_grant(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool:
+    """The kernel will ask the fence-peer handler: the peer is not connected and not known to be
+    worse (drbd_nl.c drbd_set_role: SS_PRIMARY_NOP, SS_NO_UP_TO_DATE_DISK)."""
+    replica = snapshot.replica
+    if not isinstance(replica, Replica) or replica.role is Role.PRIMARY:
+        return False
+    return not _connected(replica.peer)
+
+
+def _array(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    view = snapshot.array
+    if isinstance(view, Unobserved):
+        return ()
+    if view is None or view.array is None or not view.array.running():
+        return (
+            blocker(
+                "ARRAY_NOT_RUNNING",
+                f"the array of {volume.name} is not assembled on {snapshot.host}",
+                measured=view.array.state if view and view.array else "no array",
+                limit="running",
+                remedy=f"storage-agent assemble {volume.name}",
+            ),
+        )
+    return degraded_findings(volume, view)
+
+
+def _replica(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+) -> tuple[Finding, ...]:
+    replica = snapshot.replica
+    if volume.replica is None or isinstance(replica, Unobserved):
+        return ()
+    if replica is None:
+        return (
+            blocker(
+                "REPLICA_DOWN",
+                f"the DRBD resource {volume.name} is not up on {snapshot.host}",
+                limit="configured in the kernel",
+                remedy=f"storage-agent assemble {volume.name}",
+            ),
+        )
+    found = list(_suspended(volume, replica))
+    if replica.role is Role.PRIMARY:
+        return tuple(found)
+    if _connected(replica.peer):
+        assert replica.peer is not None
+        found += _local_disk(volume, replica, frozenset({DiskState.UP_TO_DATE}))
+        found += _connected_peer(volume, replica.peer, peer)
+    else:
+        # A copy that lost its peer shows Consistent until the fence-peer handler has answered.
+        found += _local_disk(
+            volume, replica, frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
+        )
+        found += _unconnected(volume, snapshot, replica, request, peer)
+    return tuple(found)
+
+
+def _connected(peer: PeerView | None) -> bool:
+    return peer is not None and peer.connection is ConnectionState.CONNECTED
+
+
+def _suspended(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
+    if not replica.suspended:
+        return ()
+    return (
+        blocker(
+            "REPLICA_SUSPENDED",
+            f"DRBD has frozen the writes of {volume.name}",
+            measured=f"suspended: {', '.join(replica.suspended)}",
+            limit="not suspended",
+            remedy="the coordinator answers incidents; see storage-agent status",
+        ),
+    )
+
+
+def _local_disk(
+    volume: VolumeConfig, replica: Replica, allowed: frozenset[DiskState]
+) -> tuple[Finding, ...]:
+    if replica.disk in allowed:
+        return ()
+    remedies = {
+        DiskState.INCONSISTENT: "wait for the resync: storage-agent status --watch",
+        DiskState.OUTDATED: "the other host has newer data: bring it back, or promote there",
+        DiskState.DISKLESS: f"repair the array, then: drbdadm attach {volume.name}",
+    }
+    return (
+        blocker(
+            "DISK_NOT_UPTODATE",
+            f"this host's copy of {volume.name} is not the current data",
+            measured=f"disk: {replica.disk}",
+            limit="disk: UpToDate",
+            remedy=remedies.get(replica.disk, "see storage-agent status"),
+        ),
+    )
+
+
+def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Finding, ...]:
+    found = []
+    if view.role is not Role.SECONDARY:
+        found.append(
+            blocker(
+                "PEER_IS_PRIMARY" if view.role is Role.PRIMARY else "PEER_ROLE_UNKNOWN",
+                f"{peer} is {view.role} for {volume.name}",
+                measured=f"peer role: {view.role}",
+                limit="peer role: Secondary",
+                remedy=f"on {peer}: storage-agent demote {volume.name}",
+            )
+        )
+    if view.replication in _SOURCE_STATES:
+        found.append(
+            warning(
+                "PEER_NOT_IN_SYNC",
+                f"{peer} does not have the whole of {volume.name} yet: there is no fallback",
+                measured=f"{view.replication}, {bytes_text(view.out_of_sync_bytes or 0)} to send",
+                limit="Established, 0 bytes out of sync",
+                remedy="storage-agent status --watch shows the time until it is",
+            )
+        )
+    elif view.disk in (DiskState.DISKLESS, DiskState.FAILED):
+        found.append(
+            warning(
+                "PEER_DISKLESS",
+                f"{peer} has lost its disk: there is no fallback for {volume.name}",
+                measured=f"peer disk: {view.disk}",
+                limit="peer disk: UpToDate",
+                remedy=f"repair the array on {peer}",
+            )
+        )
+    elif view.replication is not ReplicationState.ESTABLISHED or view.out_of_sync_bytes != 0:
+        found.append(_out_of_sync(volume, view, peer))
+    return tuple(found)
+
+
+def _out_of_sync(volume: VolumeConfig, view: PeerView, peer: str) -> Finding:
+    shown = "unknown" if view.out_of_sync_bytes is None else bytes_text(view.out_of_sync_bytes)
+    return blocker(
+        "OUT_OF_SYNC",
+        f"the two copies of {volume.name} differ, and which one is right is not known here",
+        measured=f"replication: {view.replication}, out of sync: {shown}",
+        limit="replication: Established, out of sync: 0 bytes",
+        remedy="wait if a resync or verify runs; after a verify that found differences, "
+        f"reconnect so that they are resynced: on {peer}: drbdadm disconnect {volume.name}; "
+        f"drbdadm connect {volume.name}",
+    )
+
+
+def _unconnected(
+    volume: VolumeConfig,
+    snapshot: VolumeSnapshot,
+    replica: Replica,
+    request: OperationRequest,
+    peer: str,
+) -> tuple[Finding, ...]:
+    found = []
+    known_worse = (
+        replica.peer is not None
+        and replica.peer.disk in _KNOWN_WORSE
+        and replica.disk is DiskState.UP_TO_DATE
+    )
+    if replica.peer is not None and replica.peer.connection is ConnectionState.STANDALONE:
+        found.append(_stand_alone(volume, peer))
+    if volume.arbitration is Arbitration.NONE and request.peer_is_off != peer and not known_worse:
+        found.append(
+            blocker(
+                "PEER_NOT_PROVEN_OFF",
+                f"{peer} is not connected, and nobody has shown that it is off",
+                measured="connection: "
+                + (replica.peer.connection if replica.peer else "not configured"),
+                limit=f"connected, or {peer} declared to be powered off",
+                remedy=f"power {peer} off, make sure of it, then: "
+                f"storage-agent promote {volume.name} --peer-is-off {peer}",
+            )
+        )
+    attachment = snapshot.attachment
+    if not known_worse and (attachment is None or not attachment.in_sync_until_loss):
+        found.append(
+            blocker(
+                "CURRENCY_UNPROVEN",
+                f"this copy of {volume.name} may miss writes that {peer} has acknowledged",
+                measured=attachment.broken_by if attachment else "the attachment was not watched",
+                limit="seen in sync and unbroken until the connection was lost, "
+                "or both hosts' generation identifiers seen",
+                remedy=f"bring {peer} back so that the two compare their data",
+            )
+        )
+    return tuple(found)
+
+
+def _stand_alone(volume: VolumeConfig, peer: str) -> Finding:
+    return blocker(
+        "STAND_ALONE",
+        f"DRBD does not look for {peer}: a split brain, or disconnected by hand",
+        measured="connection: StandAlone",
+        limit="Connected, or Connecting with the peer off",
+        remedy=f"look for 'Split-Brain' in: journalctl -k -g drbd; if there is none: "
+        f"drbdadm connect {volume.name}",
+    )
+
+
+def _mount_point(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    view = snapshot.filesystem
+    if isinstance(view, Unobserved) or view is None:
+        return ()
+    remedies = {
+        "missing": f"mkdir {volume.mount_point}",
+        "not-empty": f"move what is in it away: ls -la {volume.mount_point}",
+        "occupied": f"see what is mounted there: findmnt {volume.mount_point}",
+        "unsafe": "it must be a plain directory that only root can write to, "
+        "not reached through a symlink: ls -ld on each part of the path",
+    }
+    found = []
+    if view.mount_point_state in remedies:
+        found.append(
+            blocker(
+                "MOUNT_POINT",
+                f"{volume.mount_point} cannot take the filesystem of {volume.name}",
+                measured=view.mount_point_state,
+                limit="an empty directory",
+                remedy=remedies[view.mount_point_state],
+            )
+        )
+    elsewhere = [m.mount_point for m in view.mounts if m.mount_point != volume.mount_point]
+    if elsewhere:
+        found.append(
+            blocker(
+                "MOUNTED_ELSEWHERE",
+                f"{volume.device()} is mounted where it does not belong",
+                measured=", ".join(elsewhere),
+                limit=volume.mount_point,
+                remedy=f"umount {elsewhere[0]}",
+            )
+        )
+    return tuple(found)

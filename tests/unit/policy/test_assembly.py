@@ -1,0 +1,120 @@
+"""Complete and current, or refused with the member named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
+from storage_agent.model.finding import Severity
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.snapshot import Facet
+from storage_agent.policy.assembly import assembly_findings, only_missing
+from tests.unit.fakes import ARRAY_UUID, SERIALS, FakeHost, volume_config
+
+VOLUME = volume_config()
+
+
+def superblock(serial: str, role: int | None, **changes: object) -> Superblock:
+    block = Superblock(
+        disk=f"vd{serial[-1]}",
+        serial=serial,
+        array_uuid=ARRAY_UUID,
+        device_uuid=f"{serial}:0:0:0",
+        name="alpha:data",
+        level="raid10",
+        raid_disks=4,
+        role=role,
+        events=19,
+        array_state="AAAA",
+    )
+    return dataclasses.replace(block, **changes)  # type: ignore[arg-type]
+
+
+WHOLE = tuple(superblock(serial, role) for role, serial in enumerate(SERIALS))
+
+
+def codes(
+    attached: tuple[Superblock, ...] = WHOLE,
+    *,
+    missing: tuple[str, ...] = (),
+    blank: tuple[str, ...] = (),
+    array: Array | None = None,
+) -> list[str]:
+    snapshot = FakeHost(array=None).observe(VOLUME)
+    view = ArrayView(array=array, attached=attached, missing=missing, blank=blank)
+    found = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
+    assert all(finding.remedy for finding in found)
+    return [finding.code for finding in found]
+
+
+def test_a_complete_set() -> None:
+    assert codes() == []
+
+
+def test_a_missing_member() -> None:
+    assert codes(WHOLE[:3], missing=("alpha-3",)) == ["MEMBER_MISSING"]
+
+
+def test_a_stale_member_is_named_with_both_counts() -> None:
+    stale = dataclasses.replace(WHOLE[2], events=17)
+    snapshot = FakeHost(array=None).observe(VOLUME)
+    view = ArrayView(array=None, attached=(*WHOLE[:2], stale, WHOLE[3]), missing=())
+    (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
+    assert finding.code == "MEMBER_STALE"
+    assert "alpha-2" in finding.summary
+    assert (finding.measured, finding.limit) == (
+        "event count 17",
+        "event count 19, as on alpha-0, alpha-1, alpha-3",
+    )
+
+
+def test_a_foreign_member() -> None:
+    foreign = dataclasses.replace(WHOLE[3], array_uuid="9:9:9:9", name="beta:data")
+    assert codes((*WHOLE[:3], foreign)) == ["MEMBER_FOREIGN"]
+
+
+def test_a_clone_that_is_not_configured() -> None:
+    clone = superblock("clone-of-3", 3)
+    assert codes((*WHOLE, clone)) == ["MEMBER_UNEXPECTED", "MEMBER_DUPLICATE"]
+
+
+def test_a_blank_disk_in_a_members_place() -> None:
+    assert codes(WHOLE[:3], blank=("alpha-3",)) == ["MEMBER_BLANK"]
+
+
+def test_a_running_degraded_array_is_a_warning() -> None:
+    array = Array(
+        name="md127",
+        uuid=ARRAY_UUID,
+        level="raid10",
+        state=ArrayState.CLEAN,
+        raid_disks=4,
+        degraded=1,
+        size_bytes=1,
+        sync_action="idle",
+        members=(),
+    )
+    snapshot = FakeHost().observe(VOLUME)
+    view = ArrayView(array=array, attached=(), missing=("alpha-3",))
+    (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
+    assert (finding.code, finding.severity) == ("ARRAY_DEGRADED", Severity.WARNING)
+    assert "3 of 4" in finding.measured
+
+
+def test_not_created_and_not_seen() -> None:
+    volume = dataclasses.replace(VOLUME, array=dataclasses.replace(VOLUME.array, uuid={}))
+    (finding,) = assembly_findings(volume, FakeHost().observe(volume))
+    assert finding.code == "ARRAY_NOT_CREATED"
+    blind = FakeHost(blind={Facet.ARRAY: "sysfs unreadable"}).observe(VOLUME)
+    assert isinstance(blind.array, Unobserved)
+    assert [finding.code for finding in assembly_findings(VOLUME, blind)] == ["UNOBSERVED"]
+
+
+def test_waiting_helps_only_while_nothing_but_disks_is_missing() -> None:
+    snapshot = FakeHost(array=None).observe(VOLUME)
+    late = ArrayView(array=None, attached=WHOLE[:3], missing=("alpha-3",))
+    assert only_missing(assembly_findings(VOLUME, dataclasses.replace(snapshot, array=late)))
+    stale = dataclasses.replace(WHOLE[0], events=1)
+    worse = dataclasses.replace(late, attached=(stale, *WHOLE[1:3]))
+    assert not only_missing(assembly_findings(VOLUME, dataclasses.replace(snapshot, array=worse)))
+    assert not only_missing(())

@@ -1,0 +1,48 @@
+"""Which courses of states prove that a copy without its peer is current."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from storage_agent.model.replica import DiskState, Replica, ReplicationState
+from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight
+from tests.unit.fakes import in_sync_replica, lost_peer, with_peer
+
+SYNCED = in_sync_replica()
+LOST = lost_peer(SYNCED)
+DISKLESS = dataclasses.replace(SYNCED, disk=DiskState.DISKLESS)
+BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
+
+
+@pytest.mark.parametrize(
+    ("course", "proven"),
+    [
+        ([SYNCED], True),
+        ([SYNCED, LOST], True),
+        ([SYNCED, LOST, BACK_ALONE], True),
+        ([LOST], False),
+        ([SYNCED, None, LOST], False),
+        # The peer-disk hole: disk lost with the link up, primary goes on, disk attached again.
+        ([SYNCED, DISKLESS, BACK_ALONE], False),
+        ([SYNCED, DISKLESS, SYNCED, LOST], True),
+        ([SYNCED, with_peer(SYNCED, disk=DiskState.DISKLESS), LOST], False),
+        ([SYNCED, with_peer(SYNCED, out_of_sync_bytes=4096), LOST], False),
+        ([SYNCED, with_peer(SYNCED, replication=ReplicationState.SYNC_TARGET), LOST], False),
+        ([SYNCED, dataclasses.replace(LOST, disk=DiskState.OUTDATED), LOST], False),
+    ],
+)
+def test_courses(course: list[Replica | None], proven: bool) -> None:
+    attachment = NEVER_SEEN
+    for replica in course:
+        attachment = follow(attachment, replica)
+    assert attachment.in_sync_until_loss is proven
+    assert bool(attachment.broken_by) is not proven
+
+
+def test_what_was_not_watched_is_not_known() -> None:
+    attachment = follow(lost_sight("events were lost"), LOST)
+    assert not attachment.in_sync_until_loss
+    assert attachment.broken_by == "events were lost"
+    assert follow(attachment, SYNCED).in_sync_until_loss

@@ -1,0 +1,143 @@
+"""The promotion decision as a table: one state each, and the codes that refuse it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from storage_agent.model.array import ArrayState
+from storage_agent.model.configuration import Arbitration
+from storage_agent.model.finding import Finding, blockers
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.replica import (
+    ConnectionState,
+    DiskState,
+    Replica,
+    ReplicationState,
+    Role,
+)
+from storage_agent.model.snapshot import Attachment
+from storage_agent.policy.evidence import NEVER_SEEN
+from storage_agent.policy.promotion import needs_grant, promotion_findings
+from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
+
+VOLUME = volume_config()
+PROVEN = Attachment(in_sync_until_loss=True)
+SYNCED = in_sync_replica()
+
+
+def request(peer_is_off: str | None = None) -> OperationRequest:
+    return OperationRequest(
+        kind=OperationKind.PROMOTE, volume="data", operation_id="x", peer_is_off=peer_is_off
+    )
+
+
+def findings(host: FakeHost, peer_is_off: str | None = None) -> tuple[Finding, ...]:
+    return promotion_findings(VOLUME, host.observe(VOLUME), request(peer_is_off), "beta")
+
+
+def refusals(host: FakeHost, peer_is_off: str | None = None) -> list[str]:
+    return [finding.code for finding in blockers(findings(host, peer_is_off))]
+
+
+def test_in_sync_and_connected_is_promotable() -> None:
+    assert findings(FakeHost()) == ()
+
+
+@pytest.mark.parametrize(
+    ("replica", "codes"),
+    [
+        (dataclasses.replace(SYNCED, disk=DiskState.INCONSISTENT), ["DISK_NOT_UPTODATE"]),
+        (dataclasses.replace(SYNCED, disk=DiskState.OUTDATED), ["DISK_NOT_UPTODATE"]),
+        (dataclasses.replace(SYNCED, disk=DiskState.CONSISTENT), ["DISK_NOT_UPTODATE"]),
+        (dataclasses.replace(SYNCED, disk=DiskState.DISKLESS), ["DISK_NOT_UPTODATE"]),
+        (dataclasses.replace(SYNCED, suspended=("fencing",)), ["REPLICA_SUSPENDED"]),
+        (with_peer(SYNCED, role=Role.PRIMARY), ["PEER_IS_PRIMARY"]),
+        (with_peer(SYNCED, role=Role.UNKNOWN), ["PEER_ROLE_UNKNOWN"]),
+        (with_peer(SYNCED, out_of_sync_bytes=65536), ["OUT_OF_SYNC"]),
+        (with_peer(SYNCED, out_of_sync_bytes=None), ["OUT_OF_SYNC"]),
+        (with_peer(SYNCED, replication=ReplicationState.VERIFY_S), ["OUT_OF_SYNC"]),
+        (with_peer(SYNCED, replication=ReplicationState.BEHIND), ["OUT_OF_SYNC"]),
+        (with_peer(SYNCED, replication=ReplicationState.OFF), ["OUT_OF_SYNC"]),
+    ],
+)
+def test_connected_but_not_well(replica: Replica, codes: list[str]) -> None:
+    assert refusals(FakeHost(replica=replica)) == codes
+
+
+def test_a_sync_source_may_serve_but_has_no_fallback() -> None:
+    replica = with_peer(
+        SYNCED,
+        replication=ReplicationState.SYNC_SOURCE,
+        disk=DiskState.INCONSISTENT,
+        out_of_sync_bytes=1 << 30,
+    )
+    (finding,) = findings(FakeHost(replica=replica))
+    assert finding.code == "PEER_NOT_IN_SYNC"
+    assert "1.0 GiB (1073741824 bytes)" in finding.measured
+
+
+@pytest.mark.parametrize("disk", [DiskState.UP_TO_DATE, DiskState.CONSISTENT])
+def test_unconnected_needs_the_peer_off_and_an_unbroken_attachment(disk: DiskState) -> None:
+    lost = lost_peer(SYNCED, disk)
+    assert refusals(FakeHost(replica=lost)) == ["PEER_NOT_PROVEN_OFF", "CURRENCY_UNPROVEN"]
+    assert refusals(FakeHost(replica=lost, attachment=PROVEN)) == ["PEER_NOT_PROVEN_OFF"]
+    assert refusals(FakeHost(replica=lost), "beta") == ["CURRENCY_UNPROVEN"]
+    assert refusals(FakeHost(replica=lost, attachment=NEVER_SEEN), "beta") == ["CURRENCY_UNPROVEN"]
+    assert refusals(FakeHost(replica=lost, attachment=PROVEN), "beta") == []
+
+
+def test_another_hosts_name_is_no_declaration() -> None:
+    host = FakeHost(replica=lost_peer(SYNCED), attachment=PROVEN)
+    assert refusals(host, "gamma") == ["PEER_NOT_PROVEN_OFF"]
+
+
+def test_a_peer_that_left_in_order_outdated_itself() -> None:
+    replica = with_peer(lost_peer(SYNCED), disk=DiskState.OUTDATED)
+    assert refusals(FakeHost(replica=replica)) == []
+
+
+def test_an_outdated_peer_does_not_help_a_copy_that_is_only_consistent() -> None:
+    replica = with_peer(lost_peer(SYNCED, DiskState.CONSISTENT), disk=DiskState.OUTDATED)
+    assert refusals(FakeHost(replica=replica)) == ["PEER_NOT_PROVEN_OFF", "CURRENCY_UNPROVEN"]
+
+
+def test_stand_alone_is_refused_whatever_else_is_said() -> None:
+    replica = with_peer(lost_peer(SYNCED), connection=ConnectionState.STANDALONE)
+    assert refusals(FakeHost(replica=replica, attachment=PROVEN), "beta") == ["STAND_ALONE"]
+
+
+def test_arbitration_by_a_coordinator_does_not_take_a_persons_word() -> None:
+    volume = dataclasses.replace(VOLUME, arbitration=Arbitration.COORDINATOR)
+    host = FakeHost(replica=lost_peer(SYNCED), attachment=NEVER_SEEN)
+    found = promotion_findings(volume, host.observe(volume), request(), "beta")
+    assert [finding.code for finding in found] == ["CURRENCY_UNPROVEN"]
+
+
+@pytest.mark.parametrize("state", ["missing", "not-empty", "occupied", "unsafe"])
+def test_mount_points(state: str) -> None:
+    (finding,) = findings(FakeHost(mount_point_state=state))
+    assert (finding.code, finding.measured) == ("MOUNT_POINT", state)
+    assert finding.remedy
+
+
+def test_an_array_that_does_not_run() -> None:
+    assert refusals(FakeHost(array=None)) == ["ARRAY_NOT_RUNNING"]
+    assert refusals(FakeHost(array=ArrayState.INACTIVE)) == ["ARRAY_NOT_RUNNING"]
+    assert refusals(FakeHost(array=ArrayState.READ_AUTO)) == []
+
+
+def test_a_resource_that_is_down() -> None:
+    host = FakeHost()
+    host.replica = None
+    assert refusals(host) == ["REPLICA_DOWN"]
+
+
+def test_the_handler_is_asked_only_without_a_connection() -> None:
+    assert not needs_grant(VOLUME, FakeHost().observe(VOLUME))
+    lost = FakeHost(replica=lost_peer(SYNCED))
+    assert needs_grant(VOLUME, lost.observe(VOLUME))
+    primary = FakeHost(replica=dataclasses.replace(lost_peer(SYNCED), role=Role.PRIMARY))
+    assert not needs_grant(VOLUME, primary.observe(VOLUME))

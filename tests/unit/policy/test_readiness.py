@@ -1,0 +1,87 @@
+"""The verdict that an admin sees, for the states a volume is usually in."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from storage_agent.model.filesystem import Capacity, FilesystemView
+from storage_agent.model.nfs import ServerState
+from storage_agent.model.replica import DiskState, ReplicationState, Role
+from storage_agent.policy.naming import name_state
+from storage_agent.policy.readiness import Readiness, Verdict, assess
+from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, with_peer
+
+CONFIG = agent_config()
+VOLUME = CONFIG.volumes["data"]
+PRIMARY = in_sync_replica(role=Role.PRIMARY)
+
+
+def look(host: FakeHost) -> Readiness:
+    return assess(CONFIG, VOLUME, host.observe(VOLUME))
+
+
+def codes(readiness: Readiness) -> list[str]:
+    return [finding.code for finding in readiness.findings]
+
+
+def serving(**changes: object) -> FakeHost:
+    host = FakeHost(replica=PRIMARY, mounted=True, server=ServerState.SERVING)
+    return dataclasses.replace(host, **changes)  # type: ignore[arg-type]
+
+
+def test_serving_and_well() -> None:
+    assert look(serving()) == Readiness(verdict=Verdict.SERVING, findings=())
+    assert name_state(VOLUME, serving().observe(VOLUME)) == "serving on alpha"
+
+
+def test_ready() -> None:
+    assert look(FakeHost()) == Readiness(verdict=Verdict.READY, findings=())
+    assert name_state(VOLUME, FakeHost().observe(VOLUME)) == "secondary on alpha"
+
+
+def test_serving_alone_says_that_there_is_no_fallback() -> None:
+    readiness = look(serving(replica=lost_peer(PRIMARY)))
+    assert (readiness.verdict, codes(readiness)) == (Verdict.DEGRADED, ["NO_FALLBACK"])
+    assert "beta cannot take data over" in readiness.findings[0].summary
+
+
+def test_serving_while_the_peer_is_still_empty() -> None:
+    syncing = with_peer(
+        PRIMARY,
+        replication=ReplicationState.SYNC_SOURCE,
+        disk=DiskState.INCONSISTENT,
+        out_of_sync_bytes=3 << 30,
+    )
+    readiness = look(serving(replica=syncing))
+    assert codes(readiness) == ["NO_FALLBACK"]
+    assert "3.0 GiB" in readiness.findings[0].measured
+
+
+def test_primary_with_missing_layers() -> None:
+    half = serving(mounted=False, server=ServerState.STANDBY)
+    assert codes(look(half)) == ["NOT_MOUNTED", "NOT_EXPORTED"]
+    named = name_state(VOLUME, half.observe(VOLUME))
+    assert named == "primary on alpha, not mounted, NFS server standby"
+
+
+def test_a_sync_target_is_blocked() -> None:
+    target = with_peer(
+        in_sync_replica(disk=DiskState.INCONSISTENT),
+        replication=ReplicationState.SYNC_TARGET,
+        role=Role.PRIMARY,
+    )
+    readiness = look(FakeHost(replica=target))
+    assert readiness.verdict is Verdict.BLOCKED
+    assert "DISK_NOT_UPTODATE" in codes(readiness)
+
+
+def test_nearly_full() -> None:
+    snapshot = serving().observe(VOLUME)
+    assert isinstance(snapshot.filesystem, FilesystemView)
+    capacity = Capacity(size_bytes=100 << 30, free_bytes=1 << 30, inodes=1000, free_inodes=900)
+    full = dataclasses.replace(
+        snapshot, filesystem=dataclasses.replace(snapshot.filesystem, capacity=capacity)
+    )
+    readiness = assess(CONFIG, VOLUME, full)
+    assert codes(readiness) == ["NEARLY_FULL"]
+    assert "bytes" in readiness.findings[0].summary

@@ -1,0 +1,36 @@
+"""Puts the policies together for one request: what speaks against it, from one look."""
+
+from __future__ import annotations
+
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.finding import Finding
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.ports import HostPort
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.creation import creation_findings
+from storage_agent.policy.demotion import demotion_findings
+from storage_agent.policy.promotion import promotion_findings
+
+
+def findings_for(
+    config: AgentConfig,
+    volume: VolumeConfig,
+    snapshot: VolumeSnapshot,
+    request: OperationRequest,
+    host: HostPort,
+) -> tuple[Finding, ...]:
+    """Blockers refuse the request, warnings go with its answer.
+
+    `create` looks at the disks themselves, which are not part of a volume's snapshot.
+    """
+    if request.kind is OperationKind.ASSEMBLE:
+        return assembly_findings(volume, snapshot)
+    if request.kind is OperationKind.DEMOTE:
+        return demotion_findings(volume, snapshot, request)
+    if request.kind is OperationKind.PROMOTE:
+        peer = config.peer_of(config.host)
+        return promotion_findings(volume, snapshot, request, peer.name if peer else "")
+    disks = host.disks(volume.array.disks.get(config.host, ()))
+    return creation_findings(config, volume, disks)

@@ -1,0 +1,244 @@
+"""Accepts, runs and remembers operations.
+
+Order for each step: intent on disk, act, look, record. A failing plan is taken back in reverse,
+to serving or to secondary. After a crash the same plan is walked again: what is seen to hold is
+passed over, so nothing is ever replayed blindly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+from collections.abc import Callable
+
+from storage_agent.engine.decide import findings_for
+from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.journal import Entry, Journal
+from storage_agent.engine.run import Run
+from storage_agent.model.clock import Clock
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
+from storage_agent.model.finding import Finding, blockers
+from storage_agent.model.operation import Epoch, OperationRecord, OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind, Plan
+from storage_agent.model.ports import HostPort, Store
+from storage_agent.operations.creation import with_identity
+from storage_agent.operations.planners import make_plan
+from storage_agent.policy.epoch import epoch_findings
+
+_OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Engine:
+    """One for the host. `run` blocks and may be called from several threads for different
+    volumes; one operation a volume at a time."""
+
+    def __init__(
+        self,
+        *,
+        config: AgentConfig,
+        host: HostPort,
+        store: Store,
+        clock: Clock,
+        on_change: Callable[[OperationRecord], None],
+    ) -> None:
+        self._config = config
+        self._host = host
+        self._clock = clock
+        self._on_change = on_change
+        self._journal = Journal(store)
+        self._epochs = EpochStore(store)
+        self._lock = threading.Lock()
+        self._running: dict[str, OperationRecord] = {}
+
+    def reconfigure(self, config: AgentConfig) -> None:
+        """From the next operation on."""
+        self._config = config
+
+    def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
+        """What would be done, and what speaks against it. Looks, changes nothing."""
+        volume = self._volume(request)
+        snapshot = self._host.observe(volume)
+        findings = findings_for(self._config, volume, snapshot, request, self._host)
+        return make_plan(volume, snapshot, request), findings
+
+    def begin(self, request: OperationRequest) -> OperationRecord:
+        """Accepts a request, or answers with the earlier record of the same operation id.
+
+        Raises Busy while another operation holds the volume, UsageError for an unknown volume or
+        an id that was used for something else, OperationFailed where nothing can be recorded.
+        """
+        if not _OPERATION_ID.fullmatch(request.operation_id):
+            raise UsageError(
+                f"{request.operation_id[:80]!r} is not an operation id",
+                remedy="1 to 64 letters, digits, dots, dashes and underscores",
+            )
+        self._volume(request)
+        with self._lock:
+            known = self.show(request.operation_id)
+            if known is not None:
+                return _same(known, request)
+            running = self._running.get(request.volume)
+            if running is not None:
+                raise Busy(
+                    f"{request.volume} is busy with {running.request.kind} "
+                    f"{running.request.operation_id}",
+                    remedy=f"wait for it: storage-agent operation {running.request.operation_id}",
+                )
+            self._journal.write(
+                request.operation_id,
+                "accepted",
+                request=request,
+                boot_id=self._host.boot_id(),
+                wall_s=self._clock.wall(),
+            )
+            record = OperationRecord(
+                request=request,
+                state=OperationState.RUNNING,
+                changed=False,
+                epoch=None,
+                message="accepted",
+                started_wall_s=self._clock.wall(),
+            )
+            self._running[request.volume] = record
+        return record
+
+    def run(self, operation_id: str) -> OperationRecord:
+        """Brings an accepted operation to its end and returns the final record.
+
+        Never raises for what the operation itself meets: the record tells.
+        """
+        entry = self._journal.read(operation_id)
+        if entry is None:
+            raise UsageError(f"there is no operation {operation_id}")
+        if entry.record is not None:
+            return entry.record
+        run = Run(
+            entry=entry,
+            host=self._host,
+            journal=self._journal,
+            clock=self._clock,
+            on_change=self._changed,
+        )
+        try:
+            record = self._decide_and_execute(entry, run)
+        except AgentError as exc:
+            record = run.record_of(exc)
+        try:
+            self._begin_history(record)
+            self._journal.write(operation_id, "ended", record=record)
+            self._journal.prune()
+        except AgentError as exc:
+            # What was done stays done; only its record is lost, and the next start looks again.
+            record = dataclasses.replace(record, message=f"{record.message}; {exc.message}")
+        finally:
+            with self._lock:
+                self._running.pop(entry.request.volume, None)
+            self._on_change(record)
+        return record
+
+    def resume(self) -> tuple[str, ...]:
+        """Ids of operations that were accepted and did not end. Each wants a `run`."""
+        unfinished = [entry for entry in self._journal.entries() if entry.record is None]
+        with self._lock:
+            for entry in unfinished:
+                self._running[entry.request.volume] = _resumed(entry)
+        return tuple(entry.request.operation_id for entry in unfinished)
+
+    def show(self, operation_id: str) -> OperationRecord | None:
+        """The state of an operation, running or ended; None where the id is unknown."""
+        for record in tuple(self._running.values()):
+            if record.request.operation_id == operation_id:
+                return record
+        if not _OPERATION_ID.fullmatch(operation_id):
+            return None
+        entry = self._journal.read(operation_id)
+        if entry is None:
+            return None
+        return entry.record or _resumed(entry)
+
+    def history(self, limit: int) -> tuple[OperationRecord, ...]:
+        """The newest operations, newest first, running ones included."""
+        entries = self._journal.entries()
+        found = [entry.record or _resumed(entry) for entry in reversed(entries)]
+        return tuple(found[:limit])
+
+    def running(self) -> tuple[OperationRecord, ...]:
+        return tuple(self._running.values())
+
+    def epoch(self, volume: str) -> int | None:
+        """The volume's epoch on this host; None where its file is missing or damaged."""
+        try:
+            return self._epochs.read(volume).number
+        except Refused:
+            return None
+
+    def _decide_and_execute(self, entry: Entry, run: Run) -> OperationRecord:
+        request = entry.request
+        volume = self._volume(request)
+        if entry.plan is not None:
+            return run.resume(volume)
+        if request.kind is OperationKind.ASSEMBLE:
+            run.wait_for_devices(volume)
+        snapshot = run.look(volume)
+        findings = findings_for(self._config, volume, snapshot, request, self._host)
+        epoch = None
+        if request.kind in (OperationKind.PROMOTE, OperationKind.DEMOTE):
+            known = self._epochs.read(volume.name)
+            findings = (*findings, *epoch_findings(request, known))
+            epoch = known.number if request.epoch is None else request.epoch
+        if refusals := blockers(findings):
+            return run.refused(findings, refusals)
+        plan = make_plan(volume, snapshot, request)
+        if request.options.get("confirm", plan.digest()) != plan.digest():
+            return run.stale_plan(plan)
+        return run.execute(volume, plan, findings, self._epochs, epoch)
+
+    def _begin_history(self, record: OperationRecord) -> None:
+        """A volume that was just created starts with epoch 0."""
+        created = record.request.kind is OperationKind.CREATE
+        if created and record.state is OperationState.SUCCEEDED:
+            first = Epoch(number=0, operation_id=record.request.operation_id)
+            self._epochs.write(record.request.volume, first)
+
+    def _volume(self, request: OperationRequest) -> VolumeConfig:
+        volume = self._config.volumes.get(request.volume)
+        if volume is None:
+            known = ", ".join(sorted(self._config.volumes)) or "none"
+            raise UsageError(
+                f"there is no volume {request.volume!r}",
+                remedy=f"configured volumes: {known}",
+                code="UNKNOWN_VOLUME",
+            )
+        if request.kind is OperationKind.CREATE:
+            return with_identity(self._config, volume)
+        return volume
+
+    def _changed(self, record: OperationRecord) -> None:
+        with self._lock:
+            self._running[record.request.volume] = record
+        self._on_change(record)
+
+
+def _same(known: OperationRecord, request: OperationRequest) -> OperationRecord:
+    """The same id asked again gets the same answer; used for something else it is an error."""
+    asked = (request.kind, request.volume, request.epoch)
+    if (known.request.kind, known.request.volume, known.request.epoch) != asked:
+        raise UsageError(
+            f"operation id {request.operation_id} was used for "
+            f"{known.request.kind} {known.request.volume}",
+            remedy="choose a new id for a new operation",
+        )
+    return known
+
+
+def _resumed(entry: Entry) -> OperationRecord:
+    return OperationRecord(
+        request=entry.request,
+        state=OperationState.RUNNING,
+        changed=bool(entry.intended),
+        epoch=entry.epoch,
+        message="interrupted, will be resumed",
+        started_wall_s=entry.accepted_wall_s,
+    )

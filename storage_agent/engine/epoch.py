@@ -1,0 +1,42 @@
+"""The epoch file of each volume on this host."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from storage_agent.model.errors import Refused
+from storage_agent.model.operation import Epoch
+from storage_agent.model.ports import Store
+from storage_agent.policy.epoch import unusable_epoch
+
+
+class EpochStore:
+    """File `epoch-VOLUME`: JSON with a checksum. Missing or damaged means: no changes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, volume: str) -> Epoch:
+        """Raises Refused, saying how an admin restores it."""
+        content = self._store.read(f"epoch-{volume}")
+        if content is None:
+            raise _refused(volume, "EPOCH_MISSING", "is missing")
+        try:
+            body, checksum = content.rsplit(b"\n", 2)[:2]
+            if int(checksum, 16) != zlib.crc32(body):
+                raise ValueError("checksum")
+            value = json.loads(body)
+            return Epoch(number=value["epoch"], operation_id=value["operation_id"])
+        except (ValueError, KeyError, TypeError):
+            raise _refused(volume, "EPOCH_DAMAGED", "is damaged") from None
+
+    def write(self, volume: str, epoch: Epoch) -> None:
+        """Durable on return."""
+        body = json.dumps({"epoch": epoch.number, "operation_id": epoch.operation_id}).encode()
+        self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
+
+
+def _refused(volume: str, code: str, what: str) -> Refused:
+    finding = unusable_epoch(volume, code, what)
+    return Refused(finding.summary, remedy=finding.remedy, code=code, findings=(finding,))

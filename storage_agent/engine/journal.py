@@ -1,0 +1,125 @@
+"""What was intended, one file an operation, each record fsynced before the act it announces.
+
+The kernel is the truth; the journal only says what this agent meant to do, so that after a
+crash it knows which of the things it now sees are its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from storage_agent.model.errors import OperationFailed
+from storage_agent.model.operation import OperationRecord, OperationRequest
+from storage_agent.model.plan import Plan, StepKind
+from storage_agent.model.ports import Store
+from storage_agent.model.wire import WireError, from_wire, to_wire
+
+KEPT_OPERATIONS = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One operation as its journal tells it.
+
+    intended: steps begun, in order.  done: those whose goal was seen.
+    undoing: why the plan failed, while it is being taken back.
+    undone: steps whose undo was seen to hold.  record: set once it has ended.
+    """
+
+    request: OperationRequest
+    boot_id: str
+    accepted_wall_s: float
+    plan: Plan | None = None
+    epoch: int | None = None
+    intended: list[StepKind] = field(default_factory=list)
+    done: list[StepKind] = field(default_factory=list)
+    undoing: str = ""
+    undone: list[StepKind] = field(default_factory=list)
+    record: OperationRecord | None = None
+
+
+class Journal:
+    """Append-only files `operation-ID` in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def write(self, operation_id: str, phase: str, **fields: object) -> None:
+        """Durable on return. Raises OperationFailed where the state folder cannot be written."""
+        line = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
+        self._store.append(_name(operation_id), line.encode() + b"\n")
+
+    def read(self, operation_id: str) -> Entry | None:
+        """None where no such operation was ever accepted. Raises OperationFailed when damaged."""
+        content = self._store.read(_name(operation_id))
+        return None if content is None else _parse(_name(operation_id), content)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All readable operations, oldest first. A damaged file is left out here and named when
+        it is asked for: it must not keep the agent from starting."""
+        found = []
+        for name in self._store.names("operation-"):
+            content = self._store.read(name)
+            try:
+                entry = _parse(name, content or b"")
+            except OperationFailed:
+                continue
+            if entry is not None:
+                found.append(entry)
+        return tuple(sorted(found, key=lambda entry: entry.accepted_wall_s))
+
+    def prune(self) -> None:
+        """Forgets the oldest ended operations beyond KEPT_OPERATIONS."""
+        ended = [entry for entry in self.entries() if entry.record is not None]
+        for entry in ended[: max(0, len(ended) - KEPT_OPERATIONS)]:
+            self._store.remove(_name(entry.request.operation_id))
+
+
+def _name(operation_id: str) -> str:
+    return f"operation-{operation_id}"
+
+
+def _parse(name: str, content: bytes) -> Entry | None:
+    """A last line without its newline was torn by a power cut: what it announced did not begin."""
+    lines = content.split(b"\n")[:-1]
+    entry: Entry | None = None
+    for line in lines:
+        try:
+            entry = _apply(entry, json.loads(line))
+        except (ValueError, KeyError, WireError) as exc:
+            raise OperationFailed(
+                f"the journal {name} is damaged: {exc}",
+                remedy="look at the volume: storage-agent status; then move the file away",
+                code="JOURNAL_DAMAGED",
+            ) from exc
+    return entry
+
+
+def _apply(entry: Entry | None, record: dict[str, Any]) -> Entry:
+    phase = record["phase"]
+    if phase == "accepted":
+        return Entry(
+            request=from_wire(OperationRequest, record["request"]),
+            boot_id=record["boot_id"],
+            accepted_wall_s=record["wall_s"],
+        )
+    if entry is None:
+        raise ValueError("it does not begin with 'accepted'")
+    if phase == "planned":
+        entry.plan = from_wire(Plan, record["plan"])
+        entry.epoch = record["epoch"]
+    elif phase == "intent":
+        entry.intended.append(StepKind(record["step"]))
+    elif phase == "undoing":
+        entry.undoing = record["reason"]
+    elif phase == "undone":
+        entry.undone.append(StepKind(record["step"]))
+    elif phase == "ended":
+        entry.record = from_wire(OperationRecord, record["record"])
+    elif phase == "done":
+        entry.done.append(StepKind(record["step"]))
+    elif phase != "undo-intent":
+        raise ValueError(f"unknown phase {phase!r}")
+    return entry

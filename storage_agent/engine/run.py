@@ -1,0 +1,331 @@
+"""One operation on its way: looks, acts, looks again, and takes back what failed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.journal import Entry, Journal
+from storage_agent.model.clock import Clock, Deadline
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.errors import AgentError, CommandStuck, OperationFailed
+from storage_agent.model.finding import Finding
+from storage_agent.model.operation import (
+    Epoch,
+    OperationRecord,
+    OperationState,
+    StepOutcome,
+    StepRecord,
+)
+from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
+from storage_agent.model.ports import HostPort
+from storage_agent.model.snapshot import ALL_FACETS, CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.operations.steps import DEFINITIONS, make_step, missing_goal
+from storage_agent.policy.assembly import assembly_findings, only_missing
+from storage_agent.policy.naming import name_state
+
+OPERATION_TIMEOUT_S = 900.0
+LATE_DEVICES_TIMEOUT_S = 60.0
+_LOOK_AGAIN_S = 0.05
+
+# Goals that hold only until a later step of the same plan ends them.
+_PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM})
+# Steps that prove themselves and are work of their own: a plan with one is never "already so".
+_WORK = frozenset({StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA})
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Mutable course of one operation. `latest` joins the newest look at each facet."""
+
+    entry: Entry
+    host: HostPort
+    journal: Journal
+    clock: Clock
+    on_change: Callable[[OperationRecord], None]
+    latest: VolumeSnapshot | None = None
+    findings: tuple[Finding, ...] = ()
+    steps: list[StepRecord] = field(default_factory=list)
+    performed: list[StepKind] = field(default_factory=list)
+    begun_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.begun_s = self.clock.monotonic()
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def look(self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS) -> VolumeSnapshot:
+        """Observes these facets and keeps the others as they were seen before."""
+        fresh = self.host.observe(volume, facets)
+        if self.latest is not None and facets != CHEAP_FACETS:
+            kept = {
+                facet.value: getattr(self.latest, facet.value)
+                for facet in ALL_FACETS - facets - {Facet.IDENTITY}
+            }
+            fresh = dataclasses.replace(fresh, **kept)
+        self.latest = fresh
+        return fresh
+
+    def wait_for_devices(self, volume: VolumeConfig) -> None:
+        """Returns when waiting cannot help any more, at the latest after LATE_DEVICES_TIMEOUT_S."""
+        wait_s = float(self.entry.request.options.get("wait_s", LATE_DEVICES_TIMEOUT_S))
+        deadline = Deadline.after(self.clock, wait_s)
+        array = frozenset({Facet.ARRAY})
+        findings = assembly_findings(volume, self.host.observe(volume, array))
+        while only_missing(findings) and not deadline.passed(self.clock):
+            self._tell(
+                f"waiting for {len(findings)} disk(s), "
+                f"{deadline.left_s(self.clock):.0f} s left: {findings[0].summary}"
+            )
+            self.clock.sleep(min(1.0, deadline.left_s(self.clock)))
+            findings = assembly_findings(volume, self.host.observe(volume, array))
+
+    # --- the whole plan ------------------------------------------------------------------------
+
+    def execute(
+        self,
+        volume: VolumeConfig,
+        plan: Plan,
+        findings: tuple[Finding, ...],
+        epochs: EpochStore,
+        epoch: int | None,
+    ) -> OperationRecord:
+        """Runs a plan that was just made. epoch: what the host knows or the request carries."""
+        self.findings = findings
+        pending = [s for s in plan.steps if self._pending(s.kind, volume)]
+        request = self.entry.request
+        owns = request.kind is OperationKind.PROMOTE and request.epoch is None and bool(pending)
+        if owns and epoch is not None:
+            epoch += 1
+        self.entry.plan, self.entry.epoch = plan, epoch
+        if not pending:
+            return self._ended(OperationState.SUCCEEDED, "already so")
+        self.journal.write(request.operation_id, "planned", plan=plan, epoch=epoch)
+        if epoch is not None and (owns or request.epoch is not None):
+            epochs.write(volume.name, Epoch(number=epoch, operation_id=request.operation_id))
+        return self._walk(volume, plan)
+
+    def resume(self, volume: VolumeConfig) -> OperationRecord:
+        """Takes up a plan that a crash or a restart interrupted, from what is seen now."""
+        plan = self.entry.plan
+        assert plan is not None
+        self.performed = [k for k in self.entry.intended if k not in self.entry.undone]
+        self.look(volume)
+        if self.host.boot_id() != self.entry.boot_id:
+            return self._after_reboot(volume)
+        if self.entry.undoing:
+            return self._undo(volume, OperationFailed(self.entry.undoing))
+        return self._walk(volume, plan)
+
+    def _walk(self, volume: VolumeConfig, plan: Plan) -> OperationRecord:
+        deadline = Deadline.after(self.clock, OPERATION_TIMEOUT_S)
+        try:
+            for step in plan.steps:
+                self._do(step, volume, deadline)
+            self._look_at_the_whole(volume, plan)
+        except AgentError as exc:
+            return self._undo(volume, exc)
+        return self._ended(OperationState.SUCCEEDED, self._named(volume))
+
+    def _look_at_the_whole(self, volume: VolumeConfig, plan: Plan) -> None:
+        """A step's goal may have been lost again while later ones ran."""
+        snapshot = self.look(volume)
+        for step in plan.steps:
+            if step.kind not in _PASSING and (lost := missing_goal(step.kind, volume, snapshot)):
+                raise OperationFailed(f"{step.title}: no longer so at the end: {lost}")
+
+    # --- one step ------------------------------------------------------------------------------
+
+    def _pending(self, kind: StepKind, volume: VolumeConfig) -> bool:
+        assert self.latest is not None
+        if DEFINITIONS[kind].goal is None:
+            return kind in _WORK
+        return bool(missing_goal(kind, volume, self.latest))
+
+    def _do(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
+        assert self.latest is not None
+        definition = DEFINITIONS[step.kind]
+        if Facet.IDENTITY in definition.facets:
+            self.look(volume, definition.facets)
+        seen = definition.goal is not None and not definition.goal(volume, self.latest)
+        if seen or (step.kind in _PASSING and step.kind in self.entry.done):
+            self._note(step, StepOutcome.ALREADY)
+            return
+        self.journal.write(self.entry.request.operation_id, "intent", step=step.kind)
+        if step.kind not in self.performed:
+            self.performed.append(step.kind)
+        begun_s = self.clock.monotonic()
+        self._note(step, StepOutcome.RUNNING)
+        try:
+            self._act_and_verify(step, volume, deadline)
+        except AgentError as exc:
+            self._note(step, StepOutcome.FAILED, begun_s, exc.message)
+            raise
+        self._note(step, StepOutcome.DONE, begun_s)
+        self.journal.write(self.entry.request.operation_id, "done", step=step.kind)
+
+    def _act_and_verify(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
+        """Raises AgentError where the goal is not seen by the deadline, whatever the act said."""
+        definition = DEFINITIONS[step.kind]
+        until = deadline.sooner(self.clock, step.timeout_s)
+        self.host.perform(step, volume, self.entry.request, until, self._tell)
+        if definition.goal is None:
+            return
+        while lacking := definition.goal(volume, self.look(volume, definition.facets)):
+            if until.passed(self.clock):
+                raise OperationFailed(
+                    f"{step.title}: not seen within {step.timeout_s:g} s: {lacking}",
+                    remedy="storage-agent status shows where it stands",
+                    code="GOAL_NOT_SEEN",
+                )
+            self.clock.sleep(_LOOK_AGAIN_S)
+
+    # --- taking back ---------------------------------------------------------------------------
+
+    def _undo(self, volume: VolumeConfig, cause: AgentError) -> OperationRecord:
+        """Every performed step in reverse, also the one that failed: it may have acted."""
+        self._note_undo("undoing", reason=cause.message)
+        snapshot = self.look(volume)
+        for kind in reversed(self.performed):
+            undo = DEFINITIONS[kind].undo
+            if undo is None:
+                continue
+            step = make_step(undo, volume, snapshot.host)
+            try:
+                self._undo_step(step, kind, volume)
+            except AgentError as exc:
+                return self._ended(
+                    OperationState.FAILED,
+                    f"{cause.message}; taking it back failed too: {exc.message}; "
+                    f"now: {self._named(volume)}",
+                    remedy=exc.remedy or cause.remedy,
+                    findings=cause.findings,
+                )
+        # create has no undo: what it made stays, and is named.
+        undone = self.entry.plan is None or self.entry.plan.operation is not OperationKind.CREATE
+        return self._ended(
+            OperationState.ROLLED_BACK if undone else OperationState.FAILED,
+            f"{cause.message}; now: {self._named(volume)}",
+            remedy=cause.remedy,
+            findings=cause.findings,
+        )
+
+    def _undo_step(self, step: Step, undone: StepKind, volume: VolumeConfig) -> None:
+        assert self.latest is not None
+        goal = DEFINITIONS[step.kind].goal
+        if goal is None or goal(volume, self.latest):
+            self._note_undo("undo-intent", step=step.kind)
+            begun_s = self.clock.monotonic()
+            self._note(step, StepOutcome.UNDOING)
+            try:
+                self._act_and_verify(step, volume, Deadline.after(self.clock, step.timeout_s))
+            except AgentError as exc:
+                self._note(step, StepOutcome.UNDO_FAILED, begun_s, exc.message)
+                raise
+            self._note(step, StepOutcome.UNDONE, begun_s)
+        self._note_undo("undone", step=undone)
+
+    def _note_undo(self, phase: str, **fields: object) -> None:
+        """Taking back must go on even where the state folder cannot be written any more: a
+        volume half-way is worse than a journal that ends early, and undoing twice is harmless."""
+        try:
+            self.journal.write(self.entry.request.operation_id, phase, **fields)
+        except OperationFailed as exc:
+            self._tell(f"journal: {exc.message}")
+
+    def _after_reboot(self, volume: VolumeConfig) -> OperationRecord:
+        """A restart of the host took everything down: a promote must not go on by itself."""
+        plan = self.entry.plan
+        assert plan is not None
+        if plan.operation is OperationKind.ASSEMBLE:
+            return self._walk(volume, plan)
+        assert self.latest is not None
+        left = [s for s in plan.steps if missing_goal(s.kind, volume, self.latest)]
+        if plan.operation is OperationKind.DEMOTE and not left:
+            return self._ended(OperationState.SUCCEEDED, self._named(volume))
+        return self._ended(
+            OperationState.FAILED,
+            f"interrupted by a restart of the host; now: {self._named(volume)}",
+            remedy="ask for it again if it is still wanted",
+        )
+
+    # --- telling -------------------------------------------------------------------------------
+
+    def refused(
+        self, findings: tuple[Finding, ...], refusals: tuple[Finding, ...]
+    ) -> OperationRecord:
+        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+        return self._ended(
+            OperationState.REFUSED,
+            refusals[0].summary + more,
+            remedy=refusals[0].remedy,
+            findings=findings,
+        )
+
+    def stale_plan(self, plan: Plan) -> OperationRecord:
+        return self._ended(
+            OperationState.REFUSED,
+            f"what would be done is not what was confirmed: the plan is now {plan.digest()}",
+            remedy="read the plan again, then confirm that one",
+        )
+
+    def record_of(self, exc: AgentError) -> OperationRecord:
+        """An error outside any step: nothing was changed, unless steps say otherwise."""
+        stuck = isinstance(exc, CommandStuck) or bool(self.performed)
+        return self._ended(
+            OperationState.FAILED if stuck else OperationState.REFUSED,
+            exc.message,
+            remedy=exc.remedy,
+            findings=exc.findings,
+        )
+
+    def _named(self, volume: VolumeConfig) -> str:
+        assert self.latest is not None
+        return name_state(volume, self.latest)
+
+    def _tell(self, message: str) -> None:
+        self.on_change(self._record(OperationState.RUNNING, message))
+
+    def _note(
+        self, step: Step, outcome: StepOutcome, begun_s: float | None = None, detail: str = ""
+    ) -> None:
+        duration_s = None if begun_s is None else self.clock.monotonic() - begun_s
+        if self.steps and self.steps[-1].outcome in (StepOutcome.RUNNING, StepOutcome.UNDOING):
+            self.steps.pop()
+        self.steps.append(
+            StepRecord(
+                kind=step.kind,
+                title=step.title,
+                outcome=outcome,
+                duration_s=duration_s,
+                detail=detail,
+            )
+        )
+        self._tell(f"{step.title}: {outcome}")
+
+    def _ended(
+        self,
+        state: OperationState,
+        message: str,
+        *,
+        remedy: str = "",
+        findings: tuple[Finding, ...] = (),
+    ) -> OperationRecord:
+        self.findings = findings or self.findings
+        return self._record(state, message, remedy)
+
+    def _record(self, state: OperationState, message: str, remedy: str = "") -> OperationRecord:
+        return OperationRecord(
+            request=self.entry.request,
+            state=state,
+            changed=bool(self.performed),
+            epoch=self.entry.epoch,
+            message=message,
+            remedy=remedy,
+            findings=self.findings,
+            steps=tuple(self.steps),
+            started_wall_s=self.entry.accepted_wall_s,
+            duration_s=self.clock.monotonic() - self.begun_s,
+        )

@@ -1,0 +1,192 @@
+"""The one place that starts processes.
+
+argv lists only, absolute paths from a fixed table of folders, an environment built from
+nothing, output capped, a deadline always. A child that does not even die of SIGKILL (D state:
+frozen DRBD, dead disk) is reported as stuck and left behind, never waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from storage_agent.model.errors import CommandFailed, CommandStuck, CommandTimeout, Missing
+
+ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "HOME": "/nonexistent",
+}
+OUTPUT_LIMIT_BYTES = 8 << 20
+KILL_GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """An ended command: text decoded as UTF-8, undecodable bytes replaced."""
+
+    argv: tuple[str, ...]
+    exit_status: int
+    stdout: str
+    stderr: str
+    duration_s: float
+
+
+@cache
+def tool_path(name: str) -> str:
+    """Absolute path of a host tool. Raises Missing, naming the tool."""
+    for folder in ENVIRONMENT["PATH"].split(":"):
+        path = f"{folder}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    raise Missing(
+        f"the command {name!r} is not installed",
+        remedy=f"find its package: apt-file search bin/{name}",
+    )
+
+
+class Runner:
+    """Runs host tools. `started` counts processes, for the benchmarks."""
+
+    def __init__(self) -> None:
+        self.started = 0
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        ok: frozenset[int] = frozenset({0}),
+        stdin: bytes = b"",
+    ) -> Completed:
+        """Runs one command to its end.
+
+        Raises Missing (tool not installed), CommandFailed (exit status not in `ok`),
+        CommandTimeout (ended at the deadline), CommandStuck (cannot be ended).
+        """
+        begin = time.monotonic()
+        command = (tool_path(argv[0]), *argv[1:])
+        child = self._start(command, wants_stdin=bool(stdin))
+        try:
+            stdout, stderr = _communicate(child, stdin, begin + timeout_s)
+        except TimeoutError:
+            _end(child, tuple(argv))
+            raise CommandTimeout(
+                f"{' '.join(argv)}: no answer within {timeout_s:g} s, ended",
+                remedy="look at the state before trying again: storage-agent status",
+            ) from None
+        status = child.returncode
+        if status not in ok:
+            raise CommandFailed(tuple(argv), status, _text(stderr), _text(stdout))
+        return Completed(
+            argv=tuple(argv),
+            exit_status=status,
+            stdout=_text(stdout),
+            stderr=_text(stderr),
+            duration_s=time.monotonic() - begin,
+        )
+
+    def stream(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Starts a command whose stdout the caller reads for as long as it likes; the caller
+        ends it with `end_stream`. Raises Missing."""
+        return self._start((tool_path(argv[0]), *argv[1:]), wants_stdin=False)
+
+    def daemon(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Starts a command that runs along with us and writes where we write (the journal); the
+        caller ends it with `end_stream`. Raises Missing."""
+        self.started += 1
+        return subprocess.Popen(
+            (tool_path(argv[0]), *argv[1:]),
+            stdin=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+            cwd="/",
+            close_fds=True,
+            process_group=0,
+        )
+
+    def _start(self, command: tuple[str, ...], *, wants_stdin: bool) -> subprocess.Popen[bytes]:
+        self.started += 1
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if wants_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            cwd="/",
+            close_fds=True,
+            process_group=0,
+        )
+
+
+def end_stream(child: subprocess.Popen[bytes]) -> None:
+    """Ends what `Runner.stream` started."""
+    _end(child, ("stream",))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="replace")
+
+
+def _communicate(
+    child: subprocess.Popen[bytes], stdin: bytes, deadline_s: float
+) -> tuple[bytes, bytes]:
+    """Feeds and reads until both outputs are closed and the child has ended.
+
+    Raises TimeoutError at the deadline, also for a child that closed its outputs and lives on.
+    """
+    assert child.stdout is not None
+    assert child.stderr is not None
+    if child.stdin is not None:
+        # Inputs are a few KiB at most, less than a pipe holds: this cannot block.
+        child.stdin.write(stdin)
+        child.stdin.close()
+    collected: dict[int, bytearray] = {child.stdout.fileno(): bytearray()}
+    collected[child.stderr.fileno()] = bytearray()
+    with selectors.DefaultSelector() as selector:
+        for pipe in (child.stdout, child.stderr):
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            for key, _ in selector.select(left_s):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif len(collected[key.fd]) < OUTPUT_LIMIT_BYTES:
+                    collected[key.fd] += chunk
+    try:
+        child.wait(max(0.0, deadline_s - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    stdout, stderr = (bytes(collected[pipe.fileno()]) for pipe in (child.stdout, child.stderr))
+    child.stdout.close()
+    child.stderr.close()
+    return stdout, stderr
+
+
+def _end(child: subprocess.Popen[bytes], argv: tuple[str, ...]) -> None:
+    """TERM, a grace, KILL to the child's whole group. Raises CommandStuck if that does not help."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, sign)
+        try:
+            child.wait(KILL_GRACE_S)
+        except subprocess.TimeoutExpired:
+            continue
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+        return
+    raise CommandStuck(
+        f"{' '.join(argv)} (pid {child.pid}) does not end: it waits for I/O that does not return",
+        remedy=f"see what it waits for: cat /proc/{child.pid}/stack",
+    )

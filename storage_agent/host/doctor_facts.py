@@ -1,0 +1,270 @@
+"""Gathers what `doctor` judges. Only looks; never raises for a broken host: what cannot be seen is
+Unobserved with the reason.
+
+Host tools: systemctl (one call), timedatectl (one), drbdadm dump-xml (one a volume), modinfo (only
+while drbd is not loaded).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from storage_agent.host.mounts import covering, parse_mount_lines
+from storage_agent.host.runner import Runner, tool_path
+from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.doctor import (
+    CONFIGURATION_FOLDER,
+    KERNEL_MODULES,
+    STATE_FOLDER,
+    TOOL_PACKAGES,
+    UNITS,
+    DoctorFacts,
+    FstabLine,
+    HostExport,
+    StateFolder,
+    UnitFact,
+)
+from storage_agent.model.errors import AgentError, CommandFailed, Missing, ParseError
+from storage_agent.model.observed import Unobserved
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+T = TypeVar("T")
+
+TIMEOUT_S = 5.0
+
+
+def parse_fstab(text: str) -> tuple[FstabLine, ...]:
+    """fstab(5). Lines with fewer than two fields are left out, as mount(8) does."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        fields = line.split()
+        if len(fields) < 2 or fields[0].startswith("#"):
+            continue
+        options = tuple(fields[3].split(",")) if len(fields) > 3 else ("defaults",)
+        found.append(
+            FstabLine(line=number, source=fields[0], mount_point=fields[1], options=options)
+        )
+    return tuple(found)
+
+
+def parse_exports(text: str, file: str) -> tuple[HostExport, ...]:
+    """exports(5): the path of each entry; quoted paths and continued lines are understood."""
+    found = []
+    continued = False
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.strip()
+        if entry and not entry.startswith("#") and not continued:
+            path = entry[1:].split('"', 1)[0] if entry[0] == '"' else entry.split()[0]
+            found.append(HostExport(file=file, line=number, path=path))
+        continued = entry.endswith("\\")
+    return tuple(found)
+
+
+def parse_mdadm_conf(text: str) -> tuple[str, ...]:
+    """The AUTO and ARRAY lines of an mdadm.conf(5), continuation lines joined, upper-case
+    keyword first."""
+    joined: list[str] = []
+    for line in text.splitlines():
+        content = line.split("#", 1)[0].rstrip()
+        if not content:
+            continue
+        if content[0].isspace() and joined:
+            joined[-1] += f" {content.strip()}"
+        else:
+            joined.append(content)
+    found = []
+    for line in joined:
+        words = line.split()
+        # Keywords may be cut to three letters and are in any case (mdadm.conf(5)).
+        for keyword in ("AUTO", "ARRAY"):
+            if len(words[0]) >= 3 and keyword.startswith(words[0].upper()):
+                found.append(" ".join((keyword, *words[1:])))
+    return tuple(found)
+
+
+def parse_units(text: str) -> dict[str, UnitFact]:
+    """Blocks of `systemctl show -p Id,LoadState,…`. Raises ParseError for a missing key."""
+    found = {}
+    for block in text.strip().split("\n\n"):
+        fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if not fields:
+            continue
+        try:
+            fact = UnitFact(
+                name=fields["Id"],
+                load=fields["LoadState"],
+                active=fields["ActiveState"],
+                enabled=fields["UnitFileState"],
+                drop_ins=tuple(fields.get("DropInPaths", "").split()),
+            )
+        except KeyError as exc:
+            raise ParseError("systemctl", f"no {exc.args[0]} in its answer", block) from exc
+        found[fact.name] = fact
+    return found
+
+
+def units_argv() -> tuple[str, ...]:
+    wanted = "Id,LoadState,ActiveState,UnitFileState,DropInPaths"
+    return ("systemctl", "show", "-p", wanted, "--", *UNITS)
+
+
+def parse_replica_settings(text: str) -> dict[str, dict[str, str]]:
+    """`drbdadm dump-xml`: resource -> {`section.option`: value}. A valueless option is `yes`.
+
+    Options of a resource's own sections win over those of `common`. Raises ParseError.
+    """
+    from xml.etree import ElementTree
+
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as exc:
+        raise ParseError("drbdadm dump-xml", f"not XML: {exc}") from exc
+    common = _section_options(root.find("common"))
+    return {
+        resource.get("name", ""): common | _section_options(resource)
+        for resource in root.findall("resource")
+    }
+
+
+def _section_options(element: Element | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for section in element.findall("section") if element is not None else ():
+        for option in section.findall("option"):
+            found[f"{section.get('name')}.{option.get('name')}"] = option.get("value", "yes")
+    return found
+
+
+def parse_module_names(text: str) -> frozenset[str]:
+    """Module names in modules.dep or modules.builtin, `-` as `_`."""
+    found = set()
+    for line in text.splitlines():
+        file = line.split(":", 1)[0].rsplit("/", 1)[-1]
+        found.add(file.split(".", 1)[0].replace("-", "_"))
+    return frozenset(found)
+
+
+class DoctorFactsReader:
+    """Reads one host below `root`."""
+
+    def __init__(self, runner: Runner, root: Path = Path("/")) -> None:
+        self._runner = runner
+        self._root = root
+
+    def read(self, config: AgentConfig | None) -> DoctorFacts:
+        modules = self._modules()
+        volumes = config.volumes.values() if config else ()
+        replicated = [v.name for v in volumes if v.replica]
+        return DoctorFacts(
+            host=os.uname().nodename,
+            is_root=os.geteuid() == 0,
+            has_configuration=self._has_configuration(),
+            tools=frozenset(tool for tool in TOOL_PACKAGES if _is_installed(tool)),
+            modules=modules,
+            drbd_version=self._drbd_version() if "drbd" in modules else None,
+            units=_seen(self._units),
+            fstab=_seen(lambda: parse_fstab(self._text("etc/fstab"))),
+            exports=_seen(self._exports),
+            mdadm_lines=_seen(self._mdadm_lines),
+            is_clock_synchronised=_seen(self._is_clock_synchronised),
+            state_folder=_seen(self._state_folder),
+            replica_settings={name: _seen(partial(self._settings, name)) for name in replicated},
+        )
+
+    def _text(self, path: str) -> str:
+        """Empty where the file does not exist."""
+        try:
+            return (self._root / path).read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _has_configuration(self) -> bool:
+        folder = self._root / CONFIGURATION_FOLDER.lstrip("/")
+        return (folder / "agent.toml").exists() or any(folder.glob("agent.d/*.toml"))
+
+    def _modules(self) -> frozenset[str]:
+        folder = f"lib/modules/{os.uname().release}"
+        known = parse_module_names(self._text(f"{folder}/modules.dep"))
+        known |= parse_module_names(self._text(f"{folder}/modules.builtin"))
+        loaded = self._root / "sys/module"
+        return frozenset(m for m in KERNEL_MODULES if m in known or (loaded / m).is_dir())
+
+    def _drbd_version(self) -> str | None:
+        if loaded := self._text("sys/module/drbd/version").strip():
+            return loaded
+        try:
+            argv = ("modinfo", "-F", "version", "drbd")
+            return self._runner.run(argv, timeout_s=TIMEOUT_S).stdout.strip() or None
+        except AgentError:
+            return None
+
+    def _units(self) -> dict[str, UnitFact]:
+        return parse_units(self._runner.run(units_argv(), timeout_s=TIMEOUT_S).stdout)
+
+    def _exports(self) -> tuple[HostExport, ...]:
+        found = parse_exports(self._text("etc/exports"), "/etc/exports")
+        for path in sorted((self._root / "etc/exports.d").glob("*.exports")):
+            found += parse_exports(path.read_text(errors="replace"), f"/etc/exports.d/{path.name}")
+        return found
+
+    def _mdadm_lines(self) -> tuple[str, ...]:
+        found = parse_mdadm_conf(self._text("etc/mdadm/mdadm.conf"))
+        for path in sorted((self._root / "etc/mdadm/mdadm.conf.d").glob("*.conf")):
+            found += parse_mdadm_conf(path.read_text(errors="replace"))
+        return found
+
+    def _is_clock_synchronised(self) -> bool:
+        argv = ("timedatectl", "show", "-p", "NTPSynchronized", "--value")
+        shown = self._runner.run(argv, timeout_s=TIMEOUT_S).stdout.strip()
+        if shown not in ("yes", "no"):
+            raise ParseError("timedatectl", "neither yes nor no", shown)
+        return shown == "yes"
+
+    def _state_folder(self) -> StateFolder | None:
+        path = self._root / STATE_FOLDER.lstrip("/")
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        space = os.statvfs(path)
+        lines = parse_mount_lines(self._text("proc/self/mountinfo"))
+        mount = covering(lines, STATE_FOLDER)
+        return StateFolder(
+            mode=status.st_mode & 0o7777,
+            owner_uid=status.st_uid,
+            source=mount.mount.source if mount else "",
+            read_only=bool(space.f_flag & os.ST_RDONLY),
+            free_bytes=space.f_bavail * space.f_frsize,
+        )
+
+    def _settings(self, resource: str) -> dict[str, str]:
+        argv = ("drbdadm", "dump-xml", resource)
+        found = parse_replica_settings(self._runner.run(argv, timeout_s=TIMEOUT_S).stdout)
+        if resource not in found:
+            raise ParseError("drbdadm dump-xml", f"no resource {resource} in its answer")
+        return found[resource]
+
+
+def _is_installed(tool: str) -> bool:
+    try:
+        tool_path(tool)
+    except Missing:
+        return False
+    return True
+
+
+def _seen(look: Callable[[], T]) -> T | Unobserved:
+    try:
+        return look()
+    except CommandFailed as exc:
+        said = (exc.stderr.strip() or exc.stdout.strip()).partition("\n")[0]
+        return Unobserved(reason=f"{exc.argv[0]}: {said or f'exit {exc.tool_exit_status}'}")
+    except AgentError as exc:
+        return Unobserved(reason=exc.message)
+    except OSError as exc:
+        return Unobserved(reason=f"{exc.filename}: {exc.strerror}")

@@ -1,0 +1,227 @@
+"""The host's DRBD: looking at resources, changing them, their files.
+
+Host tools: drbdadm, drbdsetup, modprobe. Every command has the caller's timeout. A command that
+is ended at its deadline has taken nothing back: the kernel may still do what was asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from storage_agent.host.drbd import commands
+from storage_agent.host.drbd.events import parse_events2_now
+from storage_agent.host.drbd.failures import failure
+from storage_agent.host.drbd.generation import parse_generation
+from storage_agent.host.drbd.resource_file import resource_path
+from storage_agent.host.drbd.status_json import parse_status_json
+from storage_agent.host.drbd.version import is_version_9, parse_driver_version
+from storage_agent.host.runner import Completed, Runner
+from storage_agent.model.errors import CommandFailed, Missing, OperationFailed
+from storage_agent.model.replica import DiskState, GenerationIdentifiers, Replica
+
+# `drbdsetup status --json` of a resource that the kernel does not have: `[ ]` and this.
+NO_SUCH_RESOURCE = 10
+
+
+class Drbd:
+    """Whatever changes something is believed only after `observe`: with the module missing the
+    tools' `secondary` and `down` exit 0 (drbd-utils, drbdsetup_main()).
+
+    Every method may raise, beside what it says itself: Missing (tool not installed),
+    CommandTimeout, CommandStuck, and what failures.py makes of the kernel's answer.
+    """
+
+    def __init__(self, runner: Runner, root: Path = Path("/")) -> None:
+        self.runner = runner
+        self.root = root
+
+    def driver_version(self) -> str | None:
+        """`8.4.11`; None: the module is not loaded. Reads one file. Raises ParseError."""
+        for name in ("sys/module/drbd/version", "proc/drbd"):
+            try:
+                return parse_driver_version((self.root / name).read_text())
+            except FileNotFoundError:
+                continue
+        return None
+
+    def observe(
+        self, resource: str, minor: int, *, timeout_s: float, with_generation: bool = False
+    ) -> Replica | None:
+        """What the kernel shows now; None where it does not have the resource. One process, two
+        with_generation (none while diskless: then the kernel has no identifiers to show). Never
+        loads the module. Raises ParseError.
+
+        minor: as configured, for messages; the kernel's own is in the replica.
+        """
+        version = self.driver_version()
+        if version is None:
+            return None
+        if is_version_9(version):
+            ok = frozenset({0, NO_SUCH_RESOURCE})
+            argv = commands.status_json(resource)
+            done = self._run(argv, "observe", resource, minor, timeout_s=timeout_s, ok=ok)
+            replica = parse_status_json(done.stdout, resource, driver_version=version)
+        else:
+            argv = commands.events2_now(resource)
+            done = self._run(argv, "observe", resource, minor, timeout_s=timeout_s)
+            replica = parse_events2_now(done.stdout, resource, driver_version=version)
+        if replica is None or not with_generation or replica.disk is DiskState.DISKLESS:
+            return replica
+        argv = commands.get_gi(resource, replica.minor, driver_version_9=is_version_9(version))
+        done = self._run(argv, "read the generation of", resource, minor, timeout_s=timeout_s)
+        return dataclasses.replace(replica, generation=parse_generation(done.stdout))
+
+    def generation(self, resource: str, *, timeout_s: float) -> GenerationIdentifiers | None:
+        """Of the kernel while the resource is up, else as they stand in the metadata on its
+        disk; None: the disk carries no metadata. Needs the resource file.
+
+        For a replica that is up ask `observe`: drbdadm gives the kernel 5 s (cmd-timeout-short)
+        and then reads the disk, which is busy.
+        """
+        argv = commands.drbdadm("get-gi", resource)
+        doing = "read the generation of"
+        done = self._run(argv, doing, resource, timeout_s=timeout_s, ok=frozenset({0, 1}))
+        if done.exit_status == 0:
+            return parse_generation(done.stdout)
+        if done.stdout or done.stderr:
+            failed = CommandFailed(argv, done.exit_status, done.stderr, done.stdout)
+            raise failure(failed, doing=doing, resource=resource) from failed
+        # drbdmeta says nothing at all when it finds no metadata (drbd-utils 9.22).
+        return None
+
+    def has_metadata(self, resource: str, *, timeout_s: float) -> bool:
+        """Whether the resource's disk carries DRBD metadata. Needs the resource file."""
+        return self.generation(resource, timeout_s=timeout_s) is not None
+
+    def load_module(self, *, timeout_s: float) -> None:
+        """Idempotent."""
+        if self.driver_version() is None:
+            self._run(("modprobe", "drbd"), "load the module for", "drbd", timeout_s=timeout_s)
+
+    def up(self, resource: str, *, timeout_s: float) -> None:
+        """Attaches and begins to connect; returns without waiting for the peer. Idempotent, and
+        completes what an interrupted `up` left at any point (`drbdadm up` would refuse).
+
+        Only for a replica that does not serve: `adjust` applies whatever changed in the resource
+        file, also by detaching or disconnecting. It connects a StandAlone replica again. Where
+        the disk has no metadata it fails and leaves a diskless resource: `down` removes it.
+        """
+        argv = commands.drbdadm("adjust", resource)
+        self._run(argv, "bring up", resource, timeout_s=timeout_s)
+
+    def down(self, resource: str, *, timeout_s: float) -> None:
+        """Disconnects, detaches, removes. Idempotent. Refused while held open: 8.4 has then
+        changed nothing, 9 has dropped the connection."""
+        self._run(commands.down(resource), "take down", resource, timeout_s=timeout_s)
+
+    def primary(self, resource: str, minor: int, *, timeout_s: float) -> None:
+        """Never forced. minor: the one that was observed. Idempotent.
+
+        While the peer is not connected the kernel asks the fence-peer handler first, up to four
+        times if that fails, so give four times its bound. Ended at its deadline, the kernel and
+        the handler still go on: only observing tells.
+        """
+        argv = commands.primary(resource, minor, driver_version_9=self._is_9())
+        self._run(argv, "promote", resource, minor, timeout_s=timeout_s)
+
+    def secondary(self, resource: str, minor: int, *, timeout_s: float) -> None:
+        """minor: the one that was observed. Idempotent."""
+        argv = commands.secondary(resource, minor, driver_version_9=self._is_9())
+        self._run(argv, "demote", resource, minor, timeout_s=timeout_s)
+
+    def connect(self, resource: str, *, timeout_s: float) -> None:
+        """Begins to connect; does not wait for the peer. Raises Refused (DRBD_ALREADY_UP) where
+        a connection is configured, connected or not."""
+        argv = commands.drbdadm("connect", resource)
+        self._run(argv, "connect", resource, timeout_s=timeout_s)
+
+    def disconnect(self, resource: str, *, timeout_s: float) -> None:
+        """In order: a secondary whose peer is primary outdates itself, so that it cannot be
+        promoted by mistake. Raises Missing (DRBD_NOT_UP) where it stands alone already."""
+        argv = commands.drbdadm("disconnect", resource)
+        self._run(argv, "disconnect", resource, timeout_s=timeout_s)
+
+    def create_metadata(self, resource: str, *, timeout_s: float) -> None:
+        """Writes new metadata on the resource's disk. Never forced: drbdmeta refuses a disk that
+        carries metadata, a filesystem or anything but zeroes at its beginning.
+
+        Only the local `create` may call it. Raises Refused (DRBD_METADATA_EXISTS,
+        DRBD_DATA_FOUND).
+        """
+        argv = commands.drbdadm("create-md", resource)
+        self._run(argv, "write new metadata for", resource, timeout_s=timeout_s)
+
+    def first_primary(self, resource: str, *, timeout_s: float) -> None:
+        """Declares this host's copy to be the data and makes it primary; the other copy becomes
+        the target of a full sync. This is `primary --force`, which also promotes outdated data.
+
+        Only the local `create` may call it, on a replica that never held data (both sides
+        Inconsistent).
+        """
+        argv = commands.first_primary(resource)
+        self._run(argv, "promote for the first time", resource, timeout_s=timeout_s)
+
+    def resource_file_text(self, name: str) -> str | None:
+        """None: there is no file."""
+        try:
+            return (self.root / resource_path(name)).read_text()
+        except FileNotFoundError:
+            return None
+
+    def write_resource_file(self, name: str, text: str) -> None:
+        """Atomic, durable on return. Idempotent. The kernel takes nothing of it before `up`.
+        Raises OperationFailed."""
+        path = self.root / resource_path(name)
+        # drbd.conf includes *.res, so nobody reads this one.
+        beside = path.with_name(path.name + ".new")
+        try:
+            descriptor = os.open(
+                beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+            )
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.rename(path)
+            _sync_folder(path.parent)
+        except OSError as exc:
+            raise OperationFailed(
+                f"{path}: {exc.strerror or exc}",
+                remedy=f"is drbd-utils installed? ls -ld {path.parent}; df -h {path.parent}",
+                code="DRBD_CONFIGURATION",
+            ) from exc
+
+    def _is_9(self) -> bool:
+        version = self.driver_version()
+        if version is None:
+            raise Missing(
+                "the kernel module drbd is not loaded",
+                remedy="load it: modprobe drbd",
+                code="DRBD_MODULE",
+            )
+        return is_version_9(version)
+
+    def _run(
+        self,
+        argv: commands.Argv,
+        doing: str,
+        resource: str,
+        minor: int | None = None,
+        *,
+        timeout_s: float,
+        ok: frozenset[int] = frozenset({0}),
+    ) -> Completed:
+        try:
+            return self.runner.run(argv, timeout_s=timeout_s, ok=ok)
+        except CommandFailed as failed:
+            raise failure(failed, doing=doing, resource=resource, minor=minor) from failed
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

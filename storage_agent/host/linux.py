@@ -1,0 +1,146 @@
+"""The real host: puts the adapters together behind model.ports.HostPort."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from storage_agent.host.block import Block, probe_signatures
+from storage_agent.host.drbd.adapter import Drbd
+from storage_agent.host.filesystem import Filesystem
+from storage_agent.host.marker import read_marker
+from storage_agent.host.mdraid import MdRaid
+from storage_agent.host.nfs import NfsObserver
+from storage_agent.host.perform import Performer, Tools
+from storage_agent.host.runner import Runner
+from storage_agent.host.services import Services
+from storage_agent.model.array import Disk
+from storage_agent.model.clock import Deadline
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.errors import AgentError, OperationFailed
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.operation import Marker, OperationRequest
+from storage_agent.model.plan import Step
+from storage_agent.model.ports import Progress
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet, HostSnapshot, VolumeSnapshot
+
+LOOK_TIMEOUT_S = 10.0
+_NOT_ASKED = Unobserved(reason="not looked at")
+
+T = TypeVar("T")
+
+
+class LinuxHost:
+    """Implements HostPort. May be used by several threads."""
+
+    def __init__(self, config: AgentConfig, runner: Runner, root: Path = Path("/")) -> None:
+        self._root = root
+        self._runner = runner
+        self._block = Block(root)
+        self._tools = Tools(
+            runner=runner,
+            block=self._block,
+            md=MdRaid(runner, self._block, root),
+            drbd=Drbd(runner, root),
+            filesystem=Filesystem(runner, root),
+            services=Services(runner),
+            nfs=NfsObserver(root),
+            root=root,
+            markers={},
+        )
+        self.reconfigure(config)
+
+    def reconfigure(self, config: AgentConfig) -> None:
+        """From the next call on."""
+        self._config = config
+        self._performer = Performer(config, self._tools)
+
+    def boot_id(self) -> str:
+        return (self._root / "proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
+        chosen = tuple(disk for disk in self._block.disks() if disk.serial in serials)
+        paths = tuple(disk.path for disk in chosen)
+        found = probe_signatures(self._runner, paths, timeout_s=LOOK_TIMEOUT_S)
+        return tuple(replace(disk, signatures=found[disk.path]) for disk in chosen)
+
+    def observe(
+        self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS
+    ) -> VolumeSnapshot:
+        tools, host = self._tools, self._config.host
+
+        def look(facet: Facet, view: Callable[[], T]) -> T | Unobserved:
+            return _bold(view) if facet in facets else _NOT_ASKED
+
+        replica, nfs = volume.replica, volume.nfs
+        return VolumeSnapshot(
+            volume=volume.name,
+            host=host,
+            boot_id=self.boot_id(),
+            taken_monotonic_s=time.monotonic(),
+            taken_wall_s=time.time(),
+            array=look(Facet.ARRAY, lambda: tools.md.view(volume.array, host)),
+            replica=None
+            if replica is None
+            else look(
+                Facet.REPLICA,
+                lambda: tools.drbd.observe(volume.name, replica.minor, timeout_s=LOOK_TIMEOUT_S),
+            ),
+            filesystem=look(
+                Facet.FILESYSTEM,
+                lambda: tools.filesystem.view(volume, identify=Facet.IDENTITY in facets),
+            ),
+            nfs=None
+            if nfs is None
+            else look(Facet.NFS, lambda: tools.nfs.observe(volume.name, nfs.address)),
+            services=look(Facet.SERVICES, lambda: tools.services.view(volume.services)),
+            marker=look(Facet.MARKER, lambda: self._marker(volume)),
+        )
+
+    def _marker(self, volume: VolumeConfig) -> Marker | None:
+        mounts = self._tools.filesystem.view(volume).mounts
+        if any(mount.mount_point == volume.mount_point for mount in mounts):
+            return read_marker(self._root / volume.mount_point.lstrip("/"))
+        if volume.name not in self._tools.markers:
+            raise OperationFailed(f"the filesystem of {volume.name} was not looked at")
+        return self._tools.markers[volume.name]
+
+    def host_snapshot(self) -> HostSnapshot:
+        """All configured volumes."""
+        drbd_version, problems = None, list[str]()
+        try:
+            drbd_version = self._tools.drbd.driver_version()
+        except AgentError as exc:
+            problems.append(exc.message)
+        return HostSnapshot(
+            host=self._config.host,
+            boot_id=self.boot_id(),
+            taken_monotonic_s=time.monotonic(),
+            taken_wall_s=time.time(),
+            volumes={name: self.observe(v) for name, v in self._config.volumes.items()},
+            drbd_version=drbd_version,
+            problems=tuple(problems),
+        )
+
+    def perform(
+        self,
+        step: Step,
+        volume: VolumeConfig,
+        request: OperationRequest,
+        deadline: Deadline,
+        progress: Progress,
+    ) -> None:
+        self._performer.perform(step.kind, volume, request, deadline)
+
+
+def _bold(view: Callable[[], T]) -> T | Unobserved:
+    """A look that fails is a fact about the host, not an end of the looking."""
+    try:
+        return view()
+    except AgentError as exc:
+        return Unobserved(reason=exc.message)
+    except OSError as exc:
+        return Unobserved(reason=f"{exc.filename or 'system'}: {exc.strerror or exc}")

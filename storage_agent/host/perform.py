@@ -1,0 +1,342 @@
+"""Does the steps, one function each. None of them proves anything: the engine looks afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage_agent.configuration.identity import write_identity
+from storage_agent.host.block import Block
+from storage_agent.host.clock import SystemClock
+from storage_agent.host.drbd.adapter import Drbd
+from storage_agent.host.drbd.resource_file import render_resource
+from storage_agent.host.drbd.version import is_version_9
+from storage_agent.host.filesystem import Filesystem
+from storage_agent.host.holders import find_holders
+from storage_agent.host.marker import read_marker, write_next_marker
+from storage_agent.host.mdraid import MdRaid
+from storage_agent.host.mdraid_ignore import (
+    render_ignore_configuration,
+    write_ignore_configuration,
+)
+from storage_agent.host.nfs import NfsObserver
+from storage_agent.host.nfs_control import ServerControl, prepare_settings
+from storage_agent.host.runner import Runner
+from storage_agent.host.services import Services
+from storage_agent.model.clock import Deadline
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.errors import AgentError, Missing, OperationFailed, Refused
+from storage_agent.model.filesystem import Mount
+from storage_agent.model.operation import Marker, OperationRequest
+from storage_agent.model.plan import StepKind
+
+GRANTS = Path("run/storage-agent/grants")
+CONFIGURATION_FOLDER = Path("etc/storage-agent/agent.d")
+# knfsd lets go of a filesystem some milliseconds after its last thread has ended.
+UNMOUNT_TRIES = 5
+UNMOUNT_PAUSE_S = 0.2
+
+Act = Callable[[VolumeConfig, OperationRequest, float], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The adapters of one host."""
+
+    runner: Runner
+    block: Block
+    md: MdRaid
+    drbd: Drbd
+    filesystem: Filesystem
+    services: Services
+    nfs: NfsObserver
+    root: Path
+    markers: dict[str, Marker | None]
+
+
+class Performer:
+    """Raises AgentError for whatever keeps a step from being done."""
+
+    def __init__(self, config: AgentConfig, tools: Tools) -> None:
+        self._config = config
+        self._tools = tools
+        self._clock = SystemClock()
+        self._acts: dict[StepKind, Act] = {
+            StepKind.WRITE_CONFIGURATION: self._write_configuration,
+            StepKind.MAKE_ARRAY: self._make_array,
+            StepKind.MAKE_METADATA: self._make_metadata,
+            StepKind.FIRST_PRIMARY: self._first_primary,
+            StepKind.MAKE_FILESYSTEM: self._make_filesystem,
+            StepKind.ASSEMBLE_ARRAY: self._assemble_array,
+            StepKind.STOP_ARRAY: self._stop_array,
+            StepKind.REPLICA_UP: self._replica_up,
+            StepKind.REPLICA_DOWN: self._replica_down,
+            StepKind.GRANT_PROMOTION: self._grant_promotion,
+            StepKind.WITHDRAW_GRANT: self._withdraw_grant,
+            StepKind.PRIMARY: self._primary,
+            StepKind.SECONDARY: self._secondary,
+            StepKind.READ_MARKER: self._read_marker,
+            StepKind.MOUNT: self._mount,
+            StepKind.WRITE_MARKER: self._write_marker,
+            StepKind.UNMOUNT: self._unmount,
+            StepKind.PREPARE_SERVER: self._prepare_server,
+            StepKind.START_SERVER: self._start_server,
+            StepKind.STOP_SERVER: lambda v, r, t: self._server(v).stop(timeout_s=t),
+            StepKind.LINK_UP: lambda v, r, t: self._server(v).link_up(timeout_s=t),
+            StepKind.LINK_DOWN: lambda v, r, t: self._server(v).link_down(timeout_s=t),
+            StepKind.PROVE_EXPORT: lambda v, r, t: self._server(v).prove(timeout_s=t),
+            StepKind.START_SERVICES: self._start_services,
+            StepKind.STOP_SERVICES: self._stop_services,
+        }
+
+    def perform(
+        self, kind: StepKind, volume: VolumeConfig, request: OperationRequest, deadline: Deadline
+    ) -> None:
+        self._acts[kind](volume, request, deadline.left_s(self._clock))
+
+    # --- creating ------------------------------------------------------------------------------
+
+    def _write_configuration(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """The mdadm lines first: from then on udev leaves the array, once it exists, alone."""
+        uuids = [uuid for v in self._config.volumes.values() for uuid in v.array.uuid.values()]
+        lines = render_ignore_configuration((*uuids, *volume.array.uuid.values()))
+        write_ignore_configuration(lines, self._tools.root)
+        if volume.replica is not None:
+            self._tools.drbd.load_module(timeout_s=timeout_s)
+            self._write_resource(volume)
+        self._tools.filesystem.make_mount_point(volume.mount_point)
+        assert volume.filesystem.uuid is not None
+        write_identity(
+            volume.name,
+            volume.array.uuid,
+            volume.filesystem.uuid,
+            self._tools.root / CONFIGURATION_FOLDER,
+        )
+
+    def _write_resource(self, volume: VolumeConfig) -> None:
+        version = self._tools.drbd.driver_version()
+        if version is None:
+            raise Missing("the kernel module drbd is not loaded", remedy="modprobe drbd")
+        text = render_resource(self._config, volume, driver_version_9=is_version_9(version))
+        if self._tools.drbd.resource_file_text(volume.name) != text:
+            self._tools.drbd.write_resource_file(volume.name, text)
+
+    def _make_array(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        self._tools.md.create(
+            volume.array_device(),
+            volume.array.level,
+            volume.array.uuid[self._config.host],
+            self._member_paths(volume),
+            name=volume.name,
+            homehost=self._config.host,
+            timeout_s=timeout_s,
+        )
+
+    def _make_metadata(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        if not self._tools.drbd.has_metadata(volume.name, timeout_s=timeout_s):
+            self._tools.drbd.create_metadata(volume.name, timeout_s=timeout_s)
+
+    def _first_primary(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        self._tools.drbd.first_primary(volume.name, timeout_s=timeout_s)
+
+    def _make_filesystem(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        assert volume.filesystem.uuid is not None
+        self._tools.filesystem.make(
+            volume.device(),
+            volume.filesystem.type,
+            volume.filesystem.uuid,
+            volume.name,
+            timeout_s=timeout_s,
+        )
+
+    # --- array and replica ---------------------------------------------------------------------
+
+    def _member_paths(self, volume: VolumeConfig) -> tuple[str, ...]:
+        serials = volume.array.disks[self._config.host]
+        disks = self._tools.block.by_serial(serials)
+        if missing := [serial for serial in serials if serial not in disks]:
+            raise Missing(f"disk {missing[0]} of {volume.name} is not attached")
+        return tuple(disks[serial].path for serial in serials)
+
+    def _assemble_array(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """What udev or an initramfs has assembled, half or under another name, is stopped and
+        assembled anew; unless something uses it, which mdadm finds out."""
+        view = self._tools.md.view(volume.array, self._config.host, fresh=True)
+        if view.array is not None:
+            self._tools.md.stop(view.array.name, timeout_s=timeout_s)
+        self._tools.md.assemble(
+            volume.array_device(),
+            volume.array.uuid[self._config.host],
+            self._member_paths(volume),
+            timeout_s=timeout_s,
+        )
+
+    def _stop_array(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        view = self._tools.md.view(volume.array, self._config.host)
+        if view.array is not None:
+            self._tools.md.stop(view.array.name, timeout_s=timeout_s)
+
+    def _replica_up(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        self._tools.drbd.load_module(timeout_s=timeout_s)
+        self._write_resource(volume)
+        self._tools.drbd.up(volume.name, timeout_s=timeout_s)
+
+    def _replica_down(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        self._tools.drbd.down(volume.name, timeout_s=timeout_s)
+
+    def _grant_promotion(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """For libexec/fence-peer, which the kernel calls while `drbdadm primary` waits."""
+        folder = self._tools.root / GRANTS
+        boot_id = (self._tools.root / "proc/sys/kernel/random/boot_id").read_text().strip()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / volume.name).write_text(f"promote {boot_id} {request.operation_id}\n")
+        except OSError as exc:
+            raise OperationFailed(f"{folder}: {exc.strerror}") from exc
+
+    def _withdraw_grant(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        (self._tools.root / GRANTS / volume.name).unlink(missing_ok=True)
+
+    def _primary(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
+        self._tools.drbd.primary(volume.name, self._minor(volume), timeout_s=timeout_s)
+
+    def _secondary(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
+        self._end_look(volume, timeout_s)
+        try:
+            self._tools.drbd.secondary(volume.name, self._minor(volume), timeout_s=timeout_s)
+        except AgentError as exc:
+            raise self._with_holders(volume, exc) from exc
+
+    @staticmethod
+    def _minor(volume: VolumeConfig) -> int:
+        assert volume.replica is not None
+        return volume.replica.minor
+
+    # --- filesystem and services ---------------------------------------------------------------
+
+    def _mount(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
+        self._tools.filesystem.mount(volume, timeout_s=timeout_s)
+
+    def _require_identity(self, volume: VolumeConfig) -> None:
+        uuid, kind = self._tools.filesystem.identify(volume.device())
+        wanted = (volume.filesystem.uuid, volume.filesystem.type)
+        if (uuid, kind) != wanted:
+            raise Refused(
+                f"{volume.device()} carries {kind or 'no filesystem'} {uuid or ''}, "
+                f"not the filesystem of {volume.name} ({wanted[1]} {wanted[0]})",
+                remedy="is it the right array? storage-agent status; blkid",
+                code="WRONG_FILESYSTEM",
+            )
+
+    def _read_marker(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """Mounted already: it lies open. Else a read-only look at a folder of our own."""
+        self._require_identity(volume)
+        look = self._tools.root / volume.look_point().lstrip("/")
+        self._end_look(volume, timeout_s)
+        if any(m.mount_point == volume.mount_point for m in self._mounts(volume)):
+            return
+        look.mkdir(mode=0o700, parents=True, exist_ok=True)
+        filesystem = self._tools.filesystem
+        filesystem.mount_read_only(
+            volume.device(), volume.filesystem.type, str(look), timeout_s=timeout_s
+        )
+        try:
+            self._tools.markers[volume.name] = read_marker(look)
+        finally:
+            filesystem.unmount(str(look), timeout_s=timeout_s)
+
+    def _end_look(self, volume: VolumeConfig, timeout_s: float) -> None:
+        """A daemon that was killed while it looked has left this behind."""
+        for mount in self._mounts(volume):
+            if mount.mount_point == volume.look_point():
+                self._tools.filesystem.unmount(mount.mount_point, timeout_s=timeout_s)
+
+    def _write_marker(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        if request.epoch is None:
+            raise OperationFailed(f"no epoch was chosen for {volume.name}")
+        write_next_marker(volume, request.epoch, request.operation_id, self._config.host)
+
+    def _mounts(self, volume: VolumeConfig) -> tuple[Mount, ...]:
+        return self._tools.filesystem.view(volume).mounts
+
+    def _unmount(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
+        for attempt in range(UNMOUNT_TRIES):
+            try:
+                self._tools.filesystem.unmount(volume.mount_point, timeout_s=timeout_s)
+                return
+            except OperationFailed as exc:
+                if exc.code != "BUSY_MOUNT":
+                    raise
+                if attempt == UNMOUNT_TRIES - 1:
+                    raise self._with_holders(volume, exc) from exc
+                self._clock.sleep(UNMOUNT_PAUSE_S)
+
+    def _with_holders(self, volume: VolumeConfig, exc: AgentError) -> AgentError:
+        holders = find_holders(volume.mount_point, volume.device(), self._tools.root)
+        if not holders:
+            return exc
+        named = "; ".join(holder.what for holder in holders[:5])
+        more = f"; and {len(holders) - 5} more" if len(holders) > 5 else ""
+        return OperationFailed(
+            f"{exc.message}; held by: {named}{more}",
+            remedy="end what holds it, then try again",
+            code=exc.code,
+        )
+
+    def _start_services(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        for unit in volume.services:
+            self._tools.services.start(unit, timeout_s=timeout_s)
+
+    def _stop_services(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        for unit in reversed(volume.services):
+            self._tools.services.stop(unit, timeout_s=timeout_s)
+
+    # --- NFS server ----------------------------------------------------------------------------
+
+    def _prepare_server(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        prepare_settings(volume, self._tools.root)
+        unit = f"storage-agent-nfs@{volume.name}.service"
+        self._tools.services.start(unit, timeout_s=timeout_s)
+
+    def _start_server(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        # The configuration may have changed since the server was prepared.
+        prepare_settings(volume, self._tools.root)
+        self._server(volume).start(timeout_s=timeout_s)
+
+    def _server(self, volume: VolumeConfig) -> ServerControl:
+        return ServerControl(volume.name, self._tools.root)

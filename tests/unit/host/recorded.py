@@ -1,0 +1,57 @@
+"""Recorded outputs of host tools, and a runner that answers with them instead of starting any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage_agent.host.runner import Completed, Runner
+from storage_agent.model.errors import CommandFailed
+
+DATA = Path(__file__).parents[2] / "data"
+KERNEL = "linux-6.1.0-56-cloud-amd64"
+
+
+@dataclass(frozen=True)
+class Answer:
+    exit_status: int = 0
+    stdout: str = ""
+    stderr: str = ""
+
+
+def recorded(slug: str, version: str, name: str) -> Answer:
+    path = DATA / slug / version / f"{name}.out"
+    about = json.loads(path.with_suffix(".json").read_text())
+    return Answer(about["exit_status"], path.read_text(), about["stderr"])
+
+
+class ScriptedRunner(Runner):
+    """answers: by the tool's name. asked: every argv, in order."""
+
+    def __init__(self, **answers: Answer) -> None:
+        super().__init__()
+        self.answers = {name.replace("_", "."): answer for name, answer in answers.items()}
+        self.asked: list[tuple[str, ...]] = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        ok: frozenset[int] = frozenset({0}),
+        stdin: bytes = b"",
+    ) -> Completed:
+        assert timeout_s > 0
+        self.asked.append(tuple(argv))
+        answer = self.answers[argv[0]]
+        if answer.exit_status not in ok:
+            raise CommandFailed(tuple(argv), answer.exit_status, answer.stderr, answer.stdout)
+        return Completed(
+            argv=tuple(argv),
+            exit_status=answer.exit_status,
+            stdout=answer.stdout,
+            stderr=answer.stderr,
+            duration_s=0.0,
+        )

@@ -1,0 +1,216 @@
+"""The Drbd adapter on recorded outputs and a folder for /."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from storage_agent.host.drbd import Drbd
+from storage_agent.host.runner import Completed, Runner
+from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed
+from storage_agent.model.replica import DiskState
+from tests.unit.host.drbd_recorded import Recorded, in_words, recorded
+
+Argv = tuple[str, ...]
+NOW: Argv = ("drbdsetup", "events2", "--now", "--statistics", "r0")
+JSON: Argv = ("drbdsetup", "status", "--json", "r0")
+GI: Argv = ("drbdadm", "get-gi", "r0")
+
+
+class Script(Runner):
+    """Answers as recorded; any other command ends the test."""
+
+    def __init__(self, answers: dict[Argv, Recorded]) -> None:
+        super().__init__()
+        self.answers = answers
+        self.asked: list[Argv] = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        ok: frozenset[int] = frozenset({0}),
+        stdin: bytes = b"",
+    ) -> Completed:
+        assert 0 < timeout_s < 60
+        self.asked.append(tuple(argv))
+        seen = self.answers[tuple(argv)]
+        assert seen.exit_status is not None
+        if seen.exit_status not in ok:
+            raise CommandFailed(tuple(argv), seen.exit_status, seen.stderr, seen.stdout)
+        return Completed(
+            argv=tuple(argv),
+            exit_status=seen.exit_status,
+            stdout=seen.stdout,
+            stderr=seen.stderr,
+            duration_s=0.0,
+        )
+
+
+SILENT = Recorded("silent", (), 0, "", "")
+
+
+def host(root: Path, version: str | None, answers: dict[Argv, Recorded]) -> tuple[Drbd, Script]:
+    if version is not None:
+        (root / "sys/module/drbd").mkdir(parents=True)
+        (root / "sys/module/drbd/version").write_text(f"{version}\n")
+    (root / "etc/drbd.d").mkdir(parents=True)
+    script = Script(answers)
+    return Drbd(script, root), script
+
+
+def test_driver_version(tmp_path: Path) -> None:
+    drbd, _ = host(tmp_path, None, {})
+    assert drbd.driver_version() is None
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/drbd").write_text("version: 8.4.11 (api:1/proto:86-101)\n")
+    assert drbd.driver_version() == "8.4.11"
+
+
+def test_without_the_module_nothing_is_configured_and_nothing_is_started(tmp_path: Path) -> None:
+    drbd, script = host(tmp_path, None, {})
+    assert drbd.observe("r0", 0, timeout_s=5) is None
+    assert script.asked == []
+    # `drbdsetup secondary` would exit 0 here.
+    for change in (drbd.primary, drbd.secondary):
+        with pytest.raises(Missing, match="not loaded"):
+            change("r0", 0, timeout_s=5)
+
+
+def test_observe_8_4_is_one_process(tmp_path: Path) -> None:
+    seen = recorded("drbdsetup-events2-now", "8.4.11", "uptodate-primary-secondary-beta")
+    drbd, script = host(tmp_path, "8.4.11", {NOW: seen})
+    assert in_words(drbd.observe("r0", 0, timeout_s=5)) == (
+        "Secondary UpToDate 131032 | Connected Primary UpToDate Established 0"
+    )
+    assert script.asked == [NOW]
+
+
+def test_observe_9_is_one_process(tmp_path: Path) -> None:
+    seen = recorded("drbdsetup-status-json", "9.1.23", "uptodate-secondary-secondary-beta")
+    drbd, script = host(tmp_path, "9.1.23", {JSON: seen})
+    assert in_words(drbd.observe("r0", 0, timeout_s=5)) == (
+        "Secondary UpToDate 131032 | Connected Secondary UpToDate Established 0"
+    )
+    assert script.asked == [JSON]
+
+
+def test_observe_9_of_a_resource_that_the_kernel_does_not_have(tmp_path: Path) -> None:
+    none = Recorded("", JSON, 10, "[\n]\n\n", "r0: No such resource\n")
+    drbd, _ = host(tmp_path, "9.1.23", {JSON: none})
+    assert drbd.observe("r0", 0, timeout_s=5) is None
+
+
+def test_observe_with_generation_asks_the_kernel(tmp_path: Path) -> None:
+    now = recorded("drbdsetup-events2-now", "8.4.11", "uptodate-primary-secondary-beta")
+    gi = recorded("drbdadm-get-gi", "8.4.11", "uptodate-primary-secondary-beta")
+    by_minor: Argv = ("drbdsetup", "get-gi", "0")
+    drbd, script = host(tmp_path, "8.4.11", {NOW: now, by_minor: gi})
+    # The kernel's minor counts, not the configured one.
+    replica = drbd.observe("r0", 7, timeout_s=5, with_generation=True)
+    assert replica is not None
+    assert replica.generation is not None
+    assert replica.generation.current == "FA06B937697BFC5E"
+    assert script.asked == [NOW, by_minor]
+
+
+def test_a_diskless_replica_has_no_generation(tmp_path: Path) -> None:
+    now = recorded("drbdsetup-events2-now", "8.4.11", "secondary-diskless-beta")
+    drbd, script = host(tmp_path, "8.4.11", {NOW: now})
+    replica = drbd.observe("r0", 0, timeout_s=5, with_generation=True)
+    assert replica is not None
+    assert (replica.disk, replica.generation) == (DiskState.DISKLESS, None)
+    assert script.asked == [NOW]
+
+
+def test_metadata(tmp_path: Path) -> None:
+    there = recorded("drbdadm-get-gi", "8.4.11", "uptodate-primary-secondary-alpha")
+    absent = recorded("drbdadm-get-gi", "8.4.11", "unconfigured-alpha")
+    assert (absent.exit_status, absent.stdout, absent.stderr) == (1, "", "")
+    drbd, script = host(tmp_path, "8.4.11", {GI: there})
+    assert drbd.has_metadata("r0", timeout_s=5)
+    script.answers = {GI: absent}
+    assert not drbd.has_metadata("r0", timeout_s=5)
+    script.answers = {GI: recorded("drbdadm-get-gi", "8.4.11", "no-config-alpha")}
+    with pytest.raises(AgentError) as raised:
+        drbd.has_metadata("r0", timeout_s=5)
+    assert raised.value.code == "DRBD_NO_RESOURCE_FILE"
+
+
+def test_roles_take_a_minor_on_8_4_and_a_name_on_9(tmp_path: Path) -> None:
+    for version, name in (("8.4.11", "3"), ("9.1.23", "r0")):
+        both: dict[Argv, Recorded] = {
+            ("drbdsetup", verb, name): SILENT for verb in ("primary", "secondary")
+        }
+        drbd, script = host(tmp_path / version, version, both)
+        drbd.primary("r0", 3, timeout_s=5)
+        drbd.secondary("r0", 3, timeout_s=5)
+        assert script.asked == list(both)
+
+
+def test_a_refusal_is_named(tmp_path: Path) -> None:
+    held = recorded("refused-drbdsetup", "8.4.11", "secondary-while-held-open-alpha")
+    drbd, _ = host(tmp_path, "8.4.11", {("drbdsetup", "secondary", "0"): held})
+    with pytest.raises(AgentError) as raised:
+        drbd.secondary("r0", 0, timeout_s=5)
+    assert raised.value.code == "DRBD_HELD_OPEN"
+    assert raised.value.message == "cannot demote r0: its device is held open (-12)"
+    assert isinstance(raised.value.__cause__, CommandFailed)
+
+
+def test_only_first_primary_is_forced(tmp_path: Path) -> None:
+    every: dict[Argv, Recorded] = {
+        ("drbdadm", "adjust", "r0"): SILENT,
+        ("drbdsetup", "down", "r0"): SILENT,
+        ("drbdadm", "connect", "r0"): SILENT,
+        ("drbdadm", "disconnect", "r0"): SILENT,
+        ("drbdadm", "create-md", "r0"): SILENT,
+        ("drbdadm", "primary", "--force", "r0"): SILENT,
+    }
+    drbd, script = host(tmp_path, "8.4.11", every)
+    drbd.up("r0", timeout_s=5)
+    drbd.down("r0", timeout_s=5)
+    drbd.connect("r0", timeout_s=5)
+    drbd.disconnect("r0", timeout_s=5)
+    drbd.create_metadata("r0", timeout_s=5)
+    drbd.first_primary("r0", timeout_s=5)
+    assert script.asked == list(every)
+
+
+def test_the_module_is_loaded_once(tmp_path: Path) -> None:
+    drbd, script = host(tmp_path, None, {("modprobe", "drbd"): SILENT})
+    drbd.load_module(timeout_s=5)
+    assert script.asked == [("modprobe", "drbd")]
+    drbd, script = host(tmp_path / "loaded", "8.4.11", {})
+    drbd.load_module(timeout_s=5)
+    assert script.asked == []
+
+
+def test_the_resource_file_is_replaced_whole(tmp_path: Path) -> None:
+    drbd, _ = host(tmp_path, "8.4.11", {})
+    assert drbd.resource_file_text("home") is None
+    for text in ("resource home { }\n", "resource home { one two }\n"):
+        drbd.write_resource_file("home", text)
+        assert drbd.resource_file_text("home") == text
+    folder = tmp_path / "etc/drbd.d"
+    assert [path.name for path in folder.iterdir()] == ["storage-agent-home.res"]
+    assert (folder / "storage-agent-home.res").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_resource_file_that_cannot_be_written(tmp_path: Path) -> None:
+    drbd = Drbd(Script({}), tmp_path)
+    with pytest.raises(OperationFailed, match=r"storage-agent-home\.res"):
+        drbd.write_resource_file("home", "resource home { }\n")
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    drbd, _ = host(tmp_path, "8.4.11", {})
+    precious = tmp_path / "precious"
+    precious.write_text("keep")
+    (tmp_path / "etc/drbd.d/storage-agent-home.res.new").symlink_to(precious)
+    with pytest.raises(OperationFailed):
+        drbd.write_resource_file("home", "resource home { }\n")
+    assert precious.read_text() == "keep"

@@ -1,0 +1,93 @@
+"""Which clients are connected, kept on the volume itself, so that whoever serves it next can wake
+them (link.ServiceLink.tickle) also when this host has died."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from pathlib import Path
+
+from storage_agent.host.nfs import client_sockets, parse_tcp
+
+AGENT_FOLDER = ".storage-agent"
+_FILE = "connections"
+_LIMIT = 10_000
+_FILE_LIMIT_BYTES = 1 << 20
+_CONNECTION = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}")
+
+
+def read_connections(tcp: Path = Path("/proc/net/tcp")) -> tuple[str, ...]:
+    """`ADDRESS:PORT` of each client that is connected now, sorted."""
+    sockets = client_sockets(parse_tcp(tcp.read_text()))
+    return tuple(sorted(s.remote() for s in sockets))[:_LIMIT]
+
+
+def render_record(address: str, connections: tuple[str, ...]) -> bytes:
+    return json.dumps({"address": address, "connections": connections}).encode() + b"\n"
+
+
+def parse_record(content: bytes, address: str) -> tuple[str, ...]:
+    """Those that were connected to `address`. A damaged record is an empty one: what it is for
+    only makes clients quicker."""
+    try:
+        record = json.loads(content)
+        if record["address"] != address:
+            return ()
+        found = [c for c in record["connections"] if _CONNECTION.fullmatch(c)]
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return tuple(found[:_LIMIT])
+
+
+def read_record(mount_point: str, address: str) -> tuple[str, ...]:
+    """What the last server of the volume has left."""
+    try:
+        descriptor = os.open(
+            Path(mount_point, AGENT_FOLDER, _FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        )
+    except OSError:
+        return ()
+    with os.fdopen(descriptor, "rb") as file:
+        return parse_record(file.read(_FILE_LIMIT_BYTES), address)
+
+
+class ConnectionRecorder:
+    """Writes the record in a thread of its own: a write to a frozen volume never returns, and the
+    supervisor must still be able to take the link down. At most one write is under way."""
+
+    def __init__(self, mount_point: str, address: str) -> None:
+        self._path = Path(mount_point, AGENT_FOLDER, _FILE)
+        self._address = address
+        self._recorded: tuple[str, ...] | None = None
+        self._thread: threading.Thread | None = None
+
+    def record(self, connections: tuple[str, ...]) -> None:
+        """Starts a write if the list has changed since the last one."""
+        if connections == self._recorded or self.is_writing():
+            return
+        self._thread = threading.Thread(target=self._write, args=(connections,), daemon=True)
+        self._thread.start()
+
+    def is_writing(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether no write is under way any more: an open file would keep the volume busy."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self.is_writing()
+
+    def _write(self, connections: tuple[str, ...]) -> None:
+        beside = self._path.with_name(_FILE + ".new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+                file.write(render_record(self._address, connections))
+                file.flush()
+                os.fsync(file.fileno())
+            beside.rename(self._path)
+        except OSError:
+            return  # full or failing volume: tried again with the next look
+        self._recorded = connections

@@ -1,0 +1,89 @@
+"""What the supervisor keeps of the host's namespaces, opened before it leaves them.
+Host tools: ip."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from storage_agent.host.nfs import RUN_FOLDER, namespace_name, parse_start_ticks
+from storage_agent.host.nfs_protocol import socket_path
+from storage_agent.host.nfs_settings import ServerSettings, parse_settings, settings_path
+from storage_agent.host.runner import Runner
+from storage_agent.nfs_server import syscalls
+from storage_agent.nfs_server.link import link_batch
+
+_TOOL_S = 30.0
+
+
+class HostSide:
+    """Make one before namespaces.enter."""
+
+    def __init__(self, volume: str) -> None:
+        self._volume = volume
+        os.makedirs(f"/{RUN_FOLDER}", mode=0o700, exist_ok=True)
+        self._folder = os.open(f"/{RUN_FOLDER}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def listen(self) -> socket.socket:
+        """The volume's socket, for root alone."""
+        path = socket_path(self._volume)
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        umask = os.umask(0o177)
+        try:
+            listener.bind(os.fspath(path))
+        finally:
+            os.umask(umask)
+        listener.listen(16)
+        return listener
+
+    def read_settings(self) -> ServerSettings:
+        """By the open folder: the host's /run is out of sight later. Raises ConfigurationError."""
+        name = settings_path(self._volume).name
+        with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=self._folder), "rb") as file:
+            return parse_settings(file.read(), name)
+
+    def write_pid(self) -> None:
+        """Only once the namespaces stand: whoever finds it looks into them."""
+        ticks = parse_start_ticks(Path("/proc/self/stat").read_text())
+        name, beside = f"{self._volume}.pid", f"{self._volume}.pid.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(beside, flags, 0o600, dir_fd=self._folder), "w") as file:
+            file.write(f"{os.getpid()} {ticks}\n")
+        os.rename(beside, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
+    def make_link(self, settings: ServerSettings, runner: Runner) -> None:
+        """In our network namespace, by way of the host's, where the parent link is."""
+        own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(self._network, syscalls.CLONE_NEWNET)
+            # Not by pid: this process is in the host's network namespace just now.
+            batch = link_batch(settings, f"/proc/{os.getpid()}/fd/{own}").encode()
+            runner.run(("ip", "-batch", "-"), timeout_s=_TOOL_S, stdin=batch)
+        finally:
+            syscalls.setns(own, syscalls.CLONE_NEWNET)
+            os.close(own)
+
+    def clean(self) -> None:
+        """Removes the namespace's name, socket and pid file. In a child, because a process with
+        a second thread cannot go back into the host's mount namespace."""
+        child = os.fork()
+        if child == 0:
+            try:
+                self._clean()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+
+    def _clean(self) -> None:
+        syscalls.setns(self._mounts, syscalls.CLONE_NEWNS)
+        name = f"/run/netns/{namespace_name(self._volume)}"
+        with contextlib.suppress(OSError):
+            syscalls.unmount(name)
+        for path in (name, socket_path(self._volume), f"/{RUN_FOLDER}/{self._volume}.pid"):
+            with contextlib.suppress(OSError):
+                os.unlink(path)

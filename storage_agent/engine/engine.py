@@ -119,12 +119,21 @@ class Engine:
             host=self._host,
             journal=self._journal,
             clock=self._clock,
+            epochs=self._epochs,
             on_change=self._changed,
+            decide=lambda volume, snapshot: findings_for(
+                self._config, volume, snapshot, entry.request, self._host
+            ),
         )
         try:
             record = self._decide_and_execute(entry, run)
         except AgentError as exc:
             record = run.record_of(exc)
+        except Exception:
+            # A fault of ours: the journal stays open, and the next start resumes from a look.
+            with self._lock:
+                self._running.pop(entry.request.volume, None)
+            raise
         try:
             self._begin_history(record)
             self._journal.write(operation_id, "ended", record=record)
@@ -174,6 +183,27 @@ class Engine:
         except Refused:
             return None
 
+    def restore_epoch(self, volume: str, number: int) -> None:
+        """An admin says what a missing or damaged epoch file has to say. Never lowers one.
+
+        Raises UsageError for an unknown volume, Refused for a number below a readable epoch or
+        below the newest marker seen, Busy while an operation holds the volume.
+        """
+        if volume not in self._config.volumes:
+            raise UsageError(f"there is no volume {volume!r}", code="UNKNOWN_VOLUME")
+        with self._lock:
+            if volume in self._running:
+                raise Busy(f"{volume} is busy", remedy="wait for the operation to end")
+            marker = self._epochs.last_marker(volume)
+            known = max(self.epoch(volume) or 0, marker[0] if marker else 0)
+            if number < known:
+                raise Refused(
+                    f"epoch {number} of {volume} would be older than what this host knows",
+                    remedy=f"use {known} or more",
+                    code="STALE_EPOCH",
+                )
+            self._epochs.write(volume, Epoch(number=number, operation_id="restored"))
+
     def _decide_and_execute(self, entry: Entry, run: Run) -> OperationRecord:
         request = entry.request
         volume = self._volume(request)
@@ -193,7 +223,7 @@ class Engine:
         plan = make_plan(volume, snapshot, request)
         if request.options.get("confirm", plan.digest()) != plan.digest():
             return run.stale_plan(plan)
-        return run.execute(volume, plan, findings, self._epochs, epoch)
+        return run.execute(volume, plan, findings, epoch)
 
     def _begin_history(self, record: OperationRecord) -> None:
         """A volume that was just created starts with epoch 0."""

@@ -1,4 +1,4 @@
-"""The epoch file of each volume on this host."""
+"""What this host durably knows of each volume's ownership: epoch, and newest marker seen."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import zlib
 
 from storage_agent.model.errors import Refused
-from storage_agent.model.operation import Epoch
+from storage_agent.model.operation import Epoch, Marker
 from storage_agent.model.ports import Store
 from storage_agent.policy.epoch import unusable_epoch
 
@@ -35,6 +35,21 @@ class EpochStore:
         """Durable on return."""
         body = json.dumps({"epoch": epoch.number, "operation_id": epoch.operation_id}).encode()
         self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
+
+    def last_marker(self, volume: str) -> tuple[int, int] | None:
+        """(epoch, counter) of the newest currency marker that this host wrote or read."""
+        content = self._store.read(f"marker-{volume}")
+        if content is None:
+            return None
+        try:
+            epoch, counter = json.loads(content)
+            return int(epoch), int(counter)
+        except (ValueError, TypeError):
+            raise _refused(volume, "MARKER_RECORD_DAMAGED", "is damaged") from None
+
+    def note_marker(self, volume: str, marker: Marker) -> None:
+        """Durable on return."""
+        self._store.replace(f"marker-{volume}", json.dumps(marker.age()).encode())
 
 
 def _refused(volume: str, code: str, what: str) -> Refused:

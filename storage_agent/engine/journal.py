@@ -48,8 +48,14 @@ class Journal:
 
     def write(self, operation_id: str, phase: str, **fields: object) -> None:
         """Durable on return. Raises OperationFailed where the state folder cannot be written."""
-        line = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
-        self._store.append(_name(operation_id), line.encode() + b"\n")
+        record = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
+        line = record.encode() + b"\n"
+        content = self._store.read(_name(operation_id)) or b""
+        if content and not content.endswith(b"\n"):
+            # A power cut tore the last record; what it announced did not begin.
+            self._store.replace(_name(operation_id), content[: content.rfind(b"\n") + 1] + line)
+        else:
+            self._store.append(_name(operation_id), line)
 
     def read(self, operation_id: str) -> Entry | None:
         """None where no such operation was ever accepted. Raises OperationFailed when damaged."""
@@ -109,6 +115,8 @@ def _apply(entry: Entry | None, record: dict[str, Any]) -> Entry:
         raise ValueError("it does not begin with 'accepted'")
     if phase == "planned":
         entry.plan = from_wire(Plan, record["plan"])
+        entry.epoch = record["epoch"]
+    elif phase == "epoch":
         entry.epoch = record["epoch"]
     elif phase == "intent":
         entry.intended.append(StepKind(record["step"]))

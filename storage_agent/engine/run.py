@@ -10,10 +10,11 @@ from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Entry, Journal
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.errors import AgentError, CommandStuck, OperationFailed
-from storage_agent.model.finding import Finding
+from storage_agent.model.errors import AgentError, CommandStuck, OperationFailed, Refused
+from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.operation import (
     Epoch,
+    Marker,
     OperationRecord,
     OperationState,
     StepOutcome,
@@ -21,15 +22,18 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
 from storage_agent.model.ports import HostPort
-from storage_agent.model.snapshot import ALL_FACETS, CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.operations.steps import DEFINITIONS, make_step, missing_goal
 from storage_agent.policy.assembly import assembly_findings, only_missing
+from storage_agent.policy.currency import currency_findings
 from storage_agent.policy.naming import name_state
 
 OPERATION_TIMEOUT_S = 900.0
 LATE_DEVICES_TIMEOUT_S = 60.0
 _LOOK_AGAIN_S = 0.05
 
+# From here on this host may write.
+_DECISIVE = frozenset({StepKind.GRANT_PROMOTION, StepKind.PRIMARY})
 # Goals that hold only until a later step of the same plan ends them.
 _PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM})
 # Steps that prove themselves and are work of their own: a plan with one is never "already so".
@@ -44,7 +48,9 @@ class Run:
     host: HostPort
     journal: Journal
     clock: Clock
+    epochs: EpochStore
     on_change: Callable[[OperationRecord], None]
+    decide: Callable[[VolumeConfig, VolumeSnapshot], tuple[Finding, ...]]
     latest: VolumeSnapshot | None = None
     findings: tuple[Finding, ...] = ()
     steps: list[StepRecord] = field(default_factory=list)
@@ -61,8 +67,7 @@ class Run:
         fresh = self.host.observe(volume, facets)
         if self.latest is not None and facets != CHEAP_FACETS:
             kept = {
-                facet.value: getattr(self.latest, facet.value)
-                for facet in ALL_FACETS - facets - {Facet.IDENTITY}
+                facet.value: getattr(self.latest, facet.value) for facet in CHEAP_FACETS - facets
             }
             fresh = dataclasses.replace(fresh, **kept)
         self.latest = fresh
@@ -89,7 +94,6 @@ class Run:
         volume: VolumeConfig,
         plan: Plan,
         findings: tuple[Finding, ...],
-        epochs: EpochStore,
         epoch: int | None,
     ) -> OperationRecord:
         """Runs a plan that was just made. epoch: what the host knows or the request carries."""
@@ -104,7 +108,7 @@ class Run:
             return self._ended(OperationState.SUCCEEDED, "already so")
         self.journal.write(request.operation_id, "planned", plan=plan, epoch=epoch)
         if epoch is not None and (owns or request.epoch is not None):
-            epochs.write(volume.name, Epoch(number=epoch, operation_id=request.operation_id))
+            self._own(epoch)
         return self._walk(volume, plan)
 
     def resume(self, volume: VolumeConfig) -> OperationRecord:
@@ -113,6 +117,11 @@ class Run:
         assert plan is not None
         self.performed = [k for k in self.entry.intended if k not in self.entry.undone]
         self.look(volume)
+        # Killed between the journal's record and the epoch's own file.
+        if self.entry.epoch is not None:
+            known = self.epochs.read(volume.name)
+            if known.number < self.entry.epoch:
+                self._own(self.entry.epoch)
         if self.host.boot_id() != self.entry.boot_id:
             return self._after_reboot(volume)
         if self.entry.undoing:
@@ -153,6 +162,8 @@ class Run:
         if seen or (step.kind in _PASSING and step.kind in self.entry.done):
             self._note(step, StepOutcome.ALREADY)
             return
+        if step.kind in _DECISIVE:
+            self._decide_again(volume)
         self.journal.write(self.entry.request.operation_id, "intent", step=step.kind)
         if step.kind not in self.performed:
             self.performed.append(step.kind)
@@ -166,11 +177,25 @@ class Run:
         self._note(step, StepOutcome.DONE, begun_s)
         self.journal.write(self.entry.request.operation_id, "done", step=step.kind)
 
+    def _decide_again(self, volume: VolumeConfig) -> None:
+        """Right before the role is taken: the decision may be as old as a crash or a slow step.
+        Raises Refused."""
+        if refusals := blockers(self.decide(volume, self.look(volume))):
+            raise Refused(
+                refusals[0].summary,
+                remedy=refusals[0].remedy,
+                code=refusals[0].code,
+                findings=refusals,
+            )
+
     def _act_and_verify(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
         """Raises AgentError where the goal is not seen by the deadline, whatever the act said."""
         definition = DEFINITIONS[step.kind]
         until = deadline.sooner(self.clock, step.timeout_s)
-        self.host.perform(step, volume, self.entry.request, until, self._tell)
+        request = dataclasses.replace(self.entry.request, epoch=self.entry.epoch)
+        self.host.perform(step, volume, request, until, self._tell)
+        if Facet.MARKER in definition.facets:
+            self._check_marker(step.kind, volume)
         if definition.goal is None:
             return
         while lacking := definition.goal(volume, self.look(volume, definition.facets)):
@@ -181,6 +206,39 @@ class Run:
                     code="GOAL_NOT_SEEN",
                 )
             self.clock.sleep(_LOOK_AGAIN_S)
+
+    # --- whose data it is ----------------------------------------------------------------------
+
+    def _own(self, epoch: int) -> None:
+        """Durable before the first step that depends on it."""
+        request = self.entry.request
+        self.entry.epoch = epoch
+        owner = Epoch(number=epoch, operation_id=request.operation_id)
+        self.epochs.write(request.volume, owner)
+
+    def _check_marker(self, kind: StepKind, volume: VolumeConfig) -> None:
+        """Raises Refused where the filesystem is not the newest known state.
+
+        A local admin's epoch is only a guess until here: the filesystem knows better.
+        """
+        request = self.entry.request
+        found = self.host.observe(volume, frozenset({Facet.MARKER})).marker
+        known = self.epochs.last_marker(volume.name)
+        if refusals := currency_findings(request, found, known):
+            raise Refused(
+                refusals[0].summary,
+                remedy=refusals[0].remedy,
+                code=refusals[0].code,
+                findings=refusals,
+            )
+        if not isinstance(found, Marker):
+            return
+        mine = found.operation_id == request.operation_id
+        if request.epoch is None and not mine and found.epoch >= (self.entry.epoch or 0):
+            self.journal.write(request.operation_id, "epoch", epoch=found.epoch + 1)
+            self._own(found.epoch + 1)
+        if kind is StepKind.WRITE_MARKER:
+            self.epochs.note_marker(volume.name, found)
 
     # --- taking back ---------------------------------------------------------------------------
 

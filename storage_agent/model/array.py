@@ -88,6 +88,7 @@ class Array:
 
     name: kernel name (`md127`).  degraded: missing members; None for levels without redundancy.
     sync_completed_ratio: 0..1 while sync_action is not idle and the kernel knows it.
+    links: paths in /dev/md that lead to it; what udev assembled may have another one than ours.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Array:
     sync_completed_ratio: float | None = None
     mismatch_count: int | None = None
     holders: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     def running(self) -> bool:
         return self.state in RUNNING_STATES

@@ -21,6 +21,7 @@ TOOL_PACKAGES = {
     "mount": "mount",
     "umount": "mount",
     "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
     "modprobe": "kmod",
     "modinfo": "kmod",
     "ip": "iproute2",

@@ -39,12 +39,33 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """The currency marker on a volume's filesystem: what whoever served it wrote last.
+
+    (epoch, counter) only ever grows, so a copy whose marker is older than one that was seen
+    before has lost writes, whatever its disk state says (LINBIT/drbd#145).
+    """
+
+    epoch: int
+    counter: int
+    operation_id: str
+    host: str
+    boot_id: str
+    wall_s: float
+
+    def age(self) -> tuple[int, int]:
+        """Greater is newer."""
+        return (self.epoch, self.counter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRequest:
     """operation_id: chosen by the caller; the same id again gives the same answer.
 
     epoch: the ownership generation this operation creates; None: the next one (local admin).
     expected_primary: host that the caller believes to be primary (compare-and-set).
     peer_is_off: name of the peer, by which a person declares that it is powered off.
+    marker_at_least: (epoch, counter) of the newest currency marker that the caller knows of.
     origin: who asked, for the audit.  options: see Plan.
     """
 
@@ -54,6 +75,7 @@ class OperationRequest:
     epoch: int | None = None
     expected_primary: str | None = None
     peer_is_off: str | None = None
+    marker_at_least: tuple[int, ...] | None = None
     origin: str = ""
     options: dict[str, str] = field(default_factory=dict)
 

@@ -9,25 +9,28 @@ from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.operation import Marker
 from storage_agent.model.replica import Replica
 
 
 class Facet(StrEnum):
     """The parts of a volume that can be observed one by one.
 
-    IDENTITY fills the filesystem's uuid and type, which costs a process and a read of the device.
+    IDENTITY fills the filesystem's uuid and type, which costs a process and a read of the device;
+    MARKER the currency marker, as the step read-marker found it or as it lies on the mount.
     """
 
     ARRAY = "array"
     REPLICA = "replica"
     FILESYSTEM = "filesystem"
     IDENTITY = "identity"
+    MARKER = "marker"
     NFS = "nfs"
     SERVICES = "services"
 
 
 ALL_FACETS = frozenset(Facet)
-CHEAP_FACETS = ALL_FACETS - {Facet.IDENTITY}
+CHEAP_FACETS = ALL_FACETS - {Facet.IDENTITY, Facet.MARKER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +38,14 @@ class Attachment:
     """What this daemon has seen of the disk's attachment, for a copy that lost its peer.
 
     in_sync_until_loss: since some moment of this boot both copies were seen UpToDate, connected
-    and fully in sync, and every state since was either that or only the loss of the connection.
-    Only then does this copy hold every acknowledged write.  broken_by: what ended it, or what was
-    never seen.
+    and fully in sync, and every state since was that, or the peer's disk failing while connected,
+    or only the loss of the connection. Only then does this copy hold every write that was
+    acknowledged until the connection was lost.  connected: it was not lost since.
+    broken_by: what ended it, or what was never seen.
     """
 
     in_sync_until_loss: bool
+    connected: bool = False
     broken_by: str = ""
 
 
@@ -69,6 +74,7 @@ class VolumeSnapshot:
     nfs: NfsView | Unobserved | None
     services: tuple[ServiceView, ...] | Unobserved
     attachment: Attachment | None = None
+    marker: Marker | Unobserved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _promote(
             kinds += [StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.WITHDRAW_GRANT]
         else:
             kinds.append(StepKind.PRIMARY)
-    kinds.append(StepKind.MOUNT)
+    kinds += [StepKind.READ_MARKER, StepKind.MOUNT, StepKind.WRITE_MARKER]
     if volume.nfs:
         kinds.append(StepKind.START_SERVER)
     if volume.services:

@@ -86,6 +86,16 @@ def _foreign(volume: VolumeConfig, view: ArrayView, uuid: str) -> tuple[Finding,
         )
         for serial in view.blank
     ]
+    found += [
+        blocker(
+            "MEMBER_NOT_RAID",
+            f"disk {serial} is configured for {volume.name} but carries something else",
+            measured="no md superblock, and not blank",
+            limit=f"a member of array {uuid}",
+            remedy="see what is on it: wipefs --no-act DISK; is the serial right?",
+        )
+        for serial in view.other
+    ]
     for block in view.attached:
         if block.array_uuid != uuid:
             found.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding, Severity
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.snapshot import VolumeSnapshot
@@ -34,6 +36,12 @@ def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
         for name, view in facets.items()
         if isinstance(view, Unobserved)
     )
+
+
+def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:
+    """Mount points that are neither the volume's own nor the agent's read-only look."""
+    ours = (volume.mount_point, volume.look_point())
+    return [mount.mount_point for mount in view.mounts if mount.mount_point not in ours]
 
 
 def bytes_text(size_bytes: int) -> str:

@@ -8,7 +8,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, unobserved
+from storage_agent.policy.common import blocker, mounted_elsewhere, unobserved
 
 
 def demotion_findings(
@@ -40,9 +40,7 @@ def demotion_findings(
                 )
             )
     if not isinstance(snapshot.filesystem, Unobserved) and snapshot.filesystem is not None:
-        elsewhere = [
-            m.mount_point for m in snapshot.filesystem.mounts if m.mount_point != volume.mount_point
-        ]
+        elsewhere = mounted_elsewhere(volume, snapshot.filesystem)
         if elsewhere:
             found.append(
                 blocker(

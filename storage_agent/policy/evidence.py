@@ -8,6 +8,8 @@ So the agent watches the attachment itself: in sync, then nothing but the loss o
 
 from __future__ import annotations
 
+import dataclasses
+
 from storage_agent.model.replica import ConnectionState, DiskState, Replica
 from storage_agent.model.snapshot import Attachment
 
@@ -16,6 +18,7 @@ NEVER_SEEN = Attachment(
 )
 
 # A copy that was UpToDate and loses its peer is shown as one of these.
+_LOST = frozenset({DiskState.DISKLESS, DiskState.FAILED})
 _STILL_THIS_ATTACHMENT = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
 
 
@@ -24,18 +27,21 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
     if replica is None:
         return _broken("the resource was taken down")
     if replica.in_sync():
-        return Attachment(in_sync_until_loss=True)
+        return Attachment(in_sync_until_loss=True, connected=True)
     if not attachment.in_sync_until_loss:
         return attachment
     if replica.disk not in _STILL_THIS_ATTACHMENT:
         return _broken(f"the local disk became {replica.disk}")
     if replica.peer is not None and replica.peer.connection is ConnectionState.CONNECTED:
+        if attachment.connected and replica.peer.disk in _LOST:
+            # With the connection unbroken every later write came to this copy as well.
+            return attachment
         if replica.peer.out_of_sync_bytes:
             return _broken(f"{replica.peer.out_of_sync_bytes} bytes went out of sync")
         if replica.peer.disk is not DiskState.UP_TO_DATE:
             return _broken(f"the peer's disk became {replica.peer.disk} while connected")
         return _broken(f"replication left Established for {replica.peer.replication}")
-    return attachment
+    return dataclasses.replace(attachment, connected=False)
 
 
 def lost_sight(why: str) -> Attachment:

@@ -16,7 +16,13 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import degraded_findings
-from storage_agent.policy.common import blocker, bytes_text, unobserved, warning
+from storage_agent.policy.common import (
+    blocker,
+    bytes_text,
+    mounted_elsewhere,
+    unobserved,
+    warning,
+)
 
 # DRBD's handshake has decided that this side holds the newer data.
 _SOURCE_STATES = frozenset(
@@ -27,6 +33,7 @@ _SOURCE_STATES = frozenset(
         ReplicationState.STARTING_SYNC_S,
     }
 )
+_DISK_LOST = frozenset({DiskState.DISKLESS, DiskState.FAILED})
 _KNOWN_WORSE = frozenset({DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS})
 
 
@@ -90,6 +97,9 @@ def _replica(
         assert replica.peer is not None
         found += _local_disk(volume, replica, frozenset({DiskState.UP_TO_DATE}))
         found += _connected_peer(volume, replica.peer, peer)
+        if replica.peer.disk in _DISK_LOST:
+            # Without its disk there was no comparison of generations with this copy.
+            found += _currency(volume, snapshot, peer)
     else:
         # A copy that lost its peer shows Consistent until the fence-peer handler has answered.
         found += _local_disk(
@@ -160,7 +170,7 @@ def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Fi
                 remedy="storage-agent status --watch shows the time until it is",
             )
         )
-    elif view.disk in (DiskState.DISKLESS, DiskState.FAILED):
+    elif view.disk in _DISK_LOST:
         found.append(
             warning(
                 "PEER_DISKLESS",
@@ -203,7 +213,8 @@ def _unconnected(
     )
     if replica.peer is not None and replica.peer.connection is ConnectionState.STANDALONE:
         found.append(_stand_alone(volume, peer))
-    if volume.arbitration is Arbitration.NONE and request.peer_is_off != peer and not known_worse:
+    # A peer whose copy is known to be worse may still be primary and serve from ours as it was.
+    if request.peer_is_off != peer:
         found.append(
             blocker(
                 "PEER_NOT_PROVEN_OFF",
@@ -215,19 +226,37 @@ def _unconnected(
                 f"storage-agent promote {volume.name} --peer-is-off {peer}",
             )
         )
-    attachment = snapshot.attachment
-    if not known_worse and (attachment is None or not attachment.in_sync_until_loss):
+    if known_worse:
+        return tuple(found)
+    if unproven := _currency(volume, snapshot, peer):
+        found += unproven
+    elif volume.arbitration is Arbitration.NONE:
         found.append(
-            blocker(
-                "CURRENCY_UNPROVEN",
-                f"this copy of {volume.name} may miss writes that {peer} has acknowledged",
-                measured=attachment.broken_by if attachment else "the attachment was not watched",
-                limit="seen in sync and unbroken until the connection was lost, "
-                "or both hosts' generation identifiers seen",
-                remedy=f"bring {peer} back so that the two compare their data",
+            warning(
+                "PEER_MAY_HAVE_WRITTEN",
+                f"what {peer} has acknowledged since the connection was lost is not in this copy",
+                measured="in sync until the connection was lost",
+                limit="connected, or a coordinator that lets nobody write alone",
+                remedy=f"if {peer} went on serving alone before it died, bring it back instead",
             )
         )
     return tuple(found)
+
+
+def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tuple[Finding, ...]:
+    attachment = snapshot.attachment
+    if attachment is not None and attachment.in_sync_until_loss:
+        return ()
+    return (
+        blocker(
+            "CURRENCY_UNPROVEN",
+            f"this copy of {volume.name} may miss writes that {peer} has acknowledged",
+            measured=attachment.broken_by if attachment else "the attachment was not watched",
+            limit="seen in sync and unbroken until the connection was lost, "
+            "or both hosts' generation identifiers seen",
+            remedy=f"bring {peer} back with its disk, so that the two compare their data",
+        ),
+    )
 
 
 def _stand_alone(volume: VolumeConfig, peer: str) -> Finding:
@@ -263,7 +292,7 @@ def _mount_point(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findin
                 remedy=remedies[view.mount_point_state],
             )
         )
-    elsewhere = [m.mount_point for m in view.mounts if m.mount_point != volume.mount_point]
+    elsewhere = mounted_elsewhere(volume, view)
     if elsewhere:
         found.append(
             blocker(

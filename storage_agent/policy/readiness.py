@@ -21,8 +21,9 @@ MINIMUM_FREE_RATIO = 0.05
 
 
 class Verdict(StrEnum):
-    """SERVING: served here.  READY: a promotion here would succeed.  DEGRADED: either of them
-    with warnings.  BLOCKED: not served here, and a promotion here would be refused."""
+    """SERVING: served here.  READY: a promotion here would succeed, once the peer has given the
+    role back.  DEGRADED: either of them with findings.  BLOCKED: not served here, and a
+    promotion here would be refused."""
 
     SERVING = "serving"
     READY = "ready"
@@ -50,6 +51,9 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
             kind=OperationKind.PROMOTE, volume=volume.name, operation_id="readiness"
         )
         findings = promotion_findings(volume, snapshot, request, peer.name if peer else "")
+        # That the peer serves is as it should be; it is in the way of a promotion, not of
+        # being ready for one.
+        findings = tuple(f for f in findings if f.code != "PEER_IS_PRIMARY")
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
     return Readiness(verdict=Verdict.DEGRADED if findings else Verdict.READY, findings=findings)

@@ -23,7 +23,7 @@ from storage_agent.model.errors import OperationFailed
 from storage_agent.model.filesystem import FilesystemView, Mount
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.operation import OperationRequest
+from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import Progress
 from storage_agent.model.replica import (
@@ -168,6 +168,7 @@ class FakeHost:
     faults: dict[StepKind, Fault] = field(default_factory=dict)
     deaf: set[StepKind] = field(default_factory=set)
     disk_list: tuple[Disk, ...] = ()
+    marker: Marker | None = None
 
     def __post_init__(self) -> None:
         if self.replica is None:
@@ -199,6 +200,7 @@ class FakeHost:
             filesystem=look(Facet.FILESYSTEM, lambda: self._filesystem_view(volume, facets)),
             nfs=look(Facet.NFS, lambda: NfsView(state=self.server, address="10.9.0.10")),
             services=look(Facet.SERVICES, lambda: self._services_view(volume)),
+            marker=look(Facet.MARKER, lambda: self.marker),
         )
 
     def perform(
@@ -215,6 +217,16 @@ class FakeHost:
         self.performed.append(step.kind)
         if step.kind not in self.deaf:
             self._act(step.kind)
+        if step.kind is StepKind.WRITE_MARKER and step.kind not in self.deaf:
+            assert request.epoch is not None
+            self.marker = Marker(
+                epoch=request.epoch,
+                counter=self.marker.counter + 1 if self.marker else 1,
+                operation_id=request.operation_id,
+                host="alpha",
+                boot_id=self.boot,
+                wall_s=self.clock.wall(),
+            )
 
     def _act(self, kind: StepKind) -> None:
         changes: dict[StepKind, dict[str, object]] = {
@@ -259,6 +271,7 @@ class FakeHost:
                 size_bytes=512 << 20,
                 sync_action="idle",
                 members=(),
+                links=("/dev/md/data",),
             )
         )
         return ArrayView(array=array, attached=self.attached, missing=self.missing)

@@ -11,10 +11,11 @@ from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
-from storage_agent.model.errors import Busy, OperationFailed, UsageError
+from storage_agent.model.errors import Busy, OperationFailed, Refused, UsageError
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import (
     Epoch,
+    Marker,
     OperationRecord,
     OperationRequest,
     OperationState,
@@ -22,7 +23,7 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import Role
-from storage_agent.model.snapshot import Facet
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet
 from tests.unit.fakes import (
     SERIALS,
     Crash,
@@ -30,6 +31,8 @@ from tests.unit.fakes import (
     FakeHost,
     MemoryStore,
     agent_config,
+    in_sync_replica,
+    lost_peer,
     volume_config,
 )
 
@@ -38,12 +41,16 @@ CONFIG = agent_config(volume_config(services=SERVICE))
 
 PROMOTION = [
     StepKind.PRIMARY,
+    StepKind.READ_MARKER,
     StepKind.MOUNT,
+    StepKind.WRITE_MARKER,
     StepKind.START_SERVER,
     StepKind.START_SERVICES,
     StepKind.LINK_UP,
     StepKind.PROVE_EXPORT,
 ]
+# Proved by the act itself, and done again when a plan is walked again.
+PASSING = {StepKind.READ_MARKER, StepKind.WRITE_MARKER, StepKind.PROVE_EXPORT}
 DEMOTION = [
     StepKind.LINK_DOWN,
     StepKind.STOP_SERVICES,
@@ -158,6 +165,56 @@ def test_ids_that_could_be_paths_or_lines_are_refused(operation_id: str) -> None
     assert store.names("operation-") == ()
 
 
+def served_marker(epoch: int, counter: int = 3, operation_id: str = "other") -> Marker:
+    return Marker(
+        epoch=epoch,
+        counter=counter,
+        operation_id=operation_id,
+        host="beta",
+        boot_id="b",
+        wall_s=0.0,
+    )
+
+
+def test_an_admins_epoch_follows_the_filesystem() -> None:
+    host, store = FakeHost(marker=served_marker(9)), MemoryStore()
+    record = run(make_engine(host, store), request(OperationKind.PROMOTE))
+    assert (record.state, record.epoch) == (OperationState.SUCCEEDED, 10)
+    assert host.marker is not None
+    assert host.marker.age() == (10, 4)
+    assert EpochStore(store).read("data").number == 10
+    assert EpochStore(store).last_marker("data") == (10, 4)
+
+
+def test_a_coordinators_old_epoch_is_refused_by_the_filesystem() -> None:
+    host = FakeHost(marker=served_marker(9))
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE, epoch=7))
+    assert record.state is OperationState.ROLLED_BACK
+    assert [finding.code for finding in record.findings] == ["STALE_EPOCH"]
+    assert StepKind.MOUNT not in host.performed
+    assert is_secondary(host)
+
+
+@pytest.mark.parametrize("found", [None, served_marker(4), served_marker(5, 2)])
+def test_a_copy_older_than_what_this_host_has_seen_is_given_back(found: Marker | None) -> None:
+    host, store = FakeHost(marker=found), MemoryStore()
+    engine = make_engine(host, store)
+    EpochStore(store).note_marker("data", served_marker(5, 3))
+    record = run(engine, request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert [finding.code for finding in record.findings] == ["MARKER_OLD"]
+    assert StepKind.MOUNT not in host.performed
+    assert is_secondary(host)
+
+
+def test_a_copy_older_than_what_the_caller_has_seen_is_given_back() -> None:
+    host = FakeHost(marker=served_marker(5, 3))
+    wanted = request(OperationKind.PROMOTE, epoch=6, marker_at_least=(5, 4))
+    record = run(make_engine(host, MemoryStore()), wanted)
+    assert [finding.code for finding in record.findings] == ["MARKER_OLD"]
+    assert is_secondary(host)
+
+
 def test_one_operation_a_volume() -> None:
     engine = make_engine(FakeHost(), MemoryStore())
     engine.begin(request(OperationKind.PROMOTE))
@@ -202,7 +259,7 @@ def test_a_failing_demote_is_taken_back_to_serving(failing: StepKind) -> None:
     assert is_serving(host)
 
 
-@pytest.mark.parametrize("deaf", [k for k in PROMOTION if k is not StepKind.PROVE_EXPORT])
+@pytest.mark.parametrize("deaf", [k for k in PROMOTION if k not in PASSING])
 def test_an_exit_status_is_not_believed(deaf: StepKind) -> None:
     host = FakeHost(deaf={deaf})
     record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
@@ -247,7 +304,7 @@ def test_a_state_folder_that_fills_half_way_does_not_keep_the_undo_from_running(
     assert is_secondary(host)
 
 
-@pytest.mark.parametrize("facet", sorted(set(Facet) - {Facet.IDENTITY}))
+@pytest.mark.parametrize("facet", sorted(CHEAP_FACETS))
 @pytest.mark.parametrize("kind", [OperationKind.PROMOTE, OperationKind.DEMOTE])
 def test_unknown_means_no(facet: Facet, kind: OperationKind) -> None:
     host = FakeHost(blind={facet: "no answer"})
@@ -286,6 +343,21 @@ def test_an_unusable_epoch_file_refuses_changes(content: bytes | None, code: str
     assert host.performed == []
 
 
+def test_an_admin_restores_a_lost_epoch_but_never_lowers_one() -> None:
+    host, store = FakeHost(marker=served_marker(7)), MemoryStore()
+    engine = make_engine(host, store)
+    with pytest.raises(Refused, match="would be older"):
+        engine.restore_epoch("data", 4)
+    del store.files["epoch-data"]
+    assert engine.epoch("data") is None
+    EpochStore(store).note_marker("data", served_marker(7))
+    with pytest.raises(Refused, match="would be older"):
+        engine.restore_epoch("data", 6)
+    engine.restore_epoch("data", 8)
+    assert engine.epoch("data") == 8
+    assert run(engine, request(OperationKind.PROMOTE)).state is OperationState.SUCCEEDED
+
+
 def crash_points(kind: OperationKind, make_host: Callable[[], FakeHost]) -> int:
     store = MemoryStore()
     run(make_engine(make_host(), store), request(kind))
@@ -321,7 +393,7 @@ def test_killed_at_every_record_it_is_resumed_to_its_goal(
         final = run(restarted, request(kind))
         assert final.state is OperationState.SUCCEEDED, (point, final.message)
         assert reached(host), point
-        acted = [k for k in host.performed if k is not StepKind.PROVE_EXPORT]
+        acted = [k for k in host.performed if k not in PASSING]
         assert len(acted) == len(set(acted)), f"point {point}: a step acted twice"
 
 
@@ -365,6 +437,22 @@ def test_a_promote_does_not_go_on_after_the_host_was_restarted() -> None:
     assert after.performed == []
 
 
+def test_a_resumed_promote_is_decided_again() -> None:
+    host, store = FakeHost(), MemoryStore()
+    engine = make_engine(host, store)
+    store.crash_at = 4
+    with pytest.raises(Crash):
+        run(engine, request(OperationKind.PROMOTE))
+    store.crash_at = None
+    host.replica = lost_peer(in_sync_replica())
+    restarted = make_engine(host, store)
+    (operation_id,) = restarted.resume()
+    record = restarted.run(operation_id)
+    assert record.state is OperationState.ROLLED_BACK
+    assert "PEER_NOT_PROVEN_OFF" in {finding.code for finding in record.findings}
+    assert StepKind.PRIMARY not in host.performed
+
+
 def test_a_torn_last_line_is_an_act_that_did_not_begin() -> None:
     host, store = FakeHost(), MemoryStore()
     engine = make_engine(host, store)
@@ -373,6 +461,9 @@ def test_a_torn_last_line_is_an_act_that_did_not_begin() -> None:
     restarted = make_engine(host, store)
     assert restarted.resume() == ("op-1",)
     assert restarted.run("op-1").state is OperationState.SUCCEEDED
+    assert make_engine(host, store).begin(request(OperationKind.PROMOTE)).state is (
+        OperationState.SUCCEEDED
+    )
 
 
 def test_a_damaged_journal_does_not_keep_the_others_from_being_read() -> None:

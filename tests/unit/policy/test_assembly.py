@@ -82,6 +82,13 @@ def test_a_blank_disk_in_a_members_place() -> None:
     assert codes(WHOLE[:3], blank=("alpha-3",)) == ["MEMBER_BLANK"]
 
 
+def test_a_disk_that_carries_something_else() -> None:
+    snapshot = FakeHost(array=None).observe(VOLUME)
+    view = ArrayView(array=None, attached=WHOLE[:3], missing=(), other=("alpha-3",))
+    (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
+    assert finding.code == "MEMBER_NOT_RAID"
+
+
 def test_a_running_degraded_array_is_a_warning() -> None:
     array = Array(
         name="md127",

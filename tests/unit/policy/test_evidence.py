@@ -13,6 +13,7 @@ from tests.unit.fakes import in_sync_replica, lost_peer, with_peer
 SYNCED = in_sync_replica()
 LOST = lost_peer(SYNCED)
 DISKLESS = dataclasses.replace(SYNCED, disk=DiskState.DISKLESS)
+PEER_DISKLESS = with_peer(SYNCED, disk=DiskState.DISKLESS, out_of_sync_bytes=4096)
 BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
 
 
@@ -27,7 +28,10 @@ BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
         # The peer-disk hole: disk lost with the link up, primary goes on, disk attached again.
         ([SYNCED, DISKLESS, BACK_ALONE], False),
         ([SYNCED, DISKLESS, SYNCED, LOST], True),
-        ([SYNCED, with_peer(SYNCED, disk=DiskState.DISKLESS), LOST], False),
+        # The peer's disk fails while connected: every later write came here as well.
+        ([SYNCED, PEER_DISKLESS], True),
+        ([SYNCED, PEER_DISKLESS, LOST], True),
+        ([SYNCED, LOST, PEER_DISKLESS], False),
         ([SYNCED, with_peer(SYNCED, out_of_sync_bytes=4096), LOST], False),
         ([SYNCED, with_peer(SYNCED, replication=ReplicationState.SYNC_TARGET), LOST], False),
         ([SYNCED, dataclasses.replace(LOST, disk=DiskState.OUTDATED), LOST], False),

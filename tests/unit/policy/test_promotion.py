@@ -94,9 +94,22 @@ def test_another_hosts_name_is_no_declaration() -> None:
     assert refusals(host, "gamma") == ["PEER_NOT_PROVEN_OFF"]
 
 
-def test_a_peer_that_left_in_order_outdated_itself() -> None:
-    replica = with_peer(lost_peer(SYNCED), disk=DiskState.OUTDATED)
-    assert refusals(FakeHost(replica=replica)) == []
+def test_connected_to_a_peer_without_disk_needs_the_evidence() -> None:
+    replica = with_peer(SYNCED, disk=DiskState.DISKLESS, out_of_sync_bytes=4096)
+    assert refusals(FakeHost(replica=replica)) == ["CURRENCY_UNPROVEN"]
+    assert refusals(FakeHost(replica=replica, attachment=PROVEN)) == []
+
+
+@pytest.mark.parametrize("disk", [DiskState.OUTDATED, DiskState.INCONSISTENT])
+def test_a_peer_that_is_known_to_be_worse_may_still_be_primary(disk: DiskState) -> None:
+    replica = with_peer(lost_peer(SYNCED), disk=disk)
+    assert refusals(FakeHost(replica=replica)) == ["PEER_NOT_PROVEN_OFF"]
+    assert findings(FakeHost(replica=replica), "beta") == ()
+
+
+def test_what_the_peer_wrote_alone_is_warned_of() -> None:
+    host = FakeHost(replica=lost_peer(SYNCED), attachment=PROVEN)
+    assert [finding.code for finding in findings(host, "beta")] == ["PEER_MAY_HAVE_WRITTEN"]
 
 
 def test_an_outdated_peer_does_not_help_a_copy_that_is_only_consistent() -> None:
@@ -113,7 +126,8 @@ def test_arbitration_by_a_coordinator_does_not_take_a_persons_word() -> None:
     volume = dataclasses.replace(VOLUME, arbitration=Arbitration.COORDINATOR)
     host = FakeHost(replica=lost_peer(SYNCED), attachment=NEVER_SEEN)
     found = promotion_findings(volume, host.observe(volume), request(), "beta")
-    assert [finding.code for finding in found] == ["CURRENCY_UNPROVEN"]
+    codes = [finding.code for finding in found]
+    assert codes == ["PEER_NOT_PROVEN_OFF", "CURRENCY_UNPROVEN"]
 
 
 @pytest.mark.parametrize("state", ["missing", "not-empty", "occupied", "unsafe"])

@@ -39,6 +39,11 @@ def test_ready() -> None:
     assert name_state(VOLUME, FakeHost().observe(VOLUME)) == "secondary on alpha"
 
 
+def test_the_second_host_is_ready_while_the_first_serves() -> None:
+    host = FakeHost(replica=with_peer(in_sync_replica(), role=Role.PRIMARY))
+    assert look(host) == Readiness(verdict=Verdict.READY, findings=())
+
+
 def test_serving_alone_says_that_there_is_no_fallback() -> None:
     readiness = look(serving(replica=lost_peer(PRIMARY)))
     assert (readiness.verdict, codes(readiness)) == (Verdict.DEGRADED, ["NO_FALLBACK"])

@@ -1,0 +1,107 @@
+"""What the codes of `doctor` mean."""
+
+from __future__ import annotations
+
+from storage_agent.policy.explanation import Explanation
+
+DOCTOR: dict[str, Explanation] = {
+    "PACKAGES_MISSING": Explanation(
+        meaning="Programs that operations need are not installed.",
+        risk="an operation would stop half-way and be rolled back",
+        next_steps=("apt install what doctor names",),
+    ),
+    "MODULE_MISSING": Explanation(
+        meaning="The running kernel has no such module, loaded or to be loaded.",
+        risk="volumes that need it cannot be brought up on this host",
+        next_steps=(
+            "apt install linux-image-amd64, and reboot into it",
+            "ls /lib/modules/$(uname -r) (an upgraded but not rebooted kernel has lost its own)",
+        ),
+    ),
+    "DRBD_VERSION": Explanation(
+        meaning="The DRBD driver is of a generation that storage-agent does not know (8.4 and 9 "
+        "are), or does not say which one it is.",
+        risk="what it reports may be misread",
+        next_steps=("cat /sys/module/drbd/version", "modinfo drbd"),
+    ),
+    "DRBD_SERVICE": Explanation(
+        meaning="drbd.service is enabled and not tamed: at boot it brings up every resource and "
+        "waits for the peers, by default for ever.",
+        risk="this host may hang at boot while its peer is down",
+        next_steps=(
+            "systemctl disable drbd.service",
+            "or restore the drop-in: apt install --reinstall storage-agent",
+        ),
+    ),
+    "HOST_EXPORT": Explanation(
+        meaning="The host's own NFS server exports (part of) a volume's mount point. Each volume "
+        "has a server of its own; this one is not moved, not stopped and not proven with it.",
+        risk="an empty directory is exported where the volume is not mounted, and the volume "
+        "cannot be unmounted where it is",
+        next_steps=("remove the line that doctor names", "exportfs -ra"),
+    ),
+    "FSTAB_VOLUME": Explanation(
+        meaning="/etc/fstab mounts something that the agent mounts, or a DRBD device, at boot.",
+        risk="boot stops in emergency mode while the device is secondary or missing",
+        next_steps=("remove the line, or add the option noauto", "systemctl daemon-reload"),
+    ),
+    "MD_AUTO_ASSEMBLY": Explanation(
+        meaning="mdadm's own boot-time and hot-plug assembly is not switched off for an array of "
+        "ours.",
+        risk="udev assembles whatever is attached, and after 30 s starts it degraded",
+        next_steps=(
+            "add the ARRAY <ignore> line that doctor names",
+            "update-initramfs -u",
+        ),
+    ),
+    "CLUSTER_MANAGER": Explanation(
+        meaning="A cluster manager runs on this host. Two managers of one volume undo each "
+        "other's decisions.",
+        risk="it may promote, mount or fence while storage-agent moves a volume",
+        next_steps=(
+            "if it manages the same DRBD resources: use it, and storage-agent only to look "
+            "(status, doctor)",
+            "else keep it away from storage-agent's resources",
+        ),
+    ),
+    "CLOCK": Explanation(
+        meaning="The clock is not synchronised. Nothing is decided by it, but logs and events of "
+        "the two hosts cannot be compared.",
+        next_steps=("timedatectl", "apt install systemd-timesyncd"),
+    ),
+    "DOCTOR_STATE_FOLDER": Explanation(
+        meaning="/var/lib/storage-agent, which holds journal and epochs, is missing, not root's, "
+        "not writable, nearly full, or lies on a replicated volume.",
+        risk="operations are refused; on a replicated volume the state would move away with it",
+        next_steps=("df -h /var/lib/storage-agent", "systemd-tmpfiles --create"),
+    ),
+    "NOT_CONFIGURED": Explanation(
+        meaning="There is no configuration yet, so the daemon does not start.",
+        next_steps=(
+            "write /etc/storage-agent/agent.toml, the same on both hosts",
+            "storage-agent config check",
+            "systemctl start storage-agent.socket",
+        ),
+    ),
+    "REPLICA_UNSAFE": Explanation(
+        meaning="A DRBD option that guards against two sets of data is not set as it must be.",
+        risk="a split brain may be resolved by throwing away acknowledged writes, or a stale "
+        "copy may become primary",
+        next_steps=("drbdadm dump VOLUME", "set it as doctor says, then: drbdadm adjust VOLUME"),
+    ),
+    "REPLICA_TIMEOUT": Explanation(
+        meaning="A DRBD time-out is not set or far from what is proposed.",
+        risk="a dead peer is noticed late, or boot waits for it without end",
+        next_steps=("drbdadm dump VOLUME", "set it as doctor says, then: drbdadm adjust VOLUME"),
+    ),
+    "HOST_NAME": Explanation(
+        meaning="The host's name has a domain in it. DRBD's configuration is matched against it "
+        "as a whole, so `on alpha` is not found on `alpha.example.org`.",
+        risk="drbdadm refuses every command on this host",
+        next_steps=("hostnamectl hostname SHORTNAME",),
+    ),
+    "NOT_CHECKED": Explanation(
+        meaning="doctor could not look at this, so it may be fine or not.",
+        next_steps=("run it as root: sudo storage-agent doctor",),
+    ),
+}

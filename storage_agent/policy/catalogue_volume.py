@@ -1,0 +1,223 @@
+"""Explanations of what is decided about a volume: array, replica, currency, epoch, mount."""
+
+from __future__ import annotations
+
+from storage_agent.policy.explanation import Explanation
+
+_STATUS = "storage-agent status"
+_WATCH = "storage-agent status --watch"
+_DISKS = "lsblk -o NAME,SERIAL,SIZE,FSTYPE"
+
+VOLUME: dict[str, Explanation] = {
+    # Disks and array.
+    "ARRAY_NOT_CREATED": Explanation(
+        meaning="The volume is configured, but its array was never made on this host.",
+        next_steps=("storage-agent create VOLUME --first (on one host)",
+                    "storage-agent create VOLUME --join (on the other, afterwards)"),
+    ),
+    "ARRAY_NOT_RUNNING": Explanation(
+        meaning="The volume's array is not assembled here.",
+        risk="this host cannot take the volume over",
+        next_steps=("storage-agent assemble VOLUME",),
+    ),
+    "ARRAY_DEGRADED": Explanation(
+        meaning="The array runs with at least one member missing or failed.",
+        risk="one more failed disk can take this host's copy",
+        next_steps=("cat /proc/mdstat", "replace the disk, then: mdadm /dev/md/VOLUME --add DISK"),
+    ),
+    "MEMBER_MISSING": Explanation(
+        meaning="A disk that is configured by its serial number is not attached.",
+        next_steps=(_DISKS, "attach it; storage-agent assemble waits for late disks"),
+    ),
+    "MEMBER_BLANK": Explanation(
+        meaning="A configured disk is attached but carries no md superblock.",
+        risk="it may be the wrong disk, or one that was replaced",
+        next_steps=(_DISKS, "mdadm --examine DISK"),
+    ),
+    "MEMBER_NOT_RAID": Explanation(
+        meaning="A configured disk carries data that is not part of any array.",
+        risk="it may be the wrong disk",
+        next_steps=(_DISKS, "wipefs --no-act DISK"),
+    ),
+    "MEMBER_FOREIGN": Explanation(
+        meaning="A configured disk belongs to another array.",
+        risk="assembling with it would mix two sets of data",
+        next_steps=("mdadm --examine DISK", "attach the right disk, or correct agent.toml"),
+    ),
+    "MEMBER_STALE": Explanation(
+        meaning="A member missed writes that the others have: its event count is lower.",
+        risk="assembled with it as equal, the array could return old data",
+        next_steps=("mdadm --examine DISK...",
+                    "start the array without it by hand, then mdadm --add it"),
+    ),
+    "MEMBER_DUPLICATE": Explanation(
+        meaning="Two attached disks claim to be the same member, as a clone or snapshot does.",
+        risk="which one is right cannot be told",
+        next_steps=(_DISKS, "detach the copy"),
+    ),
+    "MEMBER_UNEXPECTED": Explanation(
+        meaning="A disk that is not configured carries the volume's array UUID.",
+        risk="a clone attached beside its original can be taken for it",
+        next_steps=(_DISKS, "detach it, or configure its serial"),
+    ),
+    "DUPLICATE_SERIAL": Explanation(
+        meaning="Two attached disks show the same serial number.",
+        next_steps=(_DISKS, "detach the copy"),
+    ),
+    "DUPLICATE_ARRAY": Explanation(
+        meaning="Two arrays of one UUID exist at once.",
+        next_steps=("cat /proc/mdstat", "mdadm --detail --scan"),
+    ),
+    "ASSEMBLED_DEGRADED": Explanation(
+        meaning="An array came up with fewer members than were given to it.",
+        risk="which members hold the newest data must be looked at first",
+        next_steps=("cat /proc/mdstat", "mdadm --examine DISK..."),
+    ),
+    "ARRAY_CHANGING": Explanation(
+        meaning="The array changed while it was looked at, again and again.",
+        next_steps=("wait a moment, then look again", "cat /proc/mdstat"),
+    ),
+    "ALREADY_CREATED": Explanation(
+        meaning="The volume exists on this host; create makes new ones only.",
+        next_steps=("storage-agent assemble VOLUME", _STATUS),
+    ),
+    "DISK_IN_USE": Explanation(
+        meaning="A disk that create would overwrite carries data or is in use.",
+        risk="create would destroy it, so it refuses",
+        next_steps=("wipefs --no-act DISK", "name another disk, or wipe it yourself"),
+    ),
+    "TOO_FEW_DISKS": Explanation(
+        meaning="The RAID level needs more disks than are usable here.",
+        next_steps=("storage-agent config show", _DISKS),
+    ),
+    "DISK_SIZES_DIFFER": Explanation(
+        meaning="The disks differ in size, so the smallest would silently decide.",
+        next_steps=(_DISKS,),
+    ),
+    # Replica.
+    "REPLICA_DOWN": Explanation(
+        meaning="The DRBD resource is not configured in the kernel of this host.",
+        risk="nothing is replicated",
+        next_steps=("storage-agent assemble VOLUME",),
+    ),
+    "REPLICA_SUSPENDED": Explanation(
+        meaning="DRBD has frozen all writes of the volume until somebody decides.",
+        risk="whoever writes waits; nothing acknowledged is lost",
+        next_steps=(_STATUS, "storage-agent events"),
+    ),
+    "DISK_NOT_UPTODATE": Explanation(
+        meaning="This host's copy is known not to be the current data.",
+        risk="promoted, it would serve old or torn data",
+        next_steps=(_WATCH, "bring the other host back"),
+    ),
+    "PEER_IS_PRIMARY": Explanation(
+        meaning="The other host serves the volume now.",
+        next_steps=("on the other host: storage-agent demote VOLUME",),
+    ),
+    "PEER_ROLE_UNKNOWN": Explanation(
+        meaning="The other host is connected, but its role is not known.",
+        next_steps=(_STATUS, "drbdadm status VOLUME"),
+    ),
+    "PEER_NOT_IN_SYNC": Explanation(
+        meaning="The other host is still receiving data from this one.",
+        risk="if this host fails before the end, nobody can take over",
+        next_steps=(_WATCH,),
+    ),
+    "PEER_DISKLESS": Explanation(
+        meaning="The other host has lost its copy while it stays connected.",
+        risk="if this host fails now, nobody can take over",
+        next_steps=("on the other host: storage-agent status",),
+    ),
+    "OUT_OF_SYNC": Explanation(
+        meaning="The copies differ although both call themselves current, or a comparison runs.",
+        risk="the wrong copy could be served",
+        next_steps=("drbdadm status VOLUME", "wait for a running verify or resync"),
+    ),
+    "STAND_ALONE": Explanation(
+        meaning="DRBD has given up its connection: split brain, or disconnected by hand.",
+        risk="the copies drift apart while nothing is replicated",
+        next_steps=("journalctl -k -g 'Split-Brain'", "drbdadm connect VOLUME if there is none"),
+    ),
+    "PEER_NOT_PROVEN_OFF": Explanation(
+        meaning="The other host is silent, and a silent host may still be serving.",
+        risk="promoted beside it, two hosts would write",
+        next_steps=("power it off and make sure of it",
+                    "storage-agent promote VOLUME --peer-is-off HOST"),
+    ),
+    "PEER_MAY_HAVE_WRITTEN": Explanation(
+        meaning="Without a coordinator a primary that loses its peer goes on alone.",
+        risk="writes it acknowledged alone are not in this copy, and promoting it gives them up",
+        next_steps=("find out whether it still served after the connection was lost",
+                    "if it did, bring it back instead of promoting here"),
+    ),
+    "CURRENCY_UNPROVEN": Explanation(
+        meaning="This copy was not seen in sync right up to the moment it lost its peer.",
+        risk="promoted, it could miss writes that clients were told are safe",
+        next_steps=("bring the other host back: DRBD then compares both copies", _STATUS),
+    ),
+    "NO_FALLBACK": Explanation(
+        meaning="The volume is served, but the other host could not take it over.",
+        risk="if this host fails, the data is unavailable until it is repaired",
+        next_steps=("on the other host: storage-agent status", _WATCH),
+    ),
+    # Whose it is.
+    "WRONG_PRIMARY": Explanation(
+        meaning="The caller believes another host to be primary than the one that is.",
+        next_steps=(_STATUS,),
+    ),
+    "STALE_EPOCH": Explanation(
+        meaning="The request carries an epoch that was used up by a later change of ownership.",
+        risk="acting on it could undo a failover",
+        next_steps=(_STATUS, "ask again with the next epoch"),
+    ),
+    "EPOCH_JUMP": Explanation(
+        meaning="The request's epoch is implausibly far ahead of what this host knows.",
+        next_steps=("find out who sent it: journalctl -u storage-agentd",),
+    ),
+    "MARKER_OLD": Explanation(
+        meaning="The filesystem's own record is older than one that was seen before.",
+        risk="this copy has lost writes although DRBD calls it current",
+        next_steps=("do not use either copy before both were looked at", _STATUS),
+    ),
+    "MARKER_UNREADABLE": Explanation(
+        meaning="The filesystem's own record of its last owner cannot be read.",
+        risk="whether this copy is current is not known",
+        next_steps=("dmesg | tail", "look at the filesystem read-only"),
+    ),
+    "MARKER_UNWRITABLE": Explanation(
+        meaning="The record of the new owner could not be written to the filesystem.",
+        next_steps=("df -h MOUNT_POINT; df -i MOUNT_POINT", "dmesg | tail"),
+    ),
+    # Filesystem.
+    "MOUNT_POINT": Explanation(
+        meaning="The mount point is not an empty, plain directory that only root can write to.",
+        next_steps=("ls -ld MOUNT_POINT", "findmnt MOUNT_POINT"),
+    ),
+    "MOUNT_POINT_MISSING": Explanation(
+        meaning="The mount point does not exist.",
+        next_steps=("mkdir MOUNT_POINT",),
+    ),
+    "MOUNT_POINT_UNREADABLE": Explanation(
+        meaning="The mount point could not be looked at.",
+        next_steps=("ls -ld MOUNT_POINT", "dmesg | tail"),
+    ),
+    "MOUNTED_ELSEWHERE": Explanation(
+        meaning="The volume's device is mounted at a place that is not configured.",
+        risk="it cannot be given to the other host while that stands",
+        next_steps=("findmnt -S DEVICE", "umount the other place"),
+    ),
+    "NOT_MOUNTED": Explanation(
+        meaning="The volume is primary here, but its filesystem is not mounted.",
+        risk="clients wait",
+        next_steps=("storage-agent promote VOLUME (completes it) or demote",),
+    ),
+    "NEARLY_FULL": Explanation(
+        meaning="The filesystem is running out of bytes or inodes.",
+        risk="writes will fail when nothing is left",
+        next_steps=("df -h MOUNT_POINT; df -i MOUNT_POINT",),
+    ),
+    "UNOBSERVED": Explanation(
+        meaning="A part of the volume could not be looked at, and unknown means no.",
+        next_steps=("storage-agent doctor", "dmesg | tail"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,179 @@
+"""doctor's judgement, one fact changed at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from storage_agent.model.configuration import AgentConfig, Arbitration
+from storage_agent.model.doctor import (
+    DoctorFacts,
+    FstabLine,
+    HostExport,
+    StateFolder,
+    UnitFact,
+)
+from storage_agent.model.observed import Unobserved
+from storage_agent.policy.common import blocker
+from storage_agent.policy.doctor import next_command, run_checks
+from storage_agent.policy.doctor_check import Check, Outcome
+from tests.unit.cli.worlds import facts, good_settings
+from tests.unit.fakes import ARRAY_UUID, FILESYSTEM_UUID, agent_config, volume_config
+
+
+def codes(found: DoctorFacts, config: AgentConfig | None = None) -> dict[str, Outcome]:
+    checks = run_checks(found, config or agent_config(), None, None)
+    return {c.finding.code: c.outcome for c in checks if c.finding}
+
+
+def test_a_good_host_has_nothing_to_fix() -> None:
+    checks = run_checks(facts(), agent_config(), None, None)
+    assert [c.finding for c in checks if c.finding] == []
+    assert next_command(checks) == "storage-agent status"
+    titles = {c.title for c in checks}
+    assert {"programs", "configuration", "daemon", "clock", "drbd.service"} <= titles
+
+
+def unit(name: str, **changes: Any) -> UnitFact:
+    base = UnitFact(name=name, load="loaded", active="active", enabled="enabled")
+    return replace(base, **changes)
+
+
+def units(*found: UnitFact) -> dict[str, UnitFact]:
+    return {each.name: each for each in found}
+
+
+def folder(**changes: Any) -> StateFolder:
+    good = facts().state_folder
+    assert isinstance(good, StateFolder)
+    return replace(good, **changes)
+
+
+def fstab(source: str, mount_point: str = "/mnt", options: str = "defaults") -> Any:
+    line = FstabLine(
+        line=3, source=source, mount_point=mount_point, options=tuple(options.split(","))
+    )
+    return (line,)
+
+
+EXPORT = HostExport(file="/etc/exports", line=2, path="/srv/data/pub")
+FAIL, WARN = Outcome.FAIL, Outcome.WARN
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"tools": facts().tools - {"mdadm"}}, {"PACKAGES_MISSING": FAIL}),
+        # xfs only where a volume has it.
+        ({"tools": facts().tools - {"mkfs.xfs"}}, {}),
+        ({"modules": facts().modules - {"macvlan"}}, {"MODULE_MISSING": FAIL}),
+        ({"modules": facts().modules - {"raid456", "xfs"}}, {}),
+        ({"drbd_version": "8.3.16"}, {"DRBD_VERSION": WARN}),
+        ({"drbd_version": None}, {"DRBD_VERSION": WARN}),
+        ({"drbd_version": "9.1.23"}, {"REPLICA_UNSAFE": FAIL}),  # auto-promote is on by default
+        ({"host": "alpha.example.org"}, {"HOST_NAME": WARN}),
+        ({"units": units(unit("drbd.service"))}, {"DRBD_SERVICE": FAIL}),
+        ({"units": units(unit("drbd.service", enabled="disabled"))}, {}),
+        ({"units": units(unit("drbd.service", load="not-found"))}, {}),
+        ({"units": units(unit("pacemaker.service"))}, {"CLUSTER_MANAGER": WARN}),
+        (
+            {"units": units(unit("drbd-reactor.service", active="inactive", enabled="disabled"))},
+            {},
+        ),
+        ({"units": Unobserved(reason="no bus")}, {"NOT_CHECKED": WARN}),
+        ({"fstab": fstab("/dev/drbd7")}, {"FSTAB_VOLUME": FAIL}),
+        ({"fstab": fstab("/dev/md/data")}, {"FSTAB_VOLUME": FAIL}),
+        ({"fstab": fstab(f"UUID={FILESYSTEM_UUID}")}, {"FSTAB_VOLUME": FAIL}),
+        ({"fstab": fstab("/dev/sdz1", "/srv/data/")}, {"FSTAB_VOLUME": FAIL}),
+        ({"fstab": fstab("/dev/drbd7", options="noauto,ro")}, {}),
+        ({"fstab": fstab("/dev/md/other")}, {}),
+        ({"exports": (EXPORT,)}, {"HOST_EXPORT": WARN}),
+        (
+            {"exports": (EXPORT,), "units": units(unit("nfs-server.service"))},
+            {"HOST_EXPORT": FAIL},
+        ),
+        ({"exports": (replace(EXPORT, path="/srv/database"),)}, {}),
+        ({"mdadm_lines": ()}, {"MD_AUTO_ASSEMBLY": FAIL}),
+        ({"mdadm_lines": (f"ARRAY /dev/md/data UUID={ARRAY_UUID}",)}, {"MD_AUTO_ASSEMBLY": FAIL}),
+        (
+            {"mdadm_lines": ("AUTO -all", f"ARRAY /dev/md/data UUID={ARRAY_UUID}")},
+            {"MD_AUTO_ASSEMBLY": FAIL},
+        ),
+        ({"mdadm_lines": ("AUTO -all",)}, {}),
+        ({"is_clock_synchronised": False}, {"CLOCK": WARN}),
+        ({"state_folder": None}, {"DOCTOR_STATE_FOLDER": FAIL}),
+        ({"state_folder": folder(source="/dev/drbd0")}, {"DOCTOR_STATE_FOLDER": FAIL}),
+        ({"state_folder": folder(read_only=True)}, {"DOCTOR_STATE_FOLDER": FAIL}),
+        ({"state_folder": folder(mode=0o777)}, {"DOCTOR_STATE_FOLDER": FAIL}),
+        ({"state_folder": folder(free_bytes=1 << 20)}, {"DOCTOR_STATE_FOLDER": FAIL}),
+        ({"replica_settings": {"data": Unobserved(reason="x")}}, {"NOT_CHECKED": WARN}),
+    ],
+)
+def test_one_fact_at_a_time(changes: dict[str, Any], expected: dict[str, Outcome]) -> None:
+    assert codes(facts(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"net__protocol": "A"}, {"REPLICA_UNSAFE": FAIL}),
+        ({"disk__fencing": "dont-care"}, {"REPLICA_UNSAFE": FAIL}),
+        ({"net__after_sb_0pri": "discard-zero-changes"}, {"REPLICA_UNSAFE": FAIL}),
+        ({"net__allow_two_primaries": "yes"}, {"REPLICA_UNSAFE": FAIL}),
+        ({"net__ping_int": "10"}, {"REPLICA_TIMEOUT": WARN}),
+        ({"startup__wfc_timeout": "0"}, {"REPLICA_TIMEOUT": WARN}),
+        ({}, {}),
+    ],
+)
+def test_drbd_options(settings: dict[str, str], expected: dict[str, Outcome]) -> None:
+    found = facts(replica_settings={"data": good_settings(**settings)})
+    assert codes(found) == expected
+
+
+def test_fencing_is_that_of_the_volumes_arbitration() -> None:
+    volume = replace(volume_config(), arbitration=Arbitration.COORDINATOR)
+    assert codes(facts(), agent_config(volume)) == {"REPLICA_UNSAFE": FAIL}
+
+
+def test_a_volume_that_is_not_created_yet_has_no_options_to_judge() -> None:
+    volume = volume_config()
+    fresh = replace(volume, array=replace(volume.array, uuid={}))
+    found = facts(replica_settings={"data": Unobserved(reason="no resource data")})
+    assert codes(found, agent_config(fresh)) == {}
+
+
+def test_a_host_without_configuration_is_told_to_write_one() -> None:
+    found = facts(has_configuration=False, replica_settings={}, state_folder=None)
+    down = blocker("DAEMON_DOWN", "storage-agentd does not run", remedy="systemctl start …")
+    checks = run_checks(found, None, blocker("CONFIGURATION", "no such file"), down)
+    assert {c.finding.code for c in checks if c.finding} == {
+        "NOT_CONFIGURED",
+        "DOCTOR_STATE_FOLDER",
+    }
+    assert all(c.outcome is not Outcome.FAIL for c in checks)
+    assert next_command(checks).startswith("editor /etc/storage-agent/agent.toml")
+
+
+def test_a_wrong_configuration_is_what_comes_next() -> None:
+    wrong = blocker("CONFIGURATION", "agent.toml:3: x", remedy="correct agent.toml:3")
+    checks = run_checks(facts(), None, wrong, None)
+    assert next_command(checks) == "correct agent.toml:3"
+
+
+def test_packages_come_before_everything_else() -> None:
+    found = facts(tools=frozenset(), modules=frozenset())
+    checks = run_checks(found, None, None, None)
+    assert next_command(checks).startswith("apt install drbd-utils e2fsprogs")
+    assert "xfsprogs" not in next_command(checks)
+
+
+def test_only_who_is_not_root_is_told_to_be_root() -> None:
+    def remedy(is_root: bool) -> str:
+        found = facts(is_root=is_root, fstab=Unobserved(reason="x"))
+        checks: tuple[Check, ...] = run_checks(found, agent_config(), None, None)
+        return next(c.finding.remedy for c in checks if c.finding)
+
+    assert remedy(is_root=False) == "run it as root: sudo storage-agent doctor"
+    assert remedy(is_root=True) == ""

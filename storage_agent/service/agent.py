@@ -1,0 +1,293 @@
+"""The daemon without its sockets: configuration, engine, observer, operations and events, put
+together. Every method handler works on this."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from storage_agent import __version__
+from storage_agent.model.clock import Clock, Deadline
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.errors import AgentError, Busy, UsageError
+from storage_agent.model.operation import (
+    OperationRecord,
+    OperationRequest,
+    StepOutcome,
+)
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
+from storage_agent.service.answers import Changed, Problem, Setup, Status
+from storage_agent.service.changes import Event, EventRing
+from storage_agent.service.observer import Observer
+from storage_agent.service.rpc import BadRequest
+from storage_agent.service.runs import NOBODY, EnginePort, Runs
+
+VOLUME_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+BOOT_ORIGIN = "boot"
+# Looks after a step are not urgent: what matters most has events, and the operation looks itself.
+AFTER_STEP_S = 1.0
+# Longer than an operation may take.
+BUSY_TIMEOUT_S = 1000.0
+BUSY_RETRY_S = 2.0
+
+log = structlog.get_logger()
+
+
+class Agent:
+    """Safe to use from several threads.
+
+    load: reads the configuration anew.  apply: gives it to host, engine and observer.  broadcast:
+    tells all subscribers; must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        setup: Setup,
+        load: Callable[[], Setup],
+        apply: Callable[[AgentConfig], None],
+        engine: EnginePort,
+        observer: Observer,
+        assess: Callable[[AgentConfig, VolumeConfig, VolumeSnapshot], Any],
+        clock: Clock,
+        broadcast: Callable[[str, object], None],
+    ) -> None:
+        self.setup = setup
+        self.engine = engine
+        self.observer = observer
+        self.events = EventRing()
+        self.runs = Runs(
+            clock=clock,
+            changed=self._operation_changed,
+            ended=self._operation_ended,
+            rested=self._reload_if_idle,
+        )
+        self._load = load
+        self._apply = apply
+        self._assess = assess
+        self._clock = clock
+        self._broadcast = broadcast
+        self._reload_lock = threading.Lock()
+        self._wants_reload = False
+        # What was logged last of each volume's operation.
+        self._stages: dict[str, tuple[object, ...]] = {}
+        self._journal_problem: AgentError | None = None
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Takes up what a restart has interrupted, begins to observe, then assembles what is
+        configured here. Returns soon: all of that runs in threads."""
+        self._tell("; ".join((f"agent {__version__} started", *self._named_problems())))
+        self.observer.start(self.published)
+        try:
+            unfinished = self.engine.resume()
+        except AgentError as exc:
+            self._journal_problem = exc
+            self._tell(f"the journal cannot be read: {exc.message}")
+            return
+        for operation_id in unfinished:
+            self._tell(f"operation {operation_id} was interrupted and is resumed")
+            self.runs.resume(self.engine, operation_id)
+        self._start_assembly()
+
+    def stop(self, grace_s: float) -> bool:
+        """True where no operation was in the middle of a step any more."""
+        rested = self.runs.stop(grace_s)
+        self.observer.stop()
+        return rested
+
+    def reload(self) -> None:
+        """Reads the configuration again; a wrong one is refused and the present one kept. While
+        an operation runs it is put off to its end."""
+        self._wants_reload = True
+        self._reload_if_idle()
+
+    def _reload_if_idle(self) -> None:
+        with self._reload_lock:
+            if self._wants_reload and self.runs.is_idle():
+                self._wants_reload = False
+                self._reload_now()
+
+    def _reload_now(self) -> None:
+        fresh, present = self._load(), self.setup
+        if fresh.problem is not None:
+            self._tell(f"configuration not taken: {fresh.problem.message}")
+            if present.problem is not None:
+                self.setup = fresh
+            return
+        # Not by the digest, which is that of the pair and leaves out the arrays' UUIDs.
+        is_same = fresh.config == present.config and present.problem is None
+        if not is_same:
+            self._apply(fresh.config)
+        self.setup = fresh
+        self._tell("configuration read again" + (", unchanged" if is_same else ""))
+        if present.problem is not None:
+            self._start_assembly()
+
+    def _start_assembly(self) -> None:
+        threading.Thread(target=self._assemble, name="boot", daemon=True).start()
+
+    def _assemble(self) -> None:
+        """Brings each volume's array and replica up: to secondary, not more. Once a boot: after a
+        restart of the daemon the same operation id is found, and nothing is done."""
+        setup = self.setup
+        if setup.problem is not None:
+            return
+        wanted = [n for n, v in setup.config.volumes.items() if setup.config.host in v.array.uuid]
+        deadline = Deadline.after(self._clock, BUSY_TIMEOUT_S)
+        while wanted := [name for name in wanted if not self._try_to_assemble(name)]:
+            # An operation that a restart of the host interrupted holds it for a moment.
+            if deadline.passed(self._clock):
+                self._tell(f"not assembled, still busy: {', '.join(wanted)}")
+                return
+            self._clock.sleep(BUSY_RETRY_S)
+
+    def _try_to_assemble(self, volume: str) -> bool:
+        """False while the volume is busy."""
+        boot = self.observer.snapshot.boot_id.replace("-", "")[:12]
+        request = OperationRequest(
+            kind=OperationKind.ASSEMBLE,
+            volume=volume,
+            operation_id=f"{BOOT_ORIGIN}-{boot}-{volume}",
+            origin=BOOT_ORIGIN,
+        )
+        try:
+            self.runs.start(self.engine, request, NOBODY)
+        except Busy:
+            return self.runs.is_stopping()
+        except AgentError as exc:
+            self._tell(f"{volume}: not assembled: {exc.message}", volume=volume)
+        return True
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """From memory, at once."""
+        setup, snapshot = self.setup, self.observer.snapshot
+        return Status(
+            host=setup.config.host,
+            agent_version=__version__,
+            config_digest=setup.digest,
+            age_s=round(self._clock.monotonic() - snapshot.taken_monotonic_s, 3)
+            if snapshot.volumes
+            else 0.0,
+            snapshot=snapshot,
+            readiness={
+                name: self._assess(setup.config, setup.config.volumes[name], volume)
+                for name, volume in snapshot.volumes.items()
+                if name in setup.config.volumes
+            },
+            epochs={name: self.engine.epoch(name) for name in setup.config.volumes},
+            operations=self.engine.running(),
+            problems=self._problems(),
+        )
+
+    def summary(self) -> str:
+        """One line for `systemctl status`."""
+        if problems := self._named_problems():
+            return "; ".join(problems)
+        status = self.status()
+        volumes = [f"{name} {view.verdict}" for name, view in status.readiness.items()]
+        return ", ".join((*volumes, *(_running_text(o) for o in status.operations)))
+
+    def require_volume(self, name: str) -> VolumeConfig:
+        """Raises BadRequest for what is no name, UsageError for an unknown one,
+        ConfigurationError where nothing can be known."""
+        if not VOLUME_NAME.fullmatch(name):
+            raise BadRequest(
+                "bad-name",
+                f"{name[:40]!a} is no volume name",
+                remedy="a letter, then at most 30 letters, digits and dashes, all lower case",
+            )
+        if self.setup.problem is not None:
+            raise self.setup.problem
+        volume = self.setup.config.volumes.get(name)
+        if volume is None:
+            known = ", ".join(sorted(self.setup.config.volumes)) or "none"
+            raise UsageError(
+                f"there is no volume {name!r}",
+                remedy=f"configured volumes: {known}",
+                code="UNKNOWN_VOLUME",
+            )
+        return volume
+
+    def require_usable(self) -> None:
+        """Before anything that changes. Raises ConfigurationError, or why the journal is not
+        readable."""
+        if self.setup.problem is not None:
+            raise self.setup.problem
+        if self._journal_problem is not None:
+            raise self._journal_problem
+
+    # --- called back ----------------------------------------------------------------------------
+
+    def published(self, snapshot: HostSnapshot, volume: str, events: tuple[Event, ...]) -> None:
+        """The observer has a new snapshot, which differs in one volume."""
+        self.events.add(events)
+        for event in events:
+            log.info(event.text, volume=event.volume)
+        changed = Changed(volume=volume, snapshot=snapshot.volumes[volume], events=events)
+        self._broadcast("changed", changed)
+
+    def _operation_changed(self, record: OperationRecord) -> None:
+        request = record.request
+        step = record.steps[-1] if record.steps else None
+        outcome = step.outcome if step else None
+        # What only counts down is for the caller, not for the journal.
+        stage = (record.state, len(record.steps), outcome)
+        is_news = self._stages.get(request.volume) != stage
+        self._stages[request.volume] = stage
+        (log.info if is_news else log.debug)(
+            record.message,
+            volume=request.volume,
+            operation_id=request.operation_id,
+            step=str(step.kind) if step else None,
+            state=str(record.state),
+        )
+        if outcome not in (None, StepOutcome.RUNNING, StepOutcome.UNDOING) and is_news:
+            self.observer.hint(request.volume, AFTER_STEP_S)
+
+    def _operation_ended(self, record: OperationRecord) -> None:
+        request = record.request
+        self.events.add(
+            (
+                Event(
+                    wall_s=self._clock.wall(),
+                    text=f"{request.volume}: {request.kind} {record.state}: {record.message}",
+                    volume=request.volume,
+                    operation_id=request.operation_id,
+                ),
+            )
+        )
+        self.observer.hint(request.volume)
+        if request.kind is OperationKind.CREATE:
+            # It wrote the configuration, and what its caller asks for next needs that.
+            with self._reload_lock:
+                self._reload_now()
+
+    def _tell(self, text: str, *, volume: str | None = None) -> None:
+        self.events.add((Event(wall_s=self._clock.wall(), text=text, volume=volume),))
+        log.info(text, volume=volume)
+
+    def _problems(self) -> tuple[Problem, ...]:
+        found = [
+            Problem(code=error.code, message=error.message, remedy=error.remedy)
+            for error in (self.setup.problem, self._journal_problem)
+            if error is not None
+        ]
+        if self.setup.note:
+            found.append(Problem(code="NOT_CONFIGURED", message=self.setup.note, remedy=""))
+        return tuple(found)
+
+    def _named_problems(self) -> tuple[str, ...]:
+        return tuple(problem.message for problem in self._problems())
+
+
+def _running_text(record: OperationRecord) -> str:
+    return f"{record.request.kind} {record.request.volume} runs"

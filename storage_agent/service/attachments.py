@@ -1,0 +1,87 @@
+"""What this daemon has seen of each replica's attachment, and the host that says so.
+
+The event stream shows every state in order; a single look does not. So the record is kept here,
+and every look that the engine takes carries it. Where the watch may have missed something, the
+record says that nothing is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterable
+
+from storage_agent.model.array import Disk
+from storage_agent.model.clock import Deadline
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import Step
+from storage_agent.model.ports import HostPort, Progress
+from storage_agent.model.replica import Replica
+from storage_agent.model.snapshot import ALL_FACETS, Attachment, Facet, VolumeSnapshot
+from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight
+
+
+class Attachments:
+    """One record a volume. Written by the observer, read by every thread."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, Attachment] = {}
+        self._lock = threading.Lock()
+
+    def of(self, volume: str) -> Attachment:
+        return self._records.get(volume, NEVER_SEEN)
+
+    def follow(self, volume: str, replica: Replica | None) -> None:
+        """One more state, in the order in which the kernel showed them."""
+        with self._lock:
+            self._records[volume] = follow(self.of(volume), replica)
+
+    def lose_sight(self, volumes: Iterable[str], why: str) -> None:
+        """States may have been missed. What was already broken keeps its first reason."""
+        with self._lock:
+            for volume in volumes:
+                if self.of(volume).in_sync_until_loss:
+                    self._records[volume] = lost_sight(why)
+
+
+class WatchedHost:
+    """Implements HostPort on top of another: the same looks, with the attachment's record.
+
+    catch_up: returns True once everything that the kernel had said before the call was followed.
+    """
+
+    def __init__(
+        self, host: HostPort, attachments: Attachments, catch_up: Callable[[], bool]
+    ) -> None:
+        self._host = host
+        self._attachments = attachments
+        self._catch_up = catch_up
+
+    def observe(
+        self, volume: VolumeConfig, facets: frozenset[Facet] = ALL_FACETS
+    ) -> VolumeSnapshot:
+        seen = self._host.observe(volume, facets)
+        if volume.replica is None:
+            return seen
+        if self._catch_up():
+            record = self._attachments.of(volume.name)
+        else:
+            record = lost_sight("the agent's own watch over DRBD's events does not keep up")
+        return dataclasses.replace(seen, attachment=record)
+
+    def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
+        return self._host.disks(serials)
+
+    def boot_id(self) -> str:
+        return self._host.boot_id()
+
+    def perform(
+        self,
+        step: Step,
+        volume: VolumeConfig,
+        request: OperationRequest,
+        deadline: Deadline,
+        progress: Progress,
+    ) -> None:
+        self._host.perform(step, volume, request, deadline, progress)

@@ -1,0 +1,145 @@
+"""storage-agentd: the socket, the signals and systemd around an Agent."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import pwd
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import structlog
+
+from storage_agent import __version__
+from storage_agent.host.clock import SystemClock
+from storage_agent.model.errors import Busy, NotPermitted
+from storage_agent.service import systemd
+from storage_agent.service.access import GATEWAY_USER
+from storage_agent.service.agent import Agent
+from storage_agent.service.methods import Dispatcher
+from storage_agent.service.server import Server
+from storage_agent.service.session import Call
+from storage_agent.service.wiring import make_agent
+
+RUN_FOLDER = Path("/run/storage-agent")
+SOCKET_NAME = "agent.sock"
+LOCK_NAME = "daemon.lock"
+BACKLOG = 64
+# Between SIGTERM and the end: for the step under way to come to its end. What takes longer is
+# interrupted and resumed.
+STOP_GRACE_S = 3.0
+# The observer's loop turns every 10 s; one that does not for so long hangs.
+OBSERVER_HANGS_S = 40.0
+STATUS_PERIOD_S = 30.0
+
+log = structlog.get_logger()
+
+
+class Daemon:
+    """`run` serves until SIGTERM or SIGINT."""
+
+    def __init__(self, folder: Path = RUN_FOLDER) -> None:
+        self._lock_fd = take_lock(folder)
+        listener = systemd.passed_listener() or open_listener(folder)
+        self._clock = SystemClock()
+        self._server = Server(
+            listener=listener,
+            dispatch=self._dispatch,
+            clock=self._clock,
+            gateway_uid=user_id(GATEWAY_USER),
+        )
+        self._agent: Agent = make_agent(self._broadcast)
+        self._dispatcher = Dispatcher(self._agent)
+        self._shown = ""
+
+    def run(self) -> None:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, lambda *_: self._server.stop())
+        signal.signal(signal.SIGHUP, lambda *_: self._server.post(self._start_reload))
+        self._agent.start()
+        if period_s := systemd.watchdog_period_s():
+            self._server.every(period_s, self._pet_watchdog)
+        self._server.every(STATUS_PERIOD_S, self._show_status)
+        systemd.notify("READY=1")
+        log.info("serving", version=__version__)
+        self._server.run()
+        systemd.notify("STOPPING=1")
+        rested = self._agent.stop(STOP_GRACE_S)
+        log.info("stopped", operations="at rest" if rested else "interrupted, will be resumed")
+
+    def _dispatch(self, call: Call) -> None:
+        self._dispatcher(call)
+
+    def _broadcast(self, method: str, parameters: object) -> None:
+        self._server.post(lambda: self._server.broadcast(method, parameters))
+
+    def _start_reload(self) -> None:
+        # It reads files: not on the loop.
+        threading.Thread(target=self._reload, name="reload", daemon=True).start()
+
+    def _reload(self) -> None:
+        systemd.notify("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.monotonic() * 1e6)}")
+        try:
+            self._agent.reload()
+        finally:
+            systemd.notify("READY=1")
+
+    def _pet_watchdog(self) -> None:
+        if self._agent.observer.age_s() < OBSERVER_HANGS_S:
+            systemd.notify("WATCHDOG=1")
+
+    def _show_status(self) -> None:
+        text = self._agent.summary()
+        if text != self._shown:
+            self._shown = text
+            systemd.notify(f"STATUS={text}")
+
+
+def take_lock(folder: Path) -> int:
+    """One daemon a host. Raises Busy. The kernel frees it with the process, however that ends."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(folder / LOCK_NAME, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Busy(
+            "another storage-agentd runs on this host",
+            remedy="systemctl status storage-agentd",
+        ) from None
+    return descriptor
+
+
+def open_listener(folder: Path) -> socket.socket:
+    """Where systemd passed none. With the lock held nobody else can be listening here."""
+    path = folder / SOCKET_NAME
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)
+    try:
+        listener.bind(os.fspath(path))
+    finally:
+        os.umask(mask)
+    with contextlib.suppress(KeyError):
+        os.chown(path, 0, grp.getgrnam(GATEWAY_USER).gr_gid)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def user_id(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def require_root() -> None:
+    """Raises NotPermitted."""
+    if os.geteuid() != 0:
+        remedy = "systemctl start storage-agentd"
+        raise NotPermitted("storage-agentd must run as root", remedy=remedy)

@@ -1,0 +1,311 @@
+"""The table of methods: name, parameters, the role that is needed, and what is done.
+
+Who may not call a method learns nothing about its parameters: the role is looked at first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from storage_agent import __version__
+from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import OperationKind
+from storage_agent.service.access import GATEWAY_ROLES, Role, require_role
+from storage_agent.service.agent import BOOT_ORIGIN, Agent
+from storage_agent.service.parameters import (
+    CreateParameters,
+    EpochParameters,
+    EventsParameters,
+    Hello,
+    ListParameters,
+    Nothing,
+    OperateParameters,
+    PlanParameters,
+    ShowParameters,
+    decode_parameters,
+)
+from storage_agent.service.rpc import BadRequest
+from storage_agent.service.runs import Watcher
+from storage_agent.service.session import Call
+
+PROTOCOL_VERSION = 1
+EVENTS_LIMIT = 1000
+HISTORY_LIMIT = 50
+log = structlog.get_logger()
+
+
+class _Later:
+    """A handler that has taken the call along and answers it itself."""
+
+
+LATER = _Later()
+Handler = Callable[[Agent, Call, Any], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """is_quick: answered on the server's loop, from memory alone."""
+
+    name: str
+    parameters: type
+    needs: Role
+    handler: Handler
+    is_quick: bool = False
+
+
+class Dispatcher:
+    """The server's `dispatch`: gives each call its answer, in a thread of its own where looking
+    or disk I/O is involved."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def __call__(self, call: Call) -> None:
+        try:
+            method = METHODS.get(call.request.method)
+            if method is None:
+                raise BadRequest(
+                    "unknown-method",
+                    f"there is no method {call.request.method[:40]!a}",
+                    remedy="methods: " + ", ".join(METHODS),
+                )
+            # Before anything of the request is looked up.
+            require_role(call.session.role, method.needs, method.name)
+            parameters = decode_parameters(method.parameters, call.request.parameters)
+        except AgentError as exc:
+            call.fail(exc)
+            return
+        if method.is_quick:
+            self._handle(method, call, parameters)
+        else:
+            self._handle_apart(method, call, parameters)
+
+    def _handle_apart(self, method: Method, call: Call, parameters: object) -> None:
+        thread = threading.Thread(
+            target=self._handle, args=(method, call, parameters), name=method.name, daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            call.fail(Busy("no thread can be started", remedy="is the host out of memory? free -m"))
+
+    def _handle(self, method: Method, call: Call, parameters: object) -> None:
+        try:
+            result = method.handler(self._agent, call, parameters)
+            if not isinstance(result, _Later):
+                call.answer(result)
+        except AgentError as exc:
+            call.fail(exc)
+        except Exception as exc:
+            log.exception("a request broke off", method=method.name)
+            call.fail(
+                AgentError(
+                    f"{method.name} broke off: {type(exc).__name__}",
+                    remedy="journalctl -u storage-agentd has the details; please report it",
+                    code="INTERNAL",
+                )
+            )
+
+
+def _ping(_agent: Agent, _call: Call, _parameters: Nothing) -> object:
+    return {"agent_version": __version__, "protocol": PROTOCOL_VERSION}
+
+
+def _hello(_agent: Agent, call: Call, parameters: Hello) -> object:
+    if call.session.role is not Role.NONE:
+        raise UsageError("this session has its role already")
+    if parameters.role not in {str(role) for role in GATEWAY_ROLES}:
+        raise NotPermitted("the gateway may not take this role")
+    call.session.role = Role(parameters.role)
+    call.session.origin = f"ssh key {parameters.key_id[:64]}"
+    return {"role": parameters.role, "protocol": PROTOCOL_VERSION}
+
+
+def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
+    return agent.status()
+
+
+def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
+    agent.require_volume(parameters.volume)
+    if parameters.peer_is_off is not None:
+        require_role(call.session.role, Role.LOCAL, "peer_is_off")
+    is_create = parameters.operation is OperationKind.CREATE
+    if is_create != (parameters.role is not None):
+        raise BadRequest("bad-type", "the key 'role' belongs to create, and create needs it")
+    request = OperationRequest(
+        kind=parameters.operation,
+        volume=parameters.volume,
+        operation_id="plan",
+        epoch=parameters.epoch,
+        expected_primary=parameters.expected_primary,
+        peer_is_off=parameters.peer_is_off,
+        marker_at_least=_marker(parameters.marker_at_least),
+        origin=call.session.origin,
+        options={"role": str(parameters.role)} if parameters.role is not None else {},
+    )
+    plan, findings = agent.engine.plan(request)
+    return {"plan": plan, "digest": plan.digest(), "findings": findings}
+
+
+def _operate(kind: OperationKind) -> Handler:
+    def handle(agent: Agent, call: Call, parameters: OperateParameters) -> object:
+        agent.require_volume(parameters.volume)
+        if parameters.peer_is_off is not None:
+            require_role(call.session.role, Role.LOCAL, "peer_is_off")
+        request = OperationRequest(
+            kind=kind,
+            volume=parameters.volume,
+            operation_id=_callers_id(parameters.operation_id),
+            epoch=parameters.epoch,
+            expected_primary=parameters.expected_primary,
+            peer_is_off=parameters.peer_is_off,
+            marker_at_least=_marker(parameters.marker_at_least),
+            origin=call.session.origin,
+            options={} if parameters.wait_s is None else {"wait_s": f"{parameters.wait_s:g}"},
+        )
+        return _start(agent, call, request)
+
+    return handle
+
+
+def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> object:
+    agent.require_volume(parameters.volume)
+    agent.engine.restore_epoch(parameters.volume, parameters.number)
+    return {"volume": parameters.volume, "epoch": agent.engine.epoch(parameters.volume)}
+
+
+def _create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
+    agent.require_volume(parameters.volume)
+    request = OperationRequest(
+        kind=OperationKind.CREATE,
+        volume=parameters.volume,
+        operation_id=_callers_id(parameters.operation_id),
+        origin=call.session.origin,
+        options={"role": str(parameters.role), "confirm": parameters.confirm},
+    )
+    return _start(agent, call, request)
+
+
+def _start(agent: Agent, call: Call, request: OperationRequest) -> object:
+    agent.require_usable()
+    watcher = Watcher(
+        progress=lambda record: call.notify("operation.progress", record),
+        ended=call.answer,
+        failed=call.fail,
+    )
+    agent.runs.start(agent.engine, request, watcher)
+    return LATER
+
+
+def _callers_id(operation_id: str) -> str:
+    """The engine checks its form; the agent's own ones are not for callers."""
+    if operation_id.startswith(f"{BOOT_ORIGIN}-"):
+        raise Refused(
+            f"operation ids that begin with {BOOT_ORIGIN}- are the agent's own",
+            remedy="choose another one",
+        )
+    return operation_id
+
+
+def _marker(given: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if given is not None and len(given) != 2:
+        raise BadRequest("bad-type", "marker_at_least: epoch and counter are wanted")
+    return given
+
+
+def _show(agent: Agent, _call: Call, parameters: ShowParameters) -> object:
+    record = agent.engine.show(parameters.operation_id)
+    if record is None:
+        raise UsageError(
+            f"there is no operation {parameters.operation_id[:64]!a}",
+            remedy="see them: storage-agent operation",
+            code="UNKNOWN_OPERATION",
+        )
+    return record
+
+
+def _list(agent: Agent, _call: Call, parameters: ListParameters) -> object:
+    limit = _limit(parameters.limit, HISTORY_LIMIT)
+    return {"operations": agent.engine.history(limit)}
+
+
+def _events(agent: Agent, _call: Call, parameters: EventsParameters) -> object:
+    return {"events": agent.events.last(_limit(parameters.limit, EVENTS_LIMIT))}
+
+
+def _limit(asked: int, most: int) -> int:
+    if not 1 <= asked <= most:
+        raise BadRequest("bad-type", f"limit: 1 to {most}")
+    return asked
+
+
+def _subscribe(agent: Agent, call: Call, _parameters: Nothing) -> object:
+    call.session.is_subscribed = True
+    # With the subscription already on: no change between this answer and the first notification.
+    return agent.status()
+
+
+def _config(agent: Agent, _call: Call, _parameters: Nothing) -> object:
+    setup = agent.setup
+    if setup.problem is not None:
+        raise setup.problem
+    return {"config": setup.config, "digest": setup.digest, "note": setup.note}
+
+
+METHODS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method(name="ping", parameters=Nothing, needs=Role.OBSERVE, handler=_ping, is_quick=True),
+        Method(name="hello", parameters=Hello, needs=Role.NONE, handler=_hello, is_quick=True),
+        Method(
+            name="status", parameters=Nothing, needs=Role.OBSERVE, handler=_status, is_quick=True
+        ),
+        Method(name="plan", parameters=PlanParameters, needs=Role.OBSERVE, handler=_plan),
+        *(
+            Method(
+                name=str(kind),
+                parameters=OperateParameters,
+                needs=Role.OPERATE,
+                handler=_operate(kind),
+            )
+            for kind in (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE)
+        ),
+        Method(name="create", parameters=CreateParameters, needs=Role.LOCAL, handler=_create),
+        Method(
+            name="epoch.restore",
+            parameters=EpochParameters,
+            needs=Role.LOCAL,
+            handler=_restore_epoch,
+        ),
+        Method(
+            name="operation.show", parameters=ShowParameters, needs=Role.OBSERVE, handler=_show
+        ),
+        Method(
+            name="operation.list", parameters=ListParameters, needs=Role.OBSERVE, handler=_list
+        ),
+        Method(
+            name="subscribe",
+            parameters=Nothing,
+            needs=Role.OBSERVE,
+            handler=_subscribe,
+            is_quick=True,
+        ),
+        Method(
+            name="events",
+            parameters=EventsParameters,
+            needs=Role.OBSERVE,
+            handler=_events,
+            is_quick=True,
+        ),
+        Method(
+            name="config.show", parameters=Nothing, needs=Role.OBSERVE, handler=_config,
+            is_quick=True,
+        ),
+    )
+}  # fmt: skip

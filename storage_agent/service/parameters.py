@@ -1,0 +1,116 @@
+"""What each method takes. The classes are the contract: decoded by their type hints, closed to
+unknown keys, and the source of any schema."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.wire import WireError, from_wire
+from storage_agent.service.rpc import BadRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The gateway's first request: the role and the name of the SSH key that it speaks for."""
+
+    role: str
+    key_id: str
+
+
+class CreateRole(StrEnum):
+    """first: makes the data.  join: takes it from the other host."""
+
+    FIRST = "first"
+    JOIN = "join"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanParameters:
+    """Of `plan`. role: for create only."""
+
+    operation: OperationKind
+    volume: str
+    epoch: int | None = None
+    expected_primary: str | None = None
+    peer_is_off: str | None = None
+    marker_at_least: tuple[int, ...] | None = None
+    role: CreateRole | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperateParameters:
+    """Of `promote`, `demote` and `assemble`. operation_id: chosen by the caller; the same one
+    again joins the same operation. peer_is_off: the peer's name; local root only.
+    marker_at_least: epoch and counter of the newest currency marker that the caller knows.
+    wait_s: for disks that are not attached yet; assemble only."""
+
+    volume: str
+    operation_id: str
+    epoch: int | None = None
+    expected_primary: str | None = None
+    peer_is_off: str | None = None
+    marker_at_least: tuple[int, ...] | None = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochParameters:
+    """Of `epoch.restore`."""
+
+    volume: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateParameters:
+    """confirm: the digest that `plan` gave for the same volume and role."""
+
+    volume: str
+    operation_id: str
+    role: CreateRole
+    confirm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowParameters:
+    operation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListParameters:
+    """limit: 1 to 50, newest first."""
+
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsParameters:
+    """limit: 1 to 1000, the newest, oldest of them first."""
+
+    limit: int = 100
+
+
+def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
+    """Raises BadRequest that names the key."""
+    fields = dataclasses.fields(kind)
+    known = [field.name for field in fields]
+    if unknown := sorted(set(given) - set(known)):
+        remedy = f"known keys: {', '.join(known) or 'none'}"
+        raise BadRequest("unknown-key", f"unknown key {unknown[0][:40]!a}", remedy=remedy)
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    if missing := [name for name in required if name not in given]:
+        raise BadRequest("missing-key", f"the key {missing[0]!a} is missing")
+    try:
+        return from_wire(kind, dict(given))
+    except WireError as exc:
+        raise BadRequest("bad-type", str(exc)[:200]) from None

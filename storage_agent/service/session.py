@@ -1,0 +1,34 @@
+"""What a method handler sees of its caller. The server implements it; tests fake it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from storage_agent.model.errors import AgentError
+from storage_agent.service.access import Role
+from storage_agent.service.rpc import Request
+
+
+class Session(Protocol):
+    """One connection. origin: who it is, for the audit."""
+
+    role: Role
+    origin: str
+    is_subscribed: bool
+
+
+class Call(Protocol):
+    """One request. All methods may be called from any thread and never block; after the caller
+    has gone they do nothing."""
+
+    @property
+    def session(self) -> Session: ...
+
+    @property
+    def request(self) -> Request: ...
+
+    def answer(self, result: object) -> None: ...
+
+    def fail(self, error: AgentError) -> None: ...
+
+    def notify(self, method: str, parameters: object) -> None: ...

@@ -1,0 +1,92 @@
+"""Chooses the real things: the only module of the service that knows the host's adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from storage_agent.configuration.build import local_hostname
+from storage_agent.configuration.load import DEFAULT_PATHS, digest, load
+from storage_agent.configuration.read import Paths
+from storage_agent.engine.engine import Engine
+from storage_agent.host.clock import SystemClock
+from storage_agent.host.device_events import DeviceEvents
+from storage_agent.host.drbd.stream import stream_argv
+from storage_agent.host.linux import LinuxHost
+from storage_agent.host.runner import Runner, end_stream
+from storage_agent.host.store import STATE_FOLDER, FileStore
+from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.errors import ConfigurationError
+from storage_agent.policy.readiness import assess
+from storage_agent.service.agent import Agent
+from storage_agent.service.answers import Setup
+from storage_agent.service.attachments import Attachments, WatchedHost
+from storage_agent.service.observer import Observer
+from storage_agent.service.replica_source import ReplicaSource
+from storage_agent.service.sources import ArraySource, DeviceSource, MountSource
+
+
+def load_setup(paths: Paths = DEFAULT_PATHS) -> Setup:
+    """Never raises: what is wrong is in the Setup, with an empty configuration."""
+    try:
+        config = load(paths)
+        return Setup(config=config, digest=digest(config))
+    except ConfigurationError as exc:
+        empty = AgentConfig(host=local_hostname(), hosts={}, volumes={})
+        if _is_unconfigured(paths):
+            note = f"not configured: there is no {paths.main}"
+            return Setup(config=empty, digest=digest(empty), note=note)
+        return Setup(config=empty, digest=digest(empty), problem=exc)
+
+
+def _is_unconfigured(paths: Paths) -> bool:
+    return not paths.main.exists() and not any(paths.folder.glob("*.toml"))
+
+
+def make_agent(
+    broadcast: Callable[[str, object], None],
+    *,
+    paths: Paths = DEFAULT_PATHS,
+    state_folder: Path = STATE_FOLDER,
+) -> Agent:
+    """The agent of this host, not yet started."""
+    setup = load_setup(paths)
+    clock, runner, attachments = SystemClock(), Runner(), Attachments()
+    host = LinuxHost(setup.config, runner)
+    replicas = ReplicaSource(
+        start=lambda: runner.stream(stream_argv()),
+        end=end_stream,
+        attachments=attachments,
+        seen=lambda volume, replica: observer.replica_seen(volume, replica),
+    )
+    observer = Observer(
+        config=setup.config,
+        host=host,
+        clock=clock,
+        attachments=attachments,
+        sources=(replicas, ArraySource(), MountSource(), DeviceSource(DeviceEvents)),
+    )
+    engine = Engine(
+        config=setup.config,
+        host=WatchedHost(host, attachments, observer.catch_up),
+        store=FileStore(state_folder),
+        clock=clock,
+        on_change=lambda record: agent.runs.changed(record),
+    )
+
+    def apply(config: AgentConfig) -> None:
+        host.reconfigure(config)
+        engine.reconfigure(config)
+        observer.reconfigure(config)
+
+    agent = Agent(
+        setup=setup,
+        load=lambda: load_setup(paths),
+        apply=apply,
+        engine=engine,
+        observer=observer,
+        assess=assess,
+        clock=clock,
+        broadcast=broadcast,
+    )
+    return agent

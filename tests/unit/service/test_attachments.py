@@ -1,0 +1,74 @@
+"""The record of each attachment, and the host that carries it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from storage_agent.model.clock import Deadline
+from storage_agent.model.plan import Step, StepKind
+from storage_agent.model.replica import DiskState
+from storage_agent.policy.evidence import NEVER_SEEN
+from storage_agent.service.attachments import Attachments, WatchedHost
+from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
+from tests.unit.service.parts import request_of
+
+
+def test_nothing_is_known_before_anything_was_seen() -> None:
+    assert Attachments().of("data") == NEVER_SEEN
+
+
+def test_in_sync_and_then_nothing_but_the_loss_of_the_link() -> None:
+    records = Attachments()
+    records.follow("data", in_sync_replica())
+    records.follow("data", lost_peer(in_sync_replica()))
+    assert records.of("data").in_sync_until_loss
+    assert not records.of("home").in_sync_until_loss
+
+
+def test_a_gap_in_the_watch_breaks_it_and_keeps_the_first_reason() -> None:
+    records = Attachments()
+    records.follow("data", in_sync_replica())
+    records.follow("data", in_sync_replica(disk=DiskState.DISKLESS))
+    records.follow("home", in_sync_replica())
+    records.lose_sight(["data", "home"], "the stream ended")
+    assert "Diskless" in records.of("data").broken_by
+    assert records.of("home").broken_by == "the stream ended"
+
+
+def test_every_look_carries_the_record() -> None:
+    records = Attachments()
+    records.follow("data", in_sync_replica())
+    host = WatchedHost(FakeHost(), records, lambda: True)
+    seen = host.observe(volume_config()).attachment
+    assert seen is not None
+    assert seen.in_sync_until_loss
+
+
+def test_where_the_watch_lags_nothing_is_known() -> None:
+    records = Attachments()
+    records.follow("data", in_sync_replica())
+    host = WatchedHost(FakeHost(), records, lambda: False)
+    seen = host.observe(volume_config()).attachment
+    assert seen is not None
+    assert not seen.in_sync_until_loss
+    assert "keep up" in seen.broken_by
+
+
+def test_a_volume_without_a_replica_has_no_record() -> None:
+    local = dataclasses.replace(volume_config(), replica=None)
+
+    def catch_up() -> bool:
+        raise AssertionError("nothing to catch up with")
+
+    host = WatchedHost(FakeHost(), Attachments(), catch_up)
+    assert host.observe(local).attachment is None
+
+
+def test_all_else_is_the_hosts_own() -> None:
+    inner = FakeHost()
+    host = WatchedHost(inner, Attachments(), lambda: True)
+    assert host.boot_id() == "boot-1"
+    assert host.disks(("x",)) == ()
+    step = Step(kind=StepKind.MOUNT, title="mount", commands=(), check="", undo=None, timeout_s=1)
+    host.perform(step, volume_config(), request_of(), Deadline(1.0), lambda _: None)
+    assert inner.performed == [StepKind.MOUNT]

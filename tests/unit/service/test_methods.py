@@ -1,0 +1,274 @@
+"""Each method: its parameters, who may call it, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from storage_agent.model.errors import AgentError, ConfigurationError, OperationFailed
+from storage_agent.model.operation import OperationState
+from storage_agent.model.wire import to_wire
+from storage_agent.service.access import Role
+from storage_agent.service.agent import Agent
+from storage_agent.service.answers import Setup
+from storage_agent.service.methods import METHODS, Dispatcher
+from tests.unit.fakes import agent_config
+from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
+
+PROMOTE = {"volume": "data", "operation_id": "op-1"}
+CREATE = {**PROMOTE, "role": "first", "confirm": "0123456789ab"}
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def agent(engine: FakeEngine) -> Agent:
+    return make_agent(engine=engine)
+
+
+def ask(
+    agent: Agent, method: str, parameters: dict[str, Any] | None = None, role: Role = Role.LOCAL
+) -> FakeCall:
+    call = FakeCall(method, parameters or {}, FakeSession(role))
+    Dispatcher(agent)(call)
+    assert call.ended.wait(5)
+    return call
+
+
+def error_of(call: FakeCall) -> AgentError:
+    assert call.error is not None
+    return call.error
+
+
+def test_ping(agent: Agent) -> None:
+    assert ask(agent, "ping").result["protocol"] == 1
+
+
+def test_status_is_one_json_object(agent: Agent) -> None:
+    answer = json.loads(json.dumps(to_wire(ask(agent, "status").result)))
+    assert answer["host"] == "alpha"
+    assert answer["config_digest"] == "d1"
+    assert answer["operations"] == []
+    assert answer["problems"] == []
+    assert answer["age_s"] >= 0
+    assert answer["snapshot"]["volumes"]["data"]["array"] == {"unobserved": "not looked at yet"}
+    assert answer["readiness"]["data"]["verdict"] == "blocked"
+    assert answer["readiness"]["data"]["findings"]
+
+
+def test_status_shows_what_runs(agent: Agent, engine: FakeEngine) -> None:
+    engine.go.clear()
+    call = FakeCall("promote", PROMOTE)
+    Dispatcher(agent)(call)
+    wait_until(lambda: call.notifications)
+    running = ask(agent, "status").result.operations
+    assert [record.request.operation_id for record in running] == ["op-1"]
+    engine.go.set()
+    assert call.ended.wait(5)
+
+
+@pytest.mark.parametrize("kind", ["promote", "demote", "assemble"])
+def test_operations_end_with_their_record_and_tell_on_the_way(
+    agent: Agent, engine: FakeEngine, kind: str
+) -> None:
+    parameters = {**PROMOTE, "epoch": 8, "expected_primary": "beta", "marker_at_least": [7, 2]}
+    call = ask(agent, kind, parameters)
+    assert call.result.state is OperationState.SUCCEEDED
+    assert [name for name, _ in call.notifications] == ["operation.progress"] * 2
+    request = engine.begun[0]
+    assert (str(request.kind), request.volume, request.epoch) == (kind, "data", 8)
+    assert (request.expected_primary, request.marker_at_least) == ("beta", (7, 2))
+    assert request.origin == "uid 0 pid 1"
+
+
+def test_create_carries_role_and_confirmation(agent: Agent, engine: FakeEngine) -> None:
+    ask(agent, "create", CREATE)
+    assert engine.begun[0].options == {"role": "first", "confirm": "0123456789ab"}
+
+
+def test_plan_answers_plan_and_digest(agent: Agent, engine: FakeEngine) -> None:
+    call = ask(agent, "plan", {"operation": "create", "volume": "data", "role": "join"})
+    assert call.result["digest"] == call.result["plan"].digest()
+    assert call.result["findings"] == ()
+    assert engine.begun[0].options == {"role": "join"}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"operation": "create", "volume": "data"},
+        {"operation": "promote", "volume": "data", "role": "first"},
+    ],
+)
+def test_a_role_belongs_to_create_alone(agent: Agent, parameters: dict[str, Any]) -> None:
+    assert error_of(ask(agent, "plan", parameters)).code == "bad-type"
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "code"),
+    [
+        ("reboot", {}, "unknown-method"),
+        ("", {}, "unknown-method"),
+        ("Promote", PROMOTE, "unknown-method"),
+        ("ping", {"x": 1}, "unknown-key"),
+        ("promote", {**PROMOTE, "device": "/dev/sda"}, "unknown-key"),
+        ("promote", {**PROMOTE, "force": True}, "unknown-key"),
+        ("promote", {"volume": "data"}, "missing-key"),
+        ("promote", {**PROMOTE, "epoch": True}, "bad-type"),
+        ("promote", {**PROMOTE, "epoch": "7"}, "bad-type"),
+        ("promote", {**PROMOTE, "epoch": [7]}, "bad-type"),
+        ("promote", {**PROMOTE, "volume": 7}, "bad-type"),
+        ("promote", {**PROMOTE, "volume": ["data"]}, "bad-type"),
+        ("promote", {**PROMOTE, "volume": None}, "bad-type"),
+        ("promote", {**PROMOTE, "marker_at_least": [1]}, "bad-type"),
+        ("promote", {**PROMOTE, "marker_at_least": ["1", "2"]}, "bad-type"),
+        ("create", {**CREATE, "role": "both"}, "bad-type"),
+        ("plan", {"operation": "wipe", "volume": "data"}, "bad-type"),
+        ("events", {"limit": 0}, "bad-type"),
+        ("events", {"limit": 1001}, "bad-type"),
+        ("events", {"limit": False}, "bad-type"),
+        ("operation.list", {"limit": 51}, "bad-type"),
+        ("operation.show", {"operation_id": "nobody"}, "UNKNOWN_OPERATION"),
+        ("hello", {"role": "observe", "key_id": "k"}, "USAGE"),
+        ("promote", {**PROMOTE, "operation_id": "boot-x-data"}, "REFUSED"),
+        *(
+            ("promote", {**PROMOTE, "volume": name}, "bad-name")
+            for name in (
+                *("-f", "--force", "r0/0", "r0 r1", "`id`", "$(id)", "r0;id", "r0\n", ""),
+                *("x" * 40, "x" * 60_000, "DATA", "Data", "dätä", "ｄａｔａ", "data\u0301"),
+                *("../etc", "/dev/sda", "0data", "data_1"),
+            )
+        ),
+        ("promote", {**PROMOTE, "volume": "all"}, "UNKNOWN_VOLUME"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name_and_begins_nothing(
+    agent: Agent, engine: FakeEngine, method: str, parameters: dict[str, Any], code: str
+) -> None:
+    error = error_of(ask(agent, method, parameters))
+    assert error.code == code
+    assert len(error.message) < 200
+    assert engine.begun == []
+
+
+def test_an_unknown_volume_names_the_known_ones(agent: Agent) -> None:
+    error = error_of(ask(agent, "promote", {**PROMOTE, "volume": "home"}))
+    assert error.message == "there is no volume 'home'"
+    assert error.remedy == "configured volumes: data"
+    assert error.exit_status == 2
+
+
+ALLOWED = {
+    Role.NONE: {"hello"},
+    Role.OBSERVE: {"ping", "status", "plan", "operation.show", "operation.list", "subscribe"}
+    | {"events", "config.show"},
+}
+ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
+ALLOWED[Role.LOCAL] = ALLOWED[Role.OPERATE] | {"create", "epoch.restore"}
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_role_may_do_exactly_its_own(
+    agent: Agent, engine: FakeEngine, role: Role, method: str
+) -> None:
+    # Wrong parameters on purpose: who may not ask does not learn that they are wrong.
+    call = ask(agent, method, {"volume": "nowhere", "nonsense": 1}, role)
+    may = method in ALLOWED[role] or method == "hello"
+    assert (error_of(call).code != "NOT_PERMITTED") is may
+    assert engine.begun == []
+
+
+@pytest.mark.parametrize("method", ["promote", "demote", "plan"])
+def test_only_root_on_the_host_may_say_that_the_peer_is_off(
+    agent: Agent, engine: FakeEngine, method: str
+) -> None:
+    parameters: dict[str, Any] = {"volume": "data", "peer_is_off": "beta"}
+    parameters |= {"operation": "promote"} if method == "plan" else {"operation_id": "op-1"}
+    refused = ask(agent, method, parameters, Role.OPERATE)
+    assert error_of(refused).code == "NOT_PERMITTED"
+    assert engine.begun == []
+    assert ask(agent, method, parameters, Role.LOCAL).error is None
+    assert engine.begun[0].peer_is_off == "beta"
+
+
+def test_the_gateway_becomes_an_observer_and_no_more(agent: Agent) -> None:
+    session = FakeSession(Role.NONE)
+    dispatcher = Dispatcher(agent)
+    refused = FakeCall("hello", {"role": "operate", "key_id": "k"}, session)
+    dispatcher(refused)
+    assert error_of(refused).code == "NOT_PERMITTED"
+    assert session.role is Role.NONE
+    taken = FakeCall("hello", {"role": "observe", "key_id": "coordinator"}, session)
+    dispatcher(taken)
+    assert taken.result["role"] == "observe"
+    assert (session.role, session.origin) == (Role.OBSERVE, "ssh key coordinator")
+    again = FakeCall("hello", {"role": "observe", "key_id": "coordinator"}, session)
+    dispatcher(again)
+    assert error_of(again).code == "USAGE"
+
+
+def test_subscribing_answers_the_present_state(agent: Agent) -> None:
+    call = ask(agent, "subscribe")
+    assert call.session.is_subscribed
+    assert call.result.host == "alpha"
+
+
+def test_operations_can_be_shown_and_listed(agent: Agent) -> None:
+    record = ask(agent, "promote", PROMOTE).result
+    assert ask(agent, "operation.show", {"operation_id": "op-1"}).result == record
+    assert ask(agent, "operation.list").result == {"operations": (record,)}
+
+
+def test_events_are_the_last_ones(agent: Agent) -> None:
+    ask(agent, "promote", PROMOTE)
+    (event,) = ask(agent, "events", {"limit": 1}).result["events"]
+    assert event.text == "data: promote succeeded: serving"
+    assert event.operation_id == "op-1"
+
+
+def test_config_show(agent: Agent) -> None:
+    answer = ask(agent, "config.show").result
+    assert answer["config"] == agent_config()
+    assert answer["digest"] == "d1"
+
+
+def test_with_a_wrong_configuration_reads_are_served_and_changes_refused(
+    engine: FakeEngine,
+) -> None:
+    problem = ConfigurationError("/etc/storage-agent/agent.toml:3: unknown key")
+    empty = Setup(config=agent_config(), digest="d", problem=problem)
+    agent = make_agent(engine=engine, setup=empty)
+    status = ask(agent, "status").result
+    assert status.problems[0].message == "/etc/storage-agent/agent.toml:3: unknown key"
+    for method, parameters in (
+        ("promote", PROMOTE),
+        ("create", CREATE),
+        ("plan", {"operation": "promote", "volume": "data"}),
+        ("config.show", {}),
+    ):
+        assert error_of(ask(agent, method, parameters)).exit_status == 8
+    assert engine.begun == []
+
+
+def test_with_a_damaged_journal_changes_are_refused(engine: FakeEngine) -> None:
+    engine.resume_fails = OperationFailed("journal damaged", code="JOURNAL_DAMAGED")
+    agent = make_agent(engine=engine)
+    agent.start()
+    try:
+        assert error_of(ask(agent, "promote", PROMOTE)).code == "JOURNAL_DAMAGED"
+        assert ask(agent, "status").result.problems[0].code == "JOURNAL_DAMAGED"
+    finally:
+        agent.stop(1.0)
+
+
+def test_a_handler_that_breaks_off_is_an_internal_error(agent: Agent, engine: FakeEngine) -> None:
+    engine.history = None  # type: ignore[assignment]
+    error = error_of(ask(agent, "operation.list"))
+    assert error.code == "INTERNAL"
+    assert "TypeError" in error.message

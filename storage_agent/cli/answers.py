@@ -1,0 +1,112 @@
+"""The daemon's answers as typed values. Extra keys at the top of an answer are ignored, so that a
+newer daemon can say more; what lies inside is decoded strictly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from storage_agent.model.errors import AgentError
+from storage_agent.model.finding import Finding
+from storage_agent.model.operation import OperationRecord
+from storage_agent.model.plan import Plan
+from storage_agent.model.snapshot import HostSnapshot
+from storage_agent.model.wire import WireError, from_wire
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What policy/readiness.py says of one volume. word: serving, ready, degraded or blocked."""
+
+    word: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusAnswer:
+    """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
+    agent itself, one line each."""
+
+    host: str
+    agent_version: str
+    snapshot: HostSnapshot
+    readiness: dict[str, Verdict]
+    operations: tuple[OperationRecord, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanAnswer:
+    plan: Plan
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+def parse_status(result: Any) -> StatusAnswer:
+    """Raises AgentError (PROTOCOL) if the daemon speaks another version."""
+    fields = _object(result)
+    try:
+        return StatusAnswer(
+            host=str(fields["host"]),
+            agent_version=str(fields.get("agent_version", "")),
+            snapshot=from_wire(HostSnapshot, fields["snapshot"]),
+            readiness={
+                name: Verdict(word=str(item["verdict"]), findings=_findings(item["findings"]))
+                for name, item in _object(fields["readiness"]).items()
+            },
+            operations=tuple(from_wire(OperationRecord, o) for o in fields["operations"]),
+            problems=tuple(str(p["message"]) for p in fields.get("problems", ())),
+        )
+    except (WireError, KeyError, TypeError) as exc:
+        raise _foreign(exc) from exc
+
+
+def parse_plan(result: Any) -> PlanAnswer:
+    """Raises AgentError (PROTOCOL)."""
+    fields = _object(result)
+    try:
+        return PlanAnswer(
+            plan=from_wire(Plan, fields["plan"]),
+            digest=str(fields["digest"]),
+            findings=_findings(fields["findings"]),
+        )
+    except (WireError, KeyError, TypeError) as exc:
+        raise _foreign(exc) from exc
+
+
+def parse_record(result: Any) -> OperationRecord:
+    """Raises AgentError (PROTOCOL)."""
+    try:
+        return from_wire(OperationRecord, result)
+    except WireError as exc:
+        raise _foreign(exc) from exc
+
+
+def items_of(result: Any, *keys: str) -> list[dict[str, Any]]:
+    """A list answer, bare or under one of `keys`. Raises AgentError (PROTOCOL)."""
+    if isinstance(result, dict):
+        result = next((result[key] for key in keys if key in result), None)
+    if not isinstance(result, list) or not all(isinstance(item, dict) for item in result):
+        raise _foreign("a list of objects is wanted")
+    return result
+
+
+def _findings(items: Any) -> tuple[Finding, ...]:
+    return tuple(from_wire(Finding, item) for item in items)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _foreign("an object is wanted")
+    return value
+
+
+def _foreign(why: object) -> AgentError:
+    return AgentError(
+        f"the daemon's answer is not understood: {why}",
+        remedy="daemon and command are of different versions: "
+        "systemctl restart storage-agentd.service",
+        code="PROTOCOL",
+    )

@@ -1,0 +1,144 @@
+"""The command line: one parser, each command with its handler."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from storage_agent import __version__
+from storage_agent.cli.context import Answer, Context
+from storage_agent.model.errors import UsageError
+
+Handler = Callable[[argparse.Namespace, Context], Answer]
+
+EPILOG = (
+    "exit status: 0 done, 1 failed, 2 usage, 3 refused (nothing was changed), 4 not permitted, "
+    "5 busy, 6 outcome unknown, 7 a tool, device or the daemon is missing, 8 configuration"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are ours (one line, exit status 2), and that guesses no option from
+    its first letters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, remedy=f"{self.prog} --help")
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Raises UsageError. `--help` and `--version` print and exit 0 (SystemExit)."""
+    options = build_parser().parse_args(arguments)
+    if getattr(options, "handler", None) is None:
+        raise UsageError("a command is wanted", remedy="storage-agent --help")
+    return options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="storage-agent",
+        description="Look at this storage host's volumes, and move them safely.",
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"storage-agent {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
+    _add_looking(commands)
+    _add_changing(commands)
+    _add_explaining(commands)
+    return parser
+
+
+def _add(
+    commands: Any, name: str, summary: str, module: str, handler: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary, epilog=EPILOG
+    )
+    command.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    command.set_defaults(handler=_lazy(module, handler))
+    return command
+
+
+def _lazy(module: str, name: str) -> Handler:
+    """The handler is imported when it is called: no command pays for another's imports."""
+
+    def call(options: argparse.Namespace, context: Context) -> Answer:
+        from importlib import import_module
+
+        handler: Handler = getattr(import_module(f"storage_agent.cli.{module}"), name)
+        return handler(options, context)
+
+    return call
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
+    return value
+
+
+def _add_looking(commands: Any) -> None:
+    status = _add(commands, "status", "what every volume is doing", "look", "status")
+    status.add_argument("volume", nargs="?", metavar="VOLUME")
+    status.add_argument(
+        "--watch", nargs="?", const=2.0, type=_seconds, metavar="SECONDS", help="look again (2)"
+    )
+    _add(
+        commands, "doctor", "is this host fit to keep volumes, and what to fix", "checkup", "doctor"
+    )
+    events = _add(commands, "events", "what changed lately", "look", "events")
+    events.add_argument("--follow", action="store_true", help="go on with what happens")
+    events.add_argument("--limit", type=int, default=50, metavar="N", help="the last N (50)")
+    operation = _add(commands, "operation", "one operation, or the last ones", "look", "operation")
+    operation.add_argument("operation_id", nargs="?", metavar="ID")
+
+
+def _add_changing(commands: Any) -> None:
+    promote = _add(commands, "promote", "serve the volume from this host", "operate", "promote")
+    promote.add_argument("--peer-is-off", metavar="HOST", help="declare that HOST is powered off")
+    promote.add_argument("--confirm", metavar="HOST", help="instead of typing the host's name")
+    promote.add_argument("--epoch", type=int, metavar="N", help="given by a coordinator")
+    demote = _add(commands, "demote", "stop serving the volume here", "operate", "demote")
+    assemble = _add(commands, "assemble", "bring array and replica up", "operate", "assemble")
+    assemble.add_argument(
+        "--wait", type=_seconds, metavar="SECONDS", help="for disks that are not attached yet (60)"
+    )
+    create = _add(commands, "create", "make a volume of new disks", "operate", "create")
+    _add_role(create)
+    create.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
+    for command in (promote, demote, assemble, create):
+        command.add_argument("volume", metavar="VOLUME")
+        command.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+        command.add_argument("--operation-id", metavar="ID", help="the same ID is done only once")
+    plan = _add(commands, "plan", "what an operation would do, as commands", "operate", "plan")
+    plan.add_argument("operation", choices=("promote", "demote", "assemble", "create"))
+    plan.add_argument("volume", metavar="VOLUME")
+    _add_role(plan, required=False)
+    plan.add_argument("--peer-is-off", metavar="HOST")
+
+
+def _add_role(command: argparse.ArgumentParser, *, required: bool = True) -> None:
+    role = command.add_mutually_exclusive_group(required=required)
+    role.add_argument("--first", dest="role", action="store_const", const="first",
+                      help="this host's blank copy becomes the good one")  # fmt: skip
+    role.add_argument("--join", dest="role", action="store_const", const="join",
+                      help="this host receives the first copy")  # fmt: skip
+
+
+def _add_explaining(commands: Any) -> None:
+    epoch = _add(commands, "epoch", "give a lost epoch file back its number", "reference", "epoch")
+    epoch.add_argument("what", choices=("restore",))
+    epoch.add_argument("volume", metavar="VOLUME")
+    epoch.add_argument("number", type=int, metavar="NUMBER")
+    config = _add(commands, "config", "check or show the configuration", "reference", "config")
+    config.add_argument("what", choices=("check", "show"))
+    config.add_argument("--origin", action="store_true", help="which file and line set each value")
+    explain = _add(commands, "explain", "what a code means and what to do", "reference", "explain")
+    explain.add_argument("code", metavar="CODE")

@@ -1,0 +1,73 @@
+"""This host without the daemon: its files, and looks that change nothing.
+
+Heavy imports happen in each method, because most commands need none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from storage_agent.model.array import Disk
+    from storage_agent.model.configuration import AgentConfig
+    from storage_agent.model.doctor import DoctorFacts
+
+
+class ThisHost:
+    """Implements cli.context.LocalHost."""
+
+    def config(self) -> AgentConfig:
+        from storage_agent.configuration.load import load
+
+        return load()
+
+    def config_problems(self) -> tuple[str, ...]:
+        from storage_agent.configuration.load import check
+
+        return check()
+
+    def config_document(self, *, origin: bool) -> dict[str, Any]:
+        from storage_agent.configuration.load import DEFAULT_PATHS, load_document
+        from storage_agent.model.wire import to_wire
+
+        document, config = load_document(DEFAULT_PATHS)
+        shown = {"config": to_wire(config)}
+        if origin:
+            shown["origin"] = {
+                ".".join(str(part) for part in path): str(place)
+                for path, place in document.origins.items()
+            }
+        return shown
+
+    def status(self) -> dict[str, Any]:
+        from storage_agent.configuration.load import digest, load
+        from storage_agent.host.linux import LinuxHost
+        from storage_agent.host.runner import Runner
+        from storage_agent.model.wire import to_wire
+        from storage_agent.policy.readiness import assess
+
+        config = load()
+        snapshot = LinuxHost(config, Runner()).host_snapshot()
+        return {
+            "host": config.host,
+            "agent_version": "",
+            "config_digest": digest(config),
+            "snapshot": to_wire(snapshot),
+            "readiness": {
+                name: to_wire(assess(config, config.volumes[name], volume))
+                for name, volume in snapshot.volumes.items()
+            },
+            "operations": [],
+        }
+
+    def facts(self, config: AgentConfig | None) -> DoctorFacts:
+        from storage_agent.host.doctor_facts import DoctorFactsReader
+        from storage_agent.host.runner import Runner
+
+        return DoctorFactsReader(Runner()).read(config)
+
+    def disks(self, serials: Iterable[str]) -> tuple[Disk, ...]:
+        from storage_agent.host.block import Block
+
+        return tuple(Block().by_serial(serials).values())

@@ -1,0 +1,275 @@
+"""Commands that change: promote, demote, assemble, create, and `plan`, which only shows.
+
+The daemon runs the operation; this asks, shows each step and keeps asking if the connection is
+lost, because the operation goes on without us.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import Any
+
+from storage_agent.cli.answers import PlanAnswer, parse_plan, parse_record, parse_status
+from storage_agent.cli.client import Disconnected, Silent
+from storage_agent.cli.confirm import confirm_creation, confirm_peer_is_off, disks_to_write
+from storage_agent.cli.context import Answer, Context, Session
+from storage_agent.cli.look import known_config
+from storage_agent.cli.render_operation import ProgressPrinter, closing_line
+from storage_agent.cli.render_plan import disk_lines, plan_lines
+from storage_agent.cli.render_status import peer_name
+from storage_agent.cli.sync import SyncWatch
+from storage_agent.cli.topology import topology_lines
+from storage_agent.model.array import Disk
+from storage_agent.model.errors import (
+    AgentError,
+    Missing,
+    OperationFailed,
+    OutcomeUnknown,
+    Refused,
+    UsageError,
+)
+from storage_agent.model.finding import blockers
+from storage_agent.model.operation import OperationRecord, OperationState
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.wire import to_wire
+
+SILENCE_S = 660.0
+"""Longer than the longest step (making a filesystem, 600 s), which may say nothing meanwhile."""
+
+REJOIN_S = 60.0
+POLL_S = 0.5
+
+
+def promote(options: argparse.Namespace, context: Context) -> Answer:
+    params = {"epoch": options.epoch, "peer_is_off": options.peer_is_off}
+    if options.dry_run:
+        return _show_plan(options, context, "promote", peer_is_off=options.peer_is_off)
+    if options.peer_is_off:
+        confirm_peer_is_off(options, context)
+    elif options.confirm:
+        raise UsageError("--confirm belongs to --peer-is-off", remedy="leave it out")
+    if context.can_ask() and not options.json:
+        _announce(options, context)
+    return _operate(options, context, "promote", params)
+
+
+def demote(options: argparse.Namespace, context: Context) -> Answer:
+    if options.dry_run:
+        return _show_plan(options, context, "demote")
+    return _operate(options, context, "demote", {})
+
+
+def assemble(options: argparse.Namespace, context: Context) -> Answer:
+    if options.dry_run:
+        return _show_plan(options, context, "assemble")
+    return _operate(options, context, "assemble", {"wait_s": options.wait})
+
+
+def create(options: argparse.Namespace, context: Context) -> Answer:
+    """Shows what will be overwritten and wants that confirmed, by name or by digest."""
+    answer = _ask_plan(options, context, "create", role=options.role)
+    if options.dry_run:
+        return _plan_answer(answer, context)
+    if found := blockers(answer.findings):
+        raise Refused(
+            f"{options.volume} cannot be created: {found[0].summary}",
+            remedy=found[0].remedy,
+            findings=answer.findings,
+        )
+    confirm_creation(options, context, answer)
+    params = {"role": options.role, "confirm": answer.digest}
+    done = _operate(options, context, "create", params)
+    if done.error is None and context.can_ask() and not options.json:
+        _watch_first_sync(options.volume, context)
+    return done
+
+
+def plan(options: argparse.Namespace, context: Context) -> Answer:
+    if options.operation == "create" and options.role is None:
+        raise UsageError(
+            "plan create needs --first or --join",
+            remedy=f"storage-agent plan create {options.volume} --first",
+        )
+    if options.role is not None and options.operation != "create":
+        raise UsageError(f"plan {options.operation} takes no --first or --join",
+                         remedy="storage-agent plan --help")  # fmt: skip
+    return _show_plan(
+        options, context, options.operation, role=options.role, peer_is_off=options.peer_is_off
+    )
+
+
+def _ask_plan(
+    options: argparse.Namespace, context: Context, operation: str, **more: str | None
+) -> PlanAnswer:
+    params = {"operation": operation, "volume": options.volume}
+    params |= {key: value for key, value in more.items() if value is not None}
+    return parse_plan(context.ask_daemon("plan", params))
+
+
+def _show_plan(
+    options: argparse.Namespace, context: Context, operation: str, **more: str | None
+) -> Answer:
+    return _plan_answer(_ask_plan(options, context, operation, **more), context)
+
+
+def _plan_answer(answer: PlanAnswer, context: Context) -> Answer:
+    """Exit status 3 where the operation itself would be refused now."""
+    found = blockers(answer.findings)
+    operation, error = answer.plan.operation, None
+    disks: tuple[Disk, ...] = ()
+    if operation is OperationKind.CREATE:
+        # A disk that is not there is among the findings.
+        with contextlib.suppress(AgentError):
+            disks = disks_to_write(answer.plan.volume, context)
+    if found:
+        error = Refused(
+            f"{operation} {answer.plan.volume} would be refused: {found[0].summary}",
+            remedy=found[0].remedy,
+        )
+    return Answer(
+        data={"plan": answer.plan, "digest": answer.digest, "disks": disks},
+        lines=(*disk_lines(disks, context.out), *plan_lines(answer, context.out)),
+        findings=answer.findings,
+        error=error,
+    )
+
+
+def _announce(options: argparse.Namespace, context: Context) -> None:
+    """The two hosts as they stand, and what is about to happen."""
+    status = parse_status(context.ask_daemon("status", {}))
+    snapshot = status.snapshot.volumes.get(options.volume)
+    if snapshot is None:
+        return
+    steps = _ask_plan(options, context, "promote", peer_is_off=options.peer_is_off).plan.steps
+    for line in topology_lines(snapshot, peer_name(known_config(context)), steps):
+        context.out.line(line)
+
+
+def _operate(
+    options: argparse.Namespace, context: Context, method: str, params: dict[str, Any]
+) -> Answer:
+    """Runs one operation to its end. Raises AgentError."""
+    operation_id = options.operation_id or context.new_id()
+    request = {"volume": options.volume, "operation_id": operation_id}
+    request |= {key: value for key, value in params.items() if value is not None}
+    # With --json stdout is for the answer alone, and nobody reads steps in a log.
+    screen = context.err if options.json else context.out
+    printer = ProgressPrinter(screen) if not options.json or screen.is_terminal else None
+    session = context.open_session()
+    try:
+        record = _follow(session, context, method, request, printer)
+    except KeyboardInterrupt:
+        raise OutcomeUnknown(
+            f"no longer watching; {method} {options.volume} goes on in the daemon",
+            remedy=f"storage-agent operation {operation_id}",
+            code="INTERRUPTED",
+        ) from None
+    finally:
+        if printer:
+            printer.close()
+        session.close()
+    return _record_answer(record, context)
+
+
+def _follow(
+    session: Session,
+    context: Context,
+    method: str,
+    request: dict[str, Any],
+    printer: ProgressPrinter | None,
+) -> OperationRecord:
+    def progress(name: str, params: Any) -> None:
+        if printer and name == "operation.progress":
+            record = parse_record(params)
+            if record.request.operation_id == request["operation_id"]:
+                printer.update(record, context.clock.monotonic())
+
+    def tick() -> None:
+        if printer:
+            printer.tick(context.clock.monotonic())
+
+    try:
+        result = session.call(
+            method, request, silence_s=SILENCE_S, on_notification=progress, on_tick=tick
+        )
+        record = parse_record(result)
+    except Silent as exc:
+        raise _unknown(request, str(exc)) from exc
+    except Disconnected as exc:
+        record = _rejoin(context, request, printer, str(exc))
+    if printer:
+        printer.update(record, context.clock.monotonic())
+    return record
+
+
+def _rejoin(
+    context: Context, request: dict[str, Any], printer: ProgressPrinter | None, why: str
+) -> OperationRecord:
+    """The daemon went away (a restart, an upgrade): it resumes the operation, so ask until it
+    has ended. Raises OutcomeUnknown after a minute without a daemon."""
+    give_up_s = context.clock.monotonic() + REJOIN_S
+    while context.clock.monotonic() < give_up_s:
+        context.clock.sleep(POLL_S)
+        params = {"operation_id": request["operation_id"]}
+        try:
+            record = parse_record(context.ask_daemon("operation.show", params))
+        except (Missing, OutcomeUnknown):
+            continue
+        except AgentError as exc:
+            raise _unknown(request, f"{why}; {exc.message}") from exc
+        if printer:
+            printer.update(record, context.clock.monotonic())
+        if record.state is not OperationState.RUNNING:
+            return record
+        give_up_s = context.clock.monotonic() + REJOIN_S
+    raise _unknown(request, why)
+
+
+def _unknown(request: dict[str, Any], why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"how the operation on {request['volume']} ends is not known: {why}",
+        remedy=f"storage-agent operation {request['operation_id']}; storage-agent status",
+    )
+
+
+def _record_answer(record: OperationRecord, context: Context) -> Answer:
+    return Answer(
+        data=to_wire(record),
+        lines=(closing_line(record, context.out),)
+        if record.state is OperationState.SUCCEEDED
+        else (),
+        changed=record.changed,
+        findings=record.findings,
+        error=_record_error(record),
+    )
+
+
+def _record_error(record: OperationRecord) -> AgentError | None:
+    if record.state is OperationState.SUCCEEDED:
+        return None
+    kinds: dict[OperationState, type[AgentError]] = {
+        OperationState.REFUSED: Refused,
+        OperationState.RUNNING: OutcomeUnknown,
+    }
+    request = record.request
+    text = record.message or f"{request.kind} {request.volume}: {record.state}"
+    remedy = record.remedy or f"storage-agent operation {request.operation_id}"
+    return kinds.get(record.state, OperationFailed)(text, remedy=remedy)
+
+
+def _watch_first_sync(volume: str, context: Context) -> None:
+    """A bar until the copies are the same; Ctrl-C leaves the sync running."""
+    syncs, peer = SyncWatch(), peer_name(known_config(context))
+    try:
+        while True:
+            status = parse_status(context.ask_daemon("status", {}))
+            lines = syncs.lines(status.snapshot.volumes[volume], peer)
+            if not lines:
+                break
+            context.out.transient(lines[-1])
+            context.clock.sleep(1.0)
+    except KeyboardInterrupt:
+        context.out.line("the sync goes on; see it with: storage-agent status --watch")
+    finally:
+        context.out.drop_transient()

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from storage_agent.cli.sync import RateMeter, Sync, SyncWatch, running_syncs, sync_line
+from storage_agent.cli.terminal import Screen, Tone
+from storage_agent.cli.text import (
+    bar_text,
+    clean,
+    duration_text,
+    eta_text,
+    part_text,
+    percent_text,
+    size_text,
+)
+from tests.unit.cli import worlds
+from tests.unit.cli.worlds import GIB, Terminal
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (GIB, "1.0 GiB")],
+)  # fmt: skip
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_two_sizes_share_the_unit_of_the_second() -> None:
+    assert part_text(41.2 * GIB, 71.9 * GIB) == "41.2/71.9 GiB"
+    assert part_text(5, 1000) == "5/1000 bytes"
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(573, 1000, "57.3 %"), (999_999, 1_000_000, "99.9 %"), (1, 1, "100.0 %"), (0, 0, "100.0 %")],
+)
+def test_percent_is_cut_so_that_100_means_all(part: int, whole: int, text: str) -> None:
+    assert percent_text(part, whole) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(28, "28s"), (148, "2m28s"), (3840, "1h04m"), (266_400, "3d02h")]
+)
+def test_eta(seconds: float, text: str) -> None:
+    assert eta_text(seconds) == text
+
+
+def test_short_durations_have_tenths() -> None:
+    assert duration_text(0.31) == "0.3 s"
+    assert duration_text(148) == "2m28s"
+
+
+def test_the_bar_is_full_only_at_the_end() -> None:
+    assert bar_text(0.5, 14) == "[#######-------]"
+    assert bar_text(0.9999, 4) == "[###-]"
+    assert bar_text(1.0, 4) == "[####]"
+
+
+def test_control_characters_are_removed() -> None:
+    assert clean("a\x1b[31m\nb") == "a [31m b"
+
+
+# -- rate -----------------------------------------------------------------------------------------
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    meter = RateMeter()
+    for second in range(60):
+        meter.add(float(second), second * (1000 if second < 30 else 2000))
+    assert meter.rate_bytes_s() == pytest.approx(2000)
+
+
+def test_one_sample_has_no_rate() -> None:
+    meter = RateMeter()
+    meter.add(0.0, 100)
+    assert meter.rate_bytes_s() is None
+
+
+def test_a_stalled_sync_has_no_rate() -> None:
+    meter = RateMeter()
+    for second, done in ((0, 0), (2, 1000), (12, 1000)):
+        meter.add(float(second), done)
+    assert meter.rate_bytes_s() is None
+
+
+def test_going_backwards_starts_again() -> None:
+    meter = RateMeter()
+    meter.add(0.0, 5000)
+    meter.add(1.0, 100)
+    assert meter.rate_bytes_s() is None
+    meter.add(2.0, 300)
+    assert meter.rate_bytes_s() == 200
+
+
+def test_the_line_of_a_sync() -> None:
+    sync = Sync(what="resync to beta", done_bytes=41 * GIB, total_bytes=72 * GIB)
+    assert sync_line("data", sync, 212 * (1 << 20)) == (
+        "data  resync to beta  [#########-------]  56.9 %  41.0/72.0 GiB  212.0 MiB/s  ETA 2m30s"
+    )
+    assert sync_line("data", sync, None).endswith("rate unknown  ETA unknown")
+
+
+def test_a_sync_that_ends_is_forgotten() -> None:
+    watch = SyncWatch()
+    assert len(watch.lines(worlds.syncing(left_bytes=GIB, at_s=1.0), "beta")) == 1
+    assert watch.lines(worlds.serving(), "beta") == ()
+    # The next one begins without the old samples.
+    assert "rate unknown" in watch.lines(worlds.syncing(left_bytes=2 * GIB, at_s=2.0), "beta")[0]
+
+
+def test_an_array_rebuild_is_shown_too() -> None:
+    view = worlds.array_view()
+    assert view.array is not None
+    array = replace(view.array, sync_action="recover", sync_completed_ratio=0.25)
+    snapshot = worlds.serving(array=replace(view, array=array))
+    assert [sync.what for sync in running_syncs(snapshot, "beta")] == ["array recover"]
+
+
+# -- terminal -------------------------------------------------------------------------------------
+
+
+class Utf8(Terminal):
+    encoding = "UTF-8"
+
+
+class Ascii(Terminal):
+    encoding = "ANSI_X3.4-1968"
+
+
+def test_colour_needs_a_terminal_that_can_and_no_no_color() -> None:
+    terminal = Utf8(tty=True)
+    assert Screen.of(terminal, {"TERM": "xterm"}).colour
+    assert not Screen.of(terminal, {"TERM": "xterm", "NO_COLOR": "1"}).colour
+    assert not Screen.of(terminal, {"TERM": "dumb"}).colour
+    assert not Screen.of(Utf8(), {"TERM": "xterm"}).colour
+
+
+def test_without_colour_nothing_is_painted() -> None:
+    assert Screen(stream=io.StringIO()).paint("x", Tone.BAD) == "x"
+    assert Screen(stream=io.StringIO(), colour=True).paint("x", Tone.BAD) == "\x1b[1;31mx\x1b[0m"
+
+
+def test_a_stream_without_utf8_gets_ascii() -> None:
+    stream = Ascii()
+    screen = Screen.of(stream, {})
+    assert not screen.unicode
+    screen.line("größe")
+    assert stream.getvalue() == "gr??e\n"
+
+
+def test_a_transient_line_is_only_for_terminals() -> None:
+    plain = io.StringIO()
+    Screen(stream=plain).transient("running")
+    assert plain.getvalue() == ""
+    terminal = io.StringIO()
+    screen = Screen(stream=terminal, is_terminal=True, width=10)
+    screen.transient("a long running line")
+    screen.line("done")
+    assert terminal.getvalue() == "\r\x1b[Ka long ru\r\x1b[Kdone\n"

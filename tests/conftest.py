@@ -1,0 +1,153 @@
+"""Rules for the whole run.
+
+Unit and simulation tests start no process and open no socket unless they are marked so, and leave
+no child behind. Every test has a time limit by its folder. With `--whole` (CI) the run also fails
+if a test was skipped or a required part ran none.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections import Counter
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from _pytest.terminal import TerminalReporter
+
+TESTS = Path(__file__).parent
+GUARDED = frozenset({"unit", "simulation"})
+REQUIRED = frozenset({"style", "unit", "packaging", "lab"})
+# Per test, including the fixtures it is the first to need; generous, for a machine that is busy.
+TIME_LIMITS_S = {"unit": 60, "simulation": 120, "packaging": 300, "style": 300, "lab": 1800}
+
+
+def part_of(path: Path) -> str:
+    """`unit`, `lab` …; `style` for the tests directly in tests/."""
+    folders = path.relative_to(TESTS).parts[:-1]
+    return folders[0] if folders else "style"
+
+
+# -- no process, no socket ------------------------------------------------------------------------
+
+STARTS_PROCESS = frozenset(
+    {
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "pty.spawn",
+        "subprocess.Popen",
+    }
+)
+USES_ADDRESS = frozenset({"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.sendto"})
+
+
+class Guard:
+    """What the running test may not do. An audit hook stays for good, so it asks this each time."""
+
+    processes = False
+    sockets = False
+
+    def audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if self.processes and event in STARTS_PROCESS:
+            pytest.fail(f"starts a process ({event} {args[:2]}); mark it @pytest.mark.processes")
+        # socket.socketpair() stays allowed: it reaches nobody.
+        if self.sockets and (
+            event in USES_ADDRESS
+            or (event == "socket.__new__" and args[1] not in (-1, socket.AF_UNIX))
+        ):
+            pytest.fail(f"uses a socket ({event}); mark it @pytest.mark.sockets")
+
+
+guard = Guard()
+sys.addaudithook(guard.audit)
+
+
+@pytest.hookimpl(hookwrapper=True)  # type: ignore[untyped-decorator]  # pytest 7.2
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
+    guarded = part_of(item.path) in GUARDED
+    guard.processes = guarded and item.get_closest_marker("processes") is None
+    guard.sockets = guarded and item.get_closest_marker("sockets") is None
+    try:
+        yield
+    finally:
+        guard.processes = guard.sockets = False
+
+
+@pytest.fixture(autouse=True)
+def no_child_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Only tests that may start processes can leave one."""
+    if part_of(request.path) not in GUARDED or guard.processes:
+        yield
+        return
+    process = psutil.Process()
+    before = set(process.children(recursive=True))
+    yield
+    left = [child for child in process.children(recursive=True) if child not in before]
+    for child in left:
+        child.kill()
+    assert not left, f"left processes behind: {left}"
+
+
+# -- time limits ----------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[part_of(item.path)]))
+
+
+# -- the whole run, or nothing --------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--whole",
+        action="store_true",
+        help=f"fail if a test is skipped, or if one of {', '.join(sorted(REQUIRED))} runs no test",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--whole"):
+        config.pluginmanager.register(WholeRun(), "whole-run")
+
+
+class WholeRun:
+    """Counts what ran, per part, and turns a run with gaps into a failed one."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[str] = Counter()
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped:
+            self.skipped.append(report.nodeid)
+        if report.when == "call" and report.passed:
+            self.passed[part_of(TESTS.parent / report.nodeid.partition("::")[0])] += 1
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self.skipped.append(report.nodeid)
+
+    def gaps(self) -> list[str]:
+        none_ran = [f"no test of tests/{part} passed" for part in REQUIRED - set(self.passed)]
+        return sorted(none_ran) + [f"skipped: {name}" for name in self.skipped]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.gaps() and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        for gap in self.gaps():
+            terminalreporter.write_line(f"--whole: {gap}", red=True)
+        terminalreporter.write_line(
+            "passed: " + ", ".join(f"{part} {n}" for part, n in sorted(self.passed.items()))
+        )

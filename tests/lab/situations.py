@@ -1,0 +1,169 @@
+"""Situations that scenarios start from, made the way an admin makes them: by the command.
+
+Each is made once a session and kept as a snapshot of all guests (conftest.lab_stage).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+
+HOSTS = ("alpha", "beta")
+SYNC_TIMEOUT_S = 240
+OPERATION_TIMEOUT_S = 240
+ADDRESSES = {"data": "10.9.0.10", "logs": "10.9.0.11"}
+
+_HEAD = """
+[hosts.alpha]
+address = "10.8.0.1"
+[hosts.beta]
+address = "10.8.0.2"
+"""
+
+_VOLUME = """
+[volumes.{name}]
+mount_point = "/srv/{name}"
+[volumes.{name}.array]
+level = "{level}"
+[volumes.{name}.array.disks]
+alpha = {alpha}
+beta = {beta}
+[volumes.{name}.replica]
+minor = {minor}
+port = {port}
+[volumes.{name}.filesystem]
+type = "ext4"
+[volumes.{name}.nfs]
+address = "{address}/24"
+interface = "eth2"
+clients = ["10.9.0.0/24"]
+options = ["rw", "sync", "no_root_squash"]
+"""
+
+
+def one_volume() -> str:
+    """`data`: RAID10 of all four disks."""
+    return _HEAD + _volume("data", "raid10", range(4), 0)
+
+
+def two_volumes() -> str:
+    """`data` and `logs`: RAID1 of two disks each."""
+    return _HEAD + _volume("data", "raid1", range(2), 0) + _volume("logs", "raid1", range(2, 4), 1)
+
+
+def _volume(name: str, level: str, disks: range, minor: int) -> str:
+    serials = {host: json.dumps([f"{host}-{number}" for number in disks]) for host in HOSTS}
+    return _VOLUME.format(
+        name=name,
+        level=level,
+        minor=minor,
+        port=7789 + minor,
+        address=ADDRESSES[name],
+        **serials,
+    )
+
+
+# --- what an admin types -------------------------------------------------------------------------
+
+
+def configure(lab: Lab, text: str) -> None:
+    """The same file on both hosts; a running daemon takes it up."""
+    for name in HOSTS:
+        host = lab.hosts[name]
+        host.write_file("/etc/storage-agent/agent.toml", text)
+        host.run("systemctl restart storage-agentd", timeout_s=60)
+
+
+def agent(host: Host, *words: str, check: bool = True, timeout_s: float = 60) -> Any:
+    """The data of `storage-agent WORDS --json`; with check=False also that of a refusal."""
+    command = shlex.join(("storage-agent", *words, "--json"))
+    done = host.run(command, timeout_s=timeout_s, check=check)
+    return json.loads(done.stdout)["data"]
+
+
+def operate(host: Host, verb: str, volume: str, *more: str, check: bool = True) -> Any:
+    """Runs promote, demote or assemble and returns the operation's record."""
+    return agent(host, verb, volume, *more, check=check, timeout_s=OPERATION_TIMEOUT_S)
+
+
+def create(host: Host, volume: str, how: str) -> None:
+    """how: `--first` or `--join`."""
+    plan = agent(host, "create", volume, how, "--dry-run")
+    operate(host, "create", volume, how, "--confirm", plan["digest"])
+
+
+# --- what can be seen ----------------------------------------------------------------------------
+
+
+def status(host: Host, volume: str) -> Any:
+    """The volume's part of `storage-agent status --json`."""
+    return agent(host, "status")["snapshot"]["volumes"][volume]
+
+
+def proc_drbd(host: Host) -> str:
+    return host.run("cat /proc/drbd", timeout_s=20).stdout
+
+
+def is_in_sync(host: Host, minor: int = 0) -> bool:
+    """By the kernel's own word, not by the agent's."""
+    for line in proc_drbd(host).splitlines():
+        if line.strip().startswith(f"{minor}:"):
+            return "cs:Connected" in line and "ds:UpToDate/UpToDate" in line
+    return False
+
+
+def role(host: Host, minor: int = 0) -> str:
+    """`Primary`, `Secondary` or `` where the device is not configured, by /proc/drbd."""
+    for line in proc_drbd(host).splitlines():
+        if line.strip().startswith(f"{minor}:") and "ro:" in line:
+            return line.split("ro:")[1].split("/")[0]
+    return ""
+
+
+def is_mounted(host: Host, volume: str) -> bool:
+    done = host.run(f"findmnt -n /srv/{volume}", timeout_s=20, check=False)
+    return done.exit_status == 0
+
+
+# --- situations ----------------------------------------------------------------------------------
+
+
+def created(lab: Lab, text: str, volumes: tuple[str, ...]) -> None:
+    """Volumes exist on both hosts, in sync, secondary everywhere."""
+    configure(lab, text)
+    for volume in volumes:
+        create(lab.hosts["alpha"], volume, "--first")
+        create(lab.hosts["beta"], volume, "--join")
+    lab.wait_until(
+        "in sync",
+        lambda: all(is_in_sync(lab.hosts["alpha"], minor) for minor in range(len(volumes))),
+        timeout_s=SYNC_TIMEOUT_S * len(volumes),
+    )
+
+
+def data_in_sync(lab: Lab) -> None:
+    created(lab, one_volume(), ("data",))
+
+
+def data_serving_on_alpha(lab: Lab) -> None:
+    data_in_sync(lab)
+    operate(lab.hosts["alpha"], "promote", "data")
+
+
+def two_serving_apart(lab: Lab) -> None:
+    """`data` on alpha, `logs` on beta."""
+    created(lab, two_volumes(), ("data", "logs"))
+    operate(lab.hosts["alpha"], "promote", "data")
+    operate(lab.hosts["beta"], "promote", "logs")
+
+
+SITUATIONS: dict[str, Callable[[Lab], None]] = {
+    "data-in-sync": data_in_sync,
+    "data-serving-on-alpha": data_serving_on_alpha,
+    "two-serving-apart": two_serving_apart,
+}

@@ -1,0 +1,136 @@
+"""Power, reboots and killed daemons: every end is a state that the agent names and goes on from."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+from tests.lab.situations import is_in_sync, is_mounted, operate, role, status
+from tests.lab.test_refusals import codes, refusal
+from tests.lab.writing import assert_nothing_lost, start_writer
+
+RESUME_TIMEOUT_S = 180
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_a_rebooted_host_comes_up_secondary(lab: Lab) -> None:
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    operate(alpha, "demote", "data")
+    operate(beta, "promote", "data")
+    writer = start_writer(lab)
+    lab.reset("alpha")
+    lab.wait_until(
+        "alpha back as secondary", lambda: role(alpha) == "Secondary", timeout_s=RESUME_TIMEOUT_S
+    )
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=RESUME_TIMEOUT_S)
+    assert not is_mounted(alpha, "data")
+    assert status(alpha, "data")["replica"]["role"] == "Secondary"
+    writer.wait_for_more()
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_failover_needs_the_dead_host_named_and_loses_nothing(lab: Lab) -> None:
+    beta = lab.hosts["beta"]
+    writer = start_writer(lab)
+    lab.power_off("alpha")
+    lab.wait_until(
+        "beta misses alpha",
+        lambda: status(beta, "data")["replica"]["peer"]["connection"] != "Connected",
+        timeout_s=60,
+    )
+    record = refusal(beta, "promote", "data")
+    assert codes(record) == {"PEER_NOT_PROVEN_OFF"}
+    assert role(beta) == "Secondary"
+    record = operate(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
+    assert record["state"] == "succeeded"
+    writer.wait_for_more()
+    result = writer.finish()
+    print(f"longest gap {result['longest_gap_s']} s")
+    assert_nothing_lost(result)
+    lab.power_on("alpha")
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=RESUME_TIMEOUT_S)
+    assert role(lab.hosts["alpha"]) == "Secondary"
+
+
+@pytest.mark.lab_situation("data-in-sync")
+def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    operate(alpha, "promote", "data")
+    lab.cut("beta")
+    alpha.run("dd if=/dev/zero of=/srv/data/newer bs=1M count=2 conv=fsync", timeout_s=60)
+    lab.reset("beta")
+    lab.power_off("alpha")
+    lab.wait_until("beta is up", lambda: role(beta) == "Secondary", timeout_s=RESUME_TIMEOUT_S)
+    record = refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
+    assert "CURRENCY_UNPROVEN" in codes(record)
+    assert role(beta) == "Secondary"
+
+
+def kill_at_record(host: Host, number: int, verb: str) -> None:
+    """Runs the operation with the daemon killed at its `number`th fsync of a journal record."""
+    host.run(
+        "pid=$(systemctl show -p MainPID --value storage-agentd); "
+        f"setsid strace -qq -f -p $pid -o /dev/null -e trace=fsync "
+        f"-e inject=fsync:signal=KILL:when={number} </dev/null >/dev/null 2>&1 & "
+        "sleep 1; true",
+        timeout_s=30,
+    )
+    host.run(
+        f"storage-agent {verb} data --operation-id killed-{number}", timeout_s=120, check=False
+    )
+    host.run("pkill strace; true", timeout_s=30)
+
+
+def outcome(host: Host, operation_id: str) -> str:
+    shown = host.run(
+        f"storage-agent operation {operation_id} --json", timeout_s=60, check=False
+    ).stdout
+    return "running" if '"state": "running"' in shown or not shown else shown
+
+
+@pytest.mark.lab_situation("data-in-sync")
+@pytest.mark.parametrize("number", [1, 4, 7, 10])
+def test_the_daemon_killed_in_the_middle_of_promote(lab: Lab, number: int) -> None:
+    alpha = lab.hosts["alpha"]
+    kill_at_record(alpha, number, "promote")
+    # The daemon is started again by systemd, or by this very question through its socket.
+    lab.wait_until(
+        "the operation is resumed and ends",
+        lambda: "succeeded" in outcome(alpha, f"killed-{number}"),
+        timeout_s=RESUME_TIMEOUT_S,
+    )
+    assert role(alpha) == "Primary"
+    assert_nothing_lost(start_writer(lab).finish())
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+@pytest.mark.parametrize("number", [1, 4, 7])
+def test_the_daemon_killed_in_the_middle_of_demote(lab: Lab, number: int) -> None:
+    alpha = lab.hosts["alpha"]
+    kill_at_record(alpha, number, "demote")
+    lab.wait_until(
+        "the operation is resumed and ends",
+        lambda: "succeeded" in outcome(alpha, f"killed-{number}"),
+        timeout_s=RESUME_TIMEOUT_S,
+    )
+    assert role(alpha) == "Secondary"
+    assert not is_mounted(alpha, "data")
+    assert operate(lab.hosts["beta"], "promote", "data")["state"] == "succeeded"
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_clients_do_not_notice_a_killed_daemon(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    writer = start_writer(lab)
+    alpha.run("systemctl kill -s KILL storage-agentd", timeout_s=30)
+    writer.wait_for_more(20)
+    lab.wait_until(
+        "the daemon is back",
+        lambda: status(alpha, "data")["nfs"]["state"] == "serving",
+        timeout_s=60,
+    )
+    result = writer.finish()
+    assert_nothing_lost(result)
+    assert result["longest_gap_s"] < 5.0

@@ -1,0 +1,151 @@
+"""What must not happen is refused with the measured value, and nothing changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+from tests.lab.situations import (
+    agent,
+    configure,
+    is_in_sync,
+    one_volume,
+    operate,
+    proc_drbd,
+    role,
+)
+
+REFUSED = 3
+
+
+def refusal(host: Host, *words: str) -> Any:
+    """The record of a refused operation; its exit status is looked at too."""
+    plain = host.run(["storage-agent", *words], timeout_s=120, check=False)
+    assert plain.exit_status == REFUSED, plain.stdout + plain.stderr
+    assert "Traceback" not in plain.stderr
+    record = operate(host, *words, check=False)
+    assert record["state"] == "refused"
+    assert record["changed"] is False
+    return record
+
+
+def codes(record: Any) -> set[str]:
+    return {finding["code"] for finding in record["findings"]}
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_promote_while_the_peer_is_primary(lab: Lab) -> None:
+    beta = lab.hosts["beta"]
+    record = refusal(beta, "promote", "data")
+    assert codes(record) == {"PEER_IS_PRIMARY"}
+    assert record["remedy"] == "on alpha: storage-agent demote data"
+    assert (role(lab.hosts["alpha"]), role(beta)) == ("Primary", "Secondary")
+
+
+@pytest.mark.lab_situation("data-in-sync")
+def test_promote_an_inconsistent_copy(lab: Lab) -> None:
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    # Slow enough to be met on its way.
+    alpha.run("drbdadm disk-options --c-plan-ahead=0 --resync-rate=250k data", timeout_s=30)
+    beta.run("drbdadm disk-options --c-plan-ahead=0 --resync-rate=250k data", timeout_s=30)
+    beta.run("drbdadm invalidate data", timeout_s=30)
+    lab.wait_until("resync", lambda: "ds:Inconsistent/UpToDate" in proc_drbd(beta), timeout_s=30)
+    record = refusal(beta, "promote", "data")
+    assert "DISK_NOT_UPTODATE" in codes(record)
+    (finding,) = [f for f in record["findings"] if f["code"] == "DISK_NOT_UPTODATE"]
+    assert finding["measured"] == "disk: Inconsistent"
+    assert role(beta) == "Secondary"
+
+
+@pytest.mark.lab_situation("data-in-sync")
+@pytest.mark.parametrize(
+    ("prepare", "measured"),
+    [
+        ("rmdir /srv/data", "missing"),
+        ("touch /srv/data/forgotten", "not-empty"),
+        ("mount -t tmpfs none /srv/data", "occupied"),
+        ("rmdir /srv/data && mkdir /srv/real && ln -s real /srv/data", "unsafe"),
+    ],
+)
+def test_promote_with_a_wrong_mount_point(lab: Lab, prepare: str, measured: str) -> None:
+    alpha = lab.hosts["alpha"]
+    alpha.run(prepare, timeout_s=30)
+    record = refusal(alpha, "promote", "data")
+    assert codes(record) == {"MOUNT_POINT"}
+    assert record["findings"][0]["measured"] == measured
+    assert role(alpha) == "Secondary"
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_demote_with_a_busy_file_goes_back_to_serving_and_names_the_holder(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    holder = alpha.spawn("exec sleep 1000 </srv/data/.storage-agent/marker")
+    done = alpha.run("storage-agent demote data", timeout_s=240, check=False)
+    assert done.exit_status == 1, done.stdout + done.stderr
+    assert "sleep" in done.stderr + done.stdout
+    assert str(holder.pid) in done.stderr + done.stdout or "pid" in done.stderr + done.stdout
+    record = agent(alpha, "operation")
+    assert role(alpha) == "Primary"
+    from tests.lab.writing import assert_nothing_lost, start_writer
+
+    result = start_writer(lab).finish()
+    assert_nothing_lost(result)
+    assert record is not None
+    holder.kill()
+    assert operate(alpha, "demote", "data")["state"] == "succeeded"
+
+
+def test_create_refuses_a_disk_that_carries_something(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    configure(lab, one_volume())
+    alpha.run("mkfs.ext4 -q /dev/disk/by-id/virtio-alpha-2", timeout_s=60)
+    before = alpha.run("wipefs -n /dev/vd?; cat /proc/mdstat", timeout_s=30).stdout
+    done = alpha.run("storage-agent create data --first --dry-run", timeout_s=60, check=False)
+    assert done.exit_status == REFUSED, done.stdout + done.stderr
+    assert "alpha-2" in done.stderr + done.stdout
+    assert "ext4" in done.stderr + done.stdout
+    assert alpha.run("wipefs -n /dev/vd?; cat /proc/mdstat", timeout_s=30).stdout == before
+
+
+@pytest.mark.lab_situation("data-in-sync")
+def test_create_again_is_refused(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    done = alpha.run("storage-agent create data --first --dry-run", timeout_s=60, check=False)
+    assert done.exit_status == REFUSED
+    assert "already has an array" in done.stderr + done.stdout
+    assert is_in_sync(alpha)
+
+
+@pytest.mark.lab_situation("data-in-sync")
+@pytest.mark.parametrize(
+    ("words", "exit_status", "said"),
+    [
+        ("promote dta", 2, "dta"),
+        ("promote", 2, "VOLUME"),
+        ("frobnicate", 2, "frobnicate"),
+        ("promote data --epoch x", 2, "epoch"),
+    ],
+)
+def test_wrong_words(lab: Lab, words: str, exit_status: int, said: str) -> None:
+    done = lab.hosts["alpha"].run(f"storage-agent {words}", timeout_s=60, check=False)
+    assert done.exit_status == exit_status, done.stderr
+    assert said.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.lab_situation("data-in-sync")
+def test_the_daemon_down_and_a_caller_without_rights(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    stranger = "runuser -u nobody -- storage-agent status"
+    done = alpha.run(stranger, timeout_s=60, check=False)
+    assert done.exit_status == 4, done.stderr
+    alpha.run("systemctl stop storage-agent.socket storage-agentd.service", timeout_s=60)
+    done = alpha.run("storage-agent promote data", timeout_s=60, check=False)
+    assert done.exit_status == 7, done.stderr
+    assert "systemctl start" in done.stderr
+    done = alpha.run("storage-agent status", timeout_s=60, check=False)
+    assert "data" in done.stdout, done.stderr
+    assert role(alpha) == "Secondary"

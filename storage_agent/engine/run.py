@@ -10,7 +10,13 @@ from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Entry, Journal
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.errors import AgentError, CommandStuck, OperationFailed, Refused
+from storage_agent.model.errors import (
+    AgentError,
+    CommandStuck,
+    OperationFailed,
+    OutcomeUnknown,
+    Refused,
+)
 from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.operation import (
     Epoch,
@@ -252,7 +258,10 @@ class Run:
                 continue
             step = make_step(undo, volume, snapshot.host)
             try:
-                self._undo_step(step, kind, volume)
+                # A command that was given up may still take effect: then what is seen now is
+                # no reason not to undo it, and the undo queues behind it.
+                late = isinstance(cause, OutcomeUnknown) and kind is self.performed[-1]
+                self._undo_step(step, kind, volume, even_if_seen=late)
             except AgentError as exc:
                 return self._ended(
                     OperationState.FAILED,
@@ -270,10 +279,12 @@ class Run:
             findings=cause.findings,
         )
 
-    def _undo_step(self, step: Step, undone: StepKind, volume: VolumeConfig) -> None:
+    def _undo_step(
+        self, step: Step, undone: StepKind, volume: VolumeConfig, *, even_if_seen: bool
+    ) -> None:
         assert self.latest is not None
         goal = DEFINITIONS[step.kind].goal
-        if goal is None or goal(volume, self.latest):
+        if even_if_seen or goal is None or goal(volume, self.latest):
             self._note_undo("undo-intent", step=step.kind)
             begun_s = self.clock.monotonic()
             self._note(step, StepOutcome.UNDOING)

@@ -25,7 +25,7 @@ from typing import Any
 from tests.lab.harness import layers
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import data_serving_on_alpha, operate
+from tests.lab.situations import data_in_sync, data_serving_on_alpha, operate
 from tests.lab.writing import Writer, start_writer
 
 PROGRAMS = Path(__file__).parent / "clients"
@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> int:
     snapshot = layers.build([options.package], progress=lambda line: print(f"  {line}"))
     lab = Lab.start("bench", snapshot=snapshot)
     try:
+        data_in_sync(lab)
         data_serving_on_alpha(lab)
         missed = [
             *bench_status(lab.hosts["alpha"]),

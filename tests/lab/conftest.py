@@ -25,13 +25,14 @@ from tests.lab.harness import layers
 from tests.lab.harness.collect import collect, kernel_trouble
 from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
+from tests.lab.situations import SITUATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_DEB = ROOT / "scripts" / "build-deb"
 BUILD_DEB_TIMEOUT_S = 600
 SECTION = "lab"
 
-LabStage = Callable[[str, Callable[[Lab], None]], str]
+LabStage = Callable[..., str]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -133,11 +134,12 @@ def lab_session(lab_image: Path, request: pytest.FixtureRequest) -> Iterator[Lab
 
 @pytest.fixture(scope="session")
 def lab_stage(lab_session: Lab, lab_image: Path) -> LabStage:
-    """stage(NAME, BUILDER): makes that situation once a session; later calls only name it."""
+    """stage(NAME, BUILDER, BASE): makes that situation once a session, from the snapshot BASE or
+    from hosts with nothing but the package; later calls only name it."""
 
-    def stage(name: str, builder: Callable[[Lab], None]) -> str:
+    def stage(name: str, builder: Callable[[Lab], None], base: str | None = None) -> str:
         if name not in lab_session.state().snapshots:
-            lab_session.restore(lab_image)
+            lab_session.restore(base or lab_image)
             builder(lab_session)
             lab_session.snapshot(name)
         return name
@@ -160,11 +162,14 @@ def _wanted_snapshot(image: Path, stage: LabStage, node: pytest.Item) -> str | P
     if marker := node.get_closest_marker("lab_snapshot"):
         return str(marker.args[0])
     if marker := node.get_closest_marker("lab_situation"):
-        from tests.lab.situations import SITUATIONS
-
-        name = str(marker.args[0])
-        return stage(name, SITUATIONS[name])
+        return _situation(stage, str(marker.args[0]))
     return image
+
+
+def _situation(stage: LabStage, name: str) -> str:
+    situation = SITUATIONS[name]
+    base = _situation(stage, situation.base) if situation.base else None
+    return stage(name, situation.build, base)
 
 
 def _check_kernels(lab: Lab, node: pytest.Item) -> None:

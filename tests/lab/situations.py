@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tests.lab.harness.lab import Lab
@@ -151,7 +152,7 @@ def data_in_sync(lab: Lab) -> None:
 
 
 def data_serving_on_alpha(lab: Lab) -> None:
-    data_in_sync(lab)
+    """From data-in-sync."""
     operate(lab.hosts["alpha"], "promote", "data")
 
 
@@ -162,8 +163,16 @@ def two_serving_apart(lab: Lab) -> None:
     operate(lab.hosts["beta"], "promote", "logs")
 
 
-SITUATIONS: dict[str, Callable[[Lab], None]] = {
-    "data-in-sync": data_in_sync,
-    "data-serving-on-alpha": data_serving_on_alpha,
-    "two-serving-apart": two_serving_apart,
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """base: the situation it goes on from; None: hosts with nothing but the package."""
+
+    base: str | None
+    build: Callable[[Lab], None]
+
+
+SITUATIONS = {
+    "data-in-sync": Situation(None, data_in_sync),
+    "data-serving-on-alpha": Situation("data-in-sync", data_serving_on_alpha),
+    "two-serving-apart": Situation(None, two_serving_apart),
 }

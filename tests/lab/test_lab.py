@@ -16,12 +16,13 @@ from tests.lab.harness.volatile import Order
 
 # The goal is 3 s on an idle machine of two cores; a busy one must not fail the run.
 RESTORE_BOUND_S = 15.0
-CLOCK_BOUND_S = 3.0
+CLOCK_BOUND_S = 15.0
 
 
 def serials(host: Host) -> set[str]:
     """Serial numbers of the data disks that the host's kernel sees."""
-    found = host.run("cat /sys/block/vd*/serial", timeout_s=30).stdout.split()
+    script = "for file in /sys/block/vd*/serial; do cat $file; echo; done"
+    found = host.run(script, timeout_s=30).stdout.split()
     return {serial for serial in found if "-" in serial}
 
 

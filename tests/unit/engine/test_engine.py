@@ -11,7 +11,7 @@ from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
-from storage_agent.model.errors import Busy, OperationFailed, Refused, UsageError
+from storage_agent.model.errors import Busy, CommandStuck, OperationFailed, Refused, UsageError
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import (
     Epoch,
@@ -266,6 +266,18 @@ def test_an_exit_status_is_not_believed(deaf: StepKind) -> None:
     assert record.state is OperationState.ROLLED_BACK
     assert "not seen within" in record.message
     assert is_secondary(host)
+
+
+def test_a_command_that_was_given_up_is_undone_although_nothing_is_seen_of_it() -> None:
+    host = FakeHost()
+
+    def hang() -> None:
+        raise CommandStuck("drbdadm primary data does not end")
+
+    host.faults[StepKind.PRIMARY] = hang
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert host.performed == [StepKind.SECONDARY]
 
 
 def test_an_undo_that_fails_names_the_state() -> None:

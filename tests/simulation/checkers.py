@@ -1,0 +1,285 @@
+"""The invariants of reliability.md table (b) that apply here, one function each.
+
+Each counts how often it was asked, and says which one broke, with what was seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from storage_agent.model.nfs import ServerState
+from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind, Step, StepKind
+from storage_agent.model.replica import DiskState, Role
+from tests.simulation.daemon import Course, Daemon, epoch_of
+from tests.simulation.drbd import Node
+from tests.simulation.machine import EXPORTING, Machine, is_whole
+
+if TYPE_CHECKING:
+    from tests.simulation.schedule import Simulation
+
+# design.md section 5.2, in the words of the commands.
+_FORBIDDEN = (
+    "--force",
+    "--discard-my-data",
+    "resume-io",
+    "create-md",
+    "invalidate",
+    "new-current-uuid",
+    "umount -l",
+    "umount -f",
+    "--run",
+    "--zero-superblock",
+    "fsck",
+)
+_WORSE = (DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS)
+# A command that was given up at its deadline.
+_GIVEN_UP = ("does not end", "did not end in time")
+# An operation's own limit is 900 s; taking back has its own deadlines.
+MAXIMUM_OPERATION_S = 2500.0
+
+
+class Violation(Exception):
+    def __init__(self, invariant: str, text: str) -> None:
+        super().__init__(f"{invariant}: {text}")
+        self.invariant = invariant
+        self.text = text
+
+
+class Checks:
+    """counts: questions asked, by invariant.  known: by name of the exclusion."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.simulation = simulation
+        self.world = simulation.world
+        self.counts: Counter[str] = Counter()
+        self.known: Counter[str] = Counter()
+        self.violations: list[Violation] = []
+        self._declared_s = 0.0
+        self._told: set[str] = set()
+        self._highest_epoch: dict[str, int] = {}
+        self._asked_primary: dict[str, tuple[bool, bool]] = {}
+
+    def expect(self, invariant: str, holds: bool, text: str) -> None:
+        self.counts[invariant] += 1
+        if not holds:
+            violation = Violation(invariant, text)
+            if str(violation) not in self._told:
+                self._told.add(str(violation))
+                self.world.log("CHECK", f"VIOLATION {violation}")
+                self.violations.append(violation)
+
+    # --- at every step of the world -------------------------------------------------------------
+
+    def always(self) -> None:
+        machines = self.simulation.machines
+        alpha, beta = machines["alpha"], machines["beta"]
+        self._one_writer(alpha, beta)
+        self._one_mount(alpha, beta)
+        self._one_link(alpha, beta)
+        for machine in (alpha, beta):
+            self._layers(machine)
+
+    def _one_writer(self, alpha: Machine, beta: Machine) -> None:
+        """I1: at most one Primary that is not frozen."""
+        self.counts["I1"] += 1
+        if _writes(alpha.node) and _writes(beta.node):
+            self.expect("I1", False, "both hosts are Primary and not frozen")
+
+    def _one_mount(self, alpha: Machine, beta: Machine) -> None:
+        """I9: mounted read-write on one host at most."""
+        self.counts["I9"] += 1
+        if alpha.mounted and beta.mounted:
+            if alpha.node.s.susp or beta.node.s.susp:
+                self.known["FROZEN_STAYS_MOUNTED"] += 1
+            else:
+                self.expect("I9", False, "mounted read-write on both hosts")
+
+    def _one_link(self, alpha: Machine, beta: Machine) -> None:
+        """I11: the service link is up on one host at most."""
+        self.counts["I11"] += 1
+        if alpha.server is beta.server is ServerState.SERVING:
+            if alpha.node.s.susp or beta.node.s.susp:
+                self.known["FROZEN_KEEPS_LINK"] += 1
+            else:
+                self.expect("I11", False, "the service link is up on both hosts")
+
+    def _layers(self, machine: Machine) -> None:
+        """I10: exported only while mounted, mounted only while Primary."""
+        self.counts["I10"] += 1
+        if machine.server in EXPORTING and not machine.mounted:
+            self.expect("I10", False, f"{machine.name} exports what is not mounted")
+        if machine.mounted and machine.node.s.role is not Role.PRIMARY:
+            self.expect("I10", False, f"{machine.name} has mounted it and is not Primary")
+
+    # --- at a promotion -------------------------------------------------------------------------
+
+    def performs(self, daemon: Daemon, step: Step, request: OperationRequest) -> None:
+        """I24: the agent has no command that could decide a split brain or force anything."""
+        machine = daemon.machine
+        durable = request.epoch is None or epoch_of(machine) >= request.epoch
+        create_or_assemble = request.kind not in (OperationKind.PROMOTE, OperationKind.DEMOTE)
+        self.expect(
+            "I6", durable or create_or_assemble, f"{step.kind} before epoch {request.epoch}"
+        )
+        self._alone(machine, request)
+        text = " ; ".join(step.commands)
+        found = [word for word in _FORBIDDEN if word in text]
+        self.expect("I24", not found, f"{step.kind} runs {text}")
+        if step.kind is StepKind.PRIMARY:
+            node = daemon.machine.node
+            known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
+            proven = node.s.with_peer() or node.unbroken or node.was_source or known_worse
+            usable = node.s.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
+            # What is lost after the last look cannot be known.
+            self._asked_primary[machine.name] = (
+                usable or machine.disk_lost_s >= daemon.looked_s,
+                proven,
+            )
+            if request.peer_is_off is not None:
+                self._declared_s = self.world.now_s
+
+    def _alone(self, machine: Machine, request: OperationRequest) -> None:
+        """I16: one operation a volume."""
+        daemon = machine.daemon
+        others = sorted((daemon.active if daemon else set()) - {request.operation_id})
+        acting = [o for o in others if self.simulation.courses[o].performed]
+        self.expect("I16", not acting, f"{request.operation_id} acts while {acting} acts")
+
+    def promoted(self, node: Node) -> None:
+        """I4: never a copy that is Inconsistent, Outdated, Diskless or unproven."""
+        usable, proven = self._asked_primary.get(node.host, (False, False))
+        self.expect("I4", usable, f"{node.host} became Primary with its disk {node.s.disk}")
+        self.expect("I4", proven, f"{node.host} became Primary without proof of being current")
+
+    def mounted(self, machine: Machine) -> None:
+        """I2 and I3, where a copy begins to be used. I4: nor one older than what was seen here."""
+        seen, found = machine.files.get("marker-data"), machine.node_marker()
+        if seen is not None and found is not None:
+            newest = tuple(json.loads(seen))
+            self.expect("I4", found.age() >= newest, f"{found.age()} mounted, {newest} was seen")
+        if not self.simulation.is_lying:
+            self.content(machine, f"mounted on {machine.name}")
+
+    def content(self, machine: Machine, where: str) -> None:
+        if self.world.doubt:
+            self.known["RESYNC_ABORTED"] += 1
+            return
+        lost, old = [], []
+        for record in self.simulation.client.acknowledged:
+            try:
+                found = machine.read(f"w{record.number}")
+            except OSError:
+                return
+            if found is None or found[1] < record.attempt:
+                if record.doubtful:
+                    self.known["ACKNOWLEDGED_ON_INCONSISTENT"] += 1
+                elif record.alone and self._declared_s > record.at_s:
+                    self.known["ALONE_WITHOUT_ARBITRATION"] += 1
+                elif found is None:
+                    lost.append(record.number)
+                else:
+                    old.append(record.number)
+        self.expect("I2", not lost, f"{where}: acknowledged writes {lost} are lost")
+        self.expect("I3", not old, f"{where}: writes {old} came back in an older attempt")
+
+    def assembles(self, machine: Machine) -> None:
+        """I19: an array is started of complete and current members only."""
+        events = {m.events for m in machine.members if m.attached}
+        self.expect("I19", len(events) == 1, f"{machine.name} starts stale members: {events}")
+
+    # --- epochs ---------------------------------------------------------------------------------
+
+    def wrote_epoch(self, machine: Machine) -> None:
+        """I6: an epoch never decreases."""
+        epoch, highest = epoch_of(machine), self._highest_epoch.get(machine.name, 0)
+        self.expect("I6", epoch >= highest, f"{machine.name}: epoch {epoch} after {highest}")
+        self._highest_epoch[machine.name] = max(epoch, highest)
+
+    def restarted(self, machine: Machine) -> None:
+        """I6: nor does a power cut take one back."""
+        epoch, highest = epoch_of(machine), self._highest_epoch.get(machine.name, 0)
+        self.expect("I6", epoch >= highest, f"{machine.name} restarts with epoch {epoch}")
+
+    # --- at the end of an operation -------------------------------------------------------------
+
+    def answered(self, course: Course) -> None:
+        """I13: what was not even accepted has changed nothing."""
+        self.expect("I13", not course.performed, f"{course.request.operation_id} was not accepted")
+
+    def repeated(self, course: Course, record: OperationRecord) -> None:
+        """I8: the same id gives the same answer, and nothing is done again."""
+        if course.record is not None:
+            self.expect("I8", record == course.record, f"{record.request.operation_id} differs")
+        course.record = record
+
+    def ended(self, daemon: Daemon, course: Course, record: OperationRecord) -> None:
+        machine, request = daemon.machine, course.request
+        self.world.counts[f"{request.kind} {record.state}"] += 1
+        name = f"{request.kind} {request.operation_id} on {machine.name}"
+        first = course.record is None
+        self.expect("I8", first, f"{name} ended twice")
+        course.record = record
+        took_s = self.world.now_s - course.begun_s
+        self.expect("I14", record.state is not OperationState.RUNNING, f"{name} has no end")
+        bounded = took_s < MAXIMUM_OPERATION_S or course.resumed > 0
+        self.expect("I14", bounded, f"{name} took {took_s:.0f} s")
+        self.expect("I17", bool(record.message.strip()), f"{name} ends without a name")
+        if record.state is OperationState.REFUSED:
+            self.expect("I13", not course.performed, f"{name} refused, did {course.performed}")
+        if course.stale:
+            self._stale(course, name)
+        if request.kind is OperationKind.PROMOTE:
+            self._promoted(machine, course, record, name)
+        if request.kind is OperationKind.DEMOTE and record.state is OperationState.SUCCEEDED:
+            self._demoted(machine, name)
+        if record.state in (OperationState.SUCCEEDED, OperationState.ROLLED_BACK):
+            self._whole(machine, course, record, name)
+
+    def _stale(self, course: Course, name: str) -> None:
+        """I7: an old epoch changes nothing."""
+        self.expect("I7", not course.performed, f"{name} with an old epoch did {course.performed}")
+        assert course.record is not None
+        refused = course.record.state is OperationState.REFUSED
+        self.expect("I7", refused, f"{name} with an old epoch ended {course.record.state}")
+
+    def _promoted(
+        self, machine: Machine, course: Course, record: OperationRecord, name: str
+    ) -> None:
+        """I17: not by itself after a restart of the host. I6: what was written is remembered."""
+        succeeded = record.state is OperationState.SUCCEEDED
+        self.expect("I17", not succeeded or course.boot == machine.boot, f"{name} went on")
+        if succeeded and StepKind.WRITE_MARKER in course.performed:
+            seen, found = machine.files.get("marker-data"), machine.node_marker()
+            kept = found is None or (seen is not None and found.age() <= tuple(json.loads(seen)))
+            self.expect("I6", kept, f"{name} forgets the marker it wrote")
+
+    def _demoted(self, machine: Machine, name: str) -> None:
+        """I12: demoted means secondary, unmounted, stopped."""
+        node = machine.node
+        left = []
+        if node.s.role is Role.PRIMARY:
+            left.append("Primary")
+        if machine.mounted or node.openers:
+            left.append("mounted")
+        if machine.server in EXPORTING:
+            left.append(f"server {machine.server}")
+        self.expect("I12", not left, f"{name} succeeded, still {', '.join(left)}")
+
+    def _whole(self, machine: Machine, course: Course, record: OperationRecord, name: str) -> None:
+        """I10, after the act: serving or secondary, never in between."""
+        if not course.performed or course.request.kind is OperationKind.ASSEMBLE:
+            return
+        if not course.was_whole or self.simulation.touches[machine.name] != course.touches:
+            return
+        whole = is_whole(machine)
+        if not whole and any(words in record.message for words in _GIVEN_UP):
+            self.known["LATE_COMMAND"] += 1
+            return
+        self.expect("I10", whole, f"{name} {record.state}, but is in between")
+
+
+def _writes(node: Node) -> bool:
+    return node.s.role is Role.PRIMARY and not node.s.susp

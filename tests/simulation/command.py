@@ -1,0 +1,64 @@
+"""What scripts/simulate does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.simulation.schedule import run_schedule
+from tests.simulation.summary import KNOWN, Summary, run_parallel
+
+
+def main(arguments: list[str]) -> int:
+    """Exit 1 if an invariant broke, 2 for wrong use."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/simulate",
+        description="Runs the real policy, planners and engine on a simulated pair of hosts.",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="run N schedules")
+    parser.add_argument("--from", type=int, default=0, metavar="S", dest="first")
+    parser.add_argument("--processes", type=int, default=1, metavar="P")
+    parser.add_argument("--seed", type=int, metavar="N", help="run this one")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print its course")
+    parser.add_argument("--known", action="store_true", help="explain the known findings")
+    parser.add_argument("--crash-points", action="store_true", help="crash at every record")
+    parser.add_argument("--mutants", action="store_true", help="try the seeded bugs")
+    asked = parser.parse_args(arguments)
+    if asked.known:
+        print("\n".join(f"{name}: {text}" for name, text in KNOWN.items()))
+        return 0
+    if asked.crash_points:
+        from tests.simulation.crash_points import show_crash_points
+
+        return show_crash_points()
+    if asked.mutants:
+        from tests.simulation.mutants import show_mutants
+
+        return show_mutants()
+    if asked.seed is not None:
+        return _show(asked.seed, with_trace=asked.trace)
+    if asked.seeds is None:
+        parser.error("one of --seeds, --seed, --crash-points, --mutants, --known is needed")
+    return _run(asked.first, asked.seeds, asked.processes)
+
+
+def _show(seed: int, *, with_trace: bool) -> int:
+    outcome = run_schedule(seed, keep_trace=with_trace)
+    print("\n".join(outcome.trace), end="\n" if outcome.trace else "")
+    summary = Summary()
+    summary.add(outcome)
+    print("\n".join(f"VIOLATION {v}" for v in (*outcome.violations, *outcome.expected)))
+    print(f"seed {seed}: {outcome.steps} steps, {len(outcome.violations)} violations")
+    return 1 if outcome.violations else 0
+
+
+def _run(first: int, count: int, processes: int) -> int:
+    total, told = Summary(), 0
+    for total in run_parallel(first, count, processes):
+        for seed, name, text in total.broken[told:]:
+            print(f"seed {seed}: {name}: {text[:160]}", file=sys.stderr, flush=True)
+        told = len(total.broken)
+        print(f"\r{total.schedules} of {count}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    print(total.render())
+    return 1 if total.broken else 0

@@ -1,0 +1,176 @@
+"""The daemon killed, and the host's power cut, before and after each record and each step of one
+operation; then healed. Every point must end in a state that can be named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from storage_agent.model.operation import OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.replica import Role
+from tests.simulation.checkers import Violation
+from tests.simulation.daemon import Daemon
+from tests.simulation.ending import ask_and_wait, finish, heal
+from tests.simulation.faults import POINT_KINDS
+from tests.simulation.machine import Machine, is_whole
+from tests.simulation.schedule import Simulation
+
+KINDS = (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE)
+LIMIT = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """point: number of the port call.  at: its name.  ended: the operation's state, `gone` where
+    it was not yet accepted.  state: of the volume on this host afterwards."""
+
+    operation: OperationKind
+    how: str
+    point: int
+    at: str
+    ended: str
+    state: str
+    violations: tuple[Violation, ...]
+
+
+def crashes(kind: OperationKind, how: str, seed: int = 1) -> Iterator[Crash]:
+    """Every point of the operation, until one lies behind its end."""
+    for point in range(1, LIMIT):
+        crash = _crash(kind, how, point, seed)
+        if crash is None:
+            return
+        yield crash
+
+
+def _crash(kind: OperationKind, how: str, point: int, seed: int) -> Crash | None:
+    simulation = Simulation(seed, quiet=True)
+    machine = _prepare(simulation, kind)
+    assert machine.daemon is not None
+    count, at = 0, ""
+
+    def strike(daemon: Daemon, name: str, before: bool) -> str:
+        nonlocal count, at
+        if daemon.machine is not machine or not _of_operation(daemon):
+            return ""
+        count += 1
+        if count != point:
+            return ""
+        at = f"{'before' if before else 'after'} {name}"
+        return how
+
+    simulation.faults.crash_at = strike
+    request = OperationRequest(kind=kind, volume="data", operation_id="op", origin="crash")
+    course = machine.daemon.ask(request)
+    simulation.wait_for(lambda: course.record is not None or bool(at))
+    if not at:
+        return None
+    simulation.faults.crash_at = lambda daemon, name, before: ""
+    heal(simulation)
+    finish(simulation)
+    state_after = _state(machine)
+    ended = course.record.state.value if course.record else _recorded(machine)
+    _check_named(simulation, machine, kind, how, ended)
+    if ended != "gone" or kind is not OperationKind.ASSEMBLE:
+        _check_next(simulation, machine)
+    return Crash(
+        operation=kind,
+        how=how,
+        point=point,
+        at=at,
+        ended=ended,
+        state=state_after,
+        violations=tuple(simulation.checks.violations),
+    )
+
+
+def _of_operation(daemon: Daemon) -> bool:
+    task = daemon.world.current
+    return task is not None and task.name.endswith(" op")
+
+
+def _prepare(simulation: Simulation, kind: OperationKind) -> Machine:
+    """A pair at rest: for demote alpha serves; for assemble alpha has just lost its array."""
+    simulation.faults.enabled = False
+    simulation.begin("alpha" if kind is OperationKind.DEMOTE else None)
+    simulation.client.is_resting = True
+    simulation.wait_for(simulation.is_quiet)
+    machine = simulation.machines["alpha"]
+    if kind is OperationKind.ASSEMBLE:
+        task = machine.kernel("down", machine.down)
+        simulation.wait_for(lambda: task.done)
+        machine.running = None
+    return machine
+
+
+def _recorded(machine: Machine) -> str:
+    content = machine.files.get("operation-op", b"")
+    return "ended" if b'"ended"' in content else "gone" if not content else "unfinished"
+
+
+def _state(machine: Machine) -> str:
+    node = machine.node
+    if not node.up:
+        return "down"
+    role = "primary" if node.s.role is Role.PRIMARY else "secondary"
+    if role == "primary" and is_whole(machine):
+        return "serving"
+    return role if is_whole(machine) else f"{role}, in between"
+
+
+def _check_named(
+    simulation: Simulation, machine: Machine, kind: OperationKind, how: str, ended: str
+) -> None:
+    """I17: resumed to an end, serving or secondary, without a hand."""
+    checks, state = simulation.checks, _state(machine)
+    checks.expect("I17", ended != "unfinished", f"the operation is left {ended}")
+    checks.expect("I10", "between" not in state, f"after the restart it is {state}")
+    if how == POINT_KINDS[0] and ended == OperationState.SUCCEEDED:
+        wanted = "serving" if kind is OperationKind.PROMOTE else "secondary"
+        checks.expect("I17", state == wanted, f"{kind} succeeded and it is {state}")
+
+
+def _check_next(simulation: Simulation, machine: Machine) -> None:
+    """I26: the next operation works, there and back again."""
+    primary = machine.node.s.role is Role.PRIMARY
+    both = (OperationKind.DEMOTE, OperationKind.PROMOTE)
+    for kind in both if primary else (OperationKind.PROMOTE, OperationKind.DEMOTE):
+        if kind is OperationKind.PROMOTE and _someone_serves(simulation):
+            continue
+        course = ask_and_wait(simulation, machine, kind, f"next-{kind}")
+        record = course.record if course else None
+        fine = record is not None and record.state is OperationState.SUCCEEDED
+        shown = record.message if record else "no answer"
+        simulation.checks.expect("I26", fine, f"the next {kind}: {shown}")
+
+
+def _someone_serves(simulation: Simulation) -> bool:
+    return any(m.node.s.role is Role.PRIMARY for m in simulation.machines.values())
+
+
+def all_crashes(seed: int = 1) -> list[Crash]:
+    return [crash for kind in KINDS for how in POINT_KINDS for crash in crashes(kind, how, seed)]
+
+
+def render(found: list[Crash]) -> str:
+    """One line for each operation, way and place of the crash."""
+    rows = Counter((c.operation, c.how, c.at, f"{c.ended} -> {c.state}") for c in found)
+    order = list(
+        dict.fromkeys((c.operation, c.how, c.at, f"{c.ended} -> {c.state}") for c in found)
+    )
+    lines = [f"{'operation':<9} {'how':<25} {'point':<34} n  the operation -> the volume"]
+    lines += [
+        f"{op:<9} {how:<25} {at:<34} {rows[op, how, at, out]:<2} {out}"
+        for op, how, at, out in order
+    ]
+    return "\n".join(lines)
+
+
+def show_crash_points() -> int:
+    found = all_crashes()
+    print(render(found))
+    broken = [(c, v) for c in found for v in c.violations]
+    print("\n".join(f"VIOLATION {c.operation} {c.how} {c.at}: {v}" for c, v in broken))
+    print(f"{len(found)} crash points, {len(broken)} violations")
+    return 1 if broken else 0

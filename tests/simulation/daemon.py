@@ -1,0 +1,241 @@
+"""storage-agentd on a simulated machine: the real engine, attachments and watched host, started,
+killed and started again. What service/agent.py does at its start is done here the same way."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from storage_agent.engine.engine import Engine
+from storage_agent.model.errors import AgentError, Busy
+from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind, Step, StepKind
+from storage_agent.model.replica import Replica
+from storage_agent.service.attachments import Attachments, WatchedHost
+from tests.simulation.machine import Machine, is_whole
+from tests.simulation.ports import SimClock, SimHost, SimStore
+from tests.simulation.world import Killed, Task
+
+if TYPE_CHECKING:
+    from tests.simulation.schedule import Simulation
+
+
+@dataclass
+class Course:
+    """One operation as the outside sees it, over all lives of the daemon."""
+
+    request: OperationRequest
+    host: str
+    begun_s: float
+    stale: bool = False
+    is_lie: bool = False
+    performed: list[StepKind] = field(default_factory=list)
+    record: OperationRecord | None = None
+    error: AgentError | None = None
+    touches: int = 0
+    was_whole: bool = True
+    resumed: int = 0
+    boot: int = 0
+
+
+class Daemon:
+    def __init__(self, machine: Machine, simulation: Simulation) -> None:
+        self.machine = machine
+        self.world = machine.world
+        self.simulation = simulation
+        self.dead = False
+        self.started = False
+        self.looked_s = 0.0
+        self.tasks: list[Task] = []
+        self.active: set[str] = set()
+        self.attachments = Attachments()
+        self.events: deque[Replica | None] = deque([machine.node.view()])
+        machine.node.watch = self.saw
+        machine.daemon = self
+        self.store = SimStore(machine, self)
+        self.engine = Engine(
+            config=simulation.config(machine.name),
+            host=WatchedHost(SimHost(machine, self), self.attachments, self._catch_up),
+            store=self.store,
+            clock=SimClock(machine),
+            on_change=lambda record: None,
+        )
+        self._spawn("start", self._start)
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def _spawn(self, name: str, run: object) -> Task:
+        task = self.world.spawn(f"{self.machine.name}:{name}", self.machine.name, run)  # type: ignore[arg-type]
+        self.tasks = [t for t in self.tasks if not t.done]
+        self.tasks.append(task)
+        return task
+
+    def kill(self) -> None:
+        """SIGKILL. Raises Killed when it kills the task that runs."""
+        if self.dead:
+            return
+        self.dead = True
+        self.world.log(self.machine.name, "DAEMON KILLED")
+        self.machine.daemon = None
+        self.machine.node.watch = lambda view: None
+        current = self.world.current
+        for task in self.tasks:
+            if task is not current:
+                task.kill()
+        self.world.forget_dead()
+        if current in self.tasks:
+            raise Killed
+
+    def _start(self) -> None:
+        task = self.world.current
+        assert task is not None
+        task.atomic = True
+        unfinished = self.engine.resume()
+        task.atomic = False
+        self.started = True
+        for operation_id in unfinished:
+            course = self.simulation.courses.get(operation_id)
+            self.world.log(self.machine.name, f"resumes {operation_id}")
+            self.world.counts["operations resumed"] += 1
+            if course is not None:
+                course.resumed += 1
+                self.active.add(operation_id)
+                self._spawn(operation_id, lambda c=course: self._run(c))
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """service/agent.py: once a boot, retried while the volume is busy."""
+        request = OperationRequest(
+            kind=OperationKind.ASSEMBLE,
+            volume="data",
+            operation_id=f"boot-{self.machine.boot_id}",
+            origin="boot",
+            options={"wait_s": "20"},
+        )
+        for _ in range(200):
+            course = self.simulation.course(request, self.machine)
+            try:
+                self._begin(course)
+                return
+            except Busy:
+                self.world.sleep(5.0)
+            except AgentError:
+                return
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def ask(self, request: OperationRequest, *, is_lie: bool = False) -> Course:
+        """A caller's request, in a task of its own."""
+        course = self.simulation.course(request, self.machine)
+        course.is_lie |= is_lie
+        self._spawn(f"{request.kind} {request.operation_id}", lambda: self._serve(course))
+        return course
+
+    def _serve(self, course: Course) -> None:
+        try:
+            self._begin(course)
+        except AgentError as exc:
+            course.error = exc
+            self.simulation.checks.answered(course)
+
+    def _begin(self, course: Course) -> None:
+        task = self.world.current
+        assert task is not None
+        task.atomic = True
+        try:
+            record = self.engine.begin(course.request)
+        finally:
+            task.atomic = False
+        if record.state is not OperationState.RUNNING:
+            self.simulation.checks.repeated(course, record)
+        elif course.request.operation_id not in self.active:
+            course.boot = self.machine.boot
+            course.touches = self.simulation.touches[self.machine.name]
+            course.was_whole = is_whole(self.machine)
+            self._run(course)
+
+    def _run(self, course: Course) -> None:
+        operation_id = course.request.operation_id
+        self.active.add(operation_id)
+        try:
+            record = self.engine.run(operation_id)
+        finally:
+            self.active.discard(operation_id)
+        if self.dead:
+            raise Killed
+        self.world.log(
+            self.machine.name,
+            f"{course.request.kind} {operation_id}: {record.state}: {record.message}",
+        )
+        self.simulation.checks.ended(self, course, record)
+
+    # --- called by the ports --------------------------------------------------------------------
+
+    def point(self, name: str, *, before: bool) -> None:
+        if self.dead:
+            raise Killed
+        self.simulation.faults.at_point(self, name, before=before)
+        if self.dead:
+            raise Killed
+        self.world.pause()
+        if self.dead:
+            raise Killed
+
+    def performs(self, step: Step, request: OperationRequest) -> None:
+        course = self.simulation.courses.get(request.operation_id)
+        if course is not None:
+            course.performed.append(step.kind)
+        self.world.log(self.machine.name, f"{request.operation_id}: {step.kind}")
+        self.simulation.checks.performs(self, step, request)
+
+    def performed(self, step: Step, request: OperationRequest) -> None:
+        if step.kind is StepKind.MOUNT and self.machine.mounted:
+            self.simulation.checks.mounted(self.machine)
+
+    def assembles(self) -> None:
+        self.simulation.checks.assembles(self.machine)
+
+    def step_fault(self, kind: StepKind) -> str:
+        return self.simulation.faults.at_step(self, kind)
+
+    def fails_to_look(self) -> bool:
+        return self.simulation.faults.at_look(self)
+
+    def wrote(self, name: str) -> None:
+        if name == "epoch-data":
+            self.simulation.checks.wrote_epoch(self.machine)
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def saw(self, view: Replica | None) -> None:
+        self.events.append(view)
+
+    def take_event(self) -> None:
+        """The observer's thread, one event at a time."""
+        self.attachments.follow("data", self.events.popleft())
+
+    def _catch_up(self) -> bool:
+        if self.simulation.faults.at_catch_up(self):
+            return False
+        while self.events:
+            self.take_event()
+        return True
+
+    def lose_sight(self) -> None:
+        """The stream broke; the next one begins with what is."""
+        self.events.clear()
+        self.attachments.lose_sight(["data"], "the stream ended")
+        self.events.append(self.machine.node.view())
+
+
+def epoch_of(machine: Machine) -> int:
+    """As the state folder has it; -1 where it is missing."""
+    content = machine.unsynced.get("epoch-data") or machine.files.get("epoch-data")
+    return -1 if content is None else int(json.loads(content.split(b"\n")[0])["epoch"])
+
+
+def epoch_owner(machine: Machine) -> str:
+    content = machine.files.get("epoch-data")
+    return "" if content is None else str(json.loads(content.split(b"\n")[0])["operation_id"])

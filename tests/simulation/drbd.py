@@ -1,0 +1,397 @@
+"""DRBD 8.4 on one host: states, metadata, attach, roles, fencing.
+
+Modelled after the in-tree driver (drbd_state.c, drbd_nl.c, drbd_receiver.c, drbd_req.c; the
+function is named at each rule) and checked against recorded outputs where one exists. The
+connection is in link.py, writes in writes.py.
+Assumed: one resource, one volume; verify, Ahead/Behind, IO errors that do not detach and
+`--force` do not happen; the metadata is durable at once (disk.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from storage_agent.model.replica import (
+    ConnectionState,
+    DiskState,
+    PeerView,
+    Replica,
+    ReplicationState,
+    Role,
+)
+from tests.simulation.disk import Disk, Metadata
+from tests.simulation.handshake import RANK
+from tests.simulation.states import (
+    CONNECTED,
+    CONSISTENT,
+    DISKLESS,
+    INCONSISTENT,
+    LIMITS,
+    NEGOTIATING,
+    OUTDATED,
+    REPLICATION,
+    REPORT,
+    SOURCE,
+    STANDALONE,
+    UNKNOWN,
+    UP_TO_DATE,
+    WAIT_SOURCE,
+    WAIT_TARGET,
+    State,
+    between,
+    lost_contact,
+)
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from tests.simulation.link import Link
+    from tests.simulation.writes import Request
+
+
+_GONE = (DISKLESS, DiskState.FAILED)
+
+
+class Node:
+    """The kernel's side of one host. `handler`: runs fence-peer and returns its exit status."""
+
+    link: Link
+
+    def __init__(self, world: World, host: str, *, stonith: bool) -> None:
+        self.world = world
+        self.host = host
+        self.stonith = stonith
+        self.handler: Callable[[], int] = lambda: 1
+        self.watch: Callable[[Replica | None], None] = lambda view: None
+        self.reset()
+
+    def reset(self) -> None:
+        """The module is not loaded: after boot, and after `drbdadm down`."""
+        self.up = False
+        self.s = State()
+        self.backing: Disk | None = None
+        self.negotiated: tuple[DiskState, DiskState] = (DISKLESS, UNKNOWN)
+        self.session = 0
+        self.connects = 0
+        self.whole_connection = 0
+        self.crashed = False
+        self.new_uuid_pending = False
+        self.exposed_uuid = 0
+        self.peer_uuids: tuple[int, int, tuple[int, ...]] = (0, 0, ())
+        self.openers = 0
+        self.waiting_reply: str | None = None
+        self.requests: list[Request] = []
+        self.unflushed: list[Request] = []
+        # From the peer, on their way to the disk: number, key, value.
+        self.peer_writes: list[tuple[int, str, object]] = []
+        # The simulation's own record: this attachment was in sync, and then only lost its peer.
+        self.unbroken = False
+        # A handshake of this attachment made it the source: the peer has older data.
+        self.was_source = False
+        self.attach_count = getattr(self, "attach_count", 0)
+        self.split_brain = getattr(self, "split_brain", False)
+
+    @property
+    def md(self) -> Metadata:
+        assert self.backing is not None
+        return self.backing.metadata
+
+    # --- state changes --------------------------------------------------------------------------
+
+    def change(self, **changes: object) -> None:
+        """_drbd_set_state() with CS_HARD: sanitised, never refused."""
+        ns = self.s.copy()
+        for name, value in changes.items():
+            setattr(ns, name, value)
+        self.enter(ns)
+
+    def enter(self, ns: State) -> None:
+        os = self.s
+        self._sanitize(os, ns)
+        if os.conn == WAIT_TARGET and ns.conn == CONNECTED and ns.disk is UP_TO_DATE:
+            self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
+        self.s = ns
+        self._write_flags()
+        if self.backing is not None and RANK[os.disk] < 7 <= RANK[ns.disk]:
+            self.exposed_uuid = self.md.current
+        self._after(os, ns)
+        self._follow_truth(ns)
+        self.world.counts["state changes"] += 1
+        self.watch(self.view())
+
+    def _sanitize(self, os: State, ns: State) -> None:
+        """drbd_state.c sanitize_state()."""
+        if not ns.with_peer():
+            ns.peer = Role.UNKNOWN
+            # Recorded: link-cut-while-syncing keeps peer-disk:Inconsistent.
+            if not RANK[INCONSISTENT] <= RANK[ns.pdsk] <= RANK[UNKNOWN]:
+                ns.pdsk = UNKNOWN
+            if ns.disk is NEGOTIATING and ns.conn != REPORT:
+                # "Connection lost while negotiating, no data!"
+                same = self.backing is not None and self.exposed_uuid == self.md.current
+                ns.disk = self.negotiated[0] if same else DISKLESS
+        elif ns.conn != CONNECTED and (RANK[ns.disk] <= 2 or RANK[ns.pdsk] <= 2):
+            ns.conn = CONNECTED
+        if ns.with_peer():
+            # "D_CONSISTENT and D_OUTDATED vanish when we get connected"
+            if ns.disk in (CONSISTENT, OUTDATED):
+                ns.disk = UP_TO_DATE
+            if ns.pdsk in (CONSISTENT, OUTDATED):
+                ns.pdsk = UP_TO_DATE
+        if limits := LIMITS.get(ns.conn):
+            low, high, peer_low, peer_high = limits
+            ns.disk = between(ns.disk, low, high)
+            ns.pdsk = between(ns.pdsk, peer_low, peer_high)
+        is_alone = ns.role is Role.PRIMARY and not ns.with_peer() and RANK[ns.pdsk] > 5
+        was_alone = os.role is Role.PRIMARY and not os.with_peer() and RANK[os.pdsk] > 5
+        if self.stonith and is_alone and not was_alone:
+            ns.susp = True  # recorded: frozen-by-fencing
+
+    def _write_flags(self) -> None:
+        """drbd_state.c _drbd_set_state(), what it keeps in the metadata."""
+        if self.backing is None or RANK[self.s.disk] < 4:
+            return
+        md, s = self.md, self.s
+        md.crashed_primary = self.crashed
+        md.primary_indicator = s.role is Role.PRIMARY or (
+            RANK[s.pdsk] < 4 and s.peer is Role.PRIMARY
+        )
+        md.consistent = RANK[s.disk] > 4
+        md.was_up_to_date = RANK[s.disk] > 5
+        md.peer_outdated = 4 <= RANK[s.pdsk] <= 5
+
+    def _after(self, os: State, ns: State) -> None:
+        """drbd_state.c after_state_ch() and w_after_conn_state_ch()."""
+        if ns.disk is UP_TO_DATE and ns.pdsk is UP_TO_DATE and self.crashed:
+            self.crashed = False
+            self.md.crashed_primary = False
+        lost = lost_contact(os.pdsk, ns.pdsk)
+        someone = Role.PRIMARY in (ns.role, ns.peer)
+        if lost and someone and self.backing and not self.md.bitmap and ns.disk is UP_TO_DATE:
+            if ns.susp:
+                self.new_uuid_pending = True
+            else:
+                self.make_new_uuid()
+        if RANK[ns.pdsk] < 4 and self.backing and ns.disk is UP_TO_DATE:
+            became_primary = os.peer is not Role.PRIMARY and ns.peer is Role.PRIMARY
+            if became_primary and not self.md.bitmap and ns.with_peer():
+                self.make_new_uuid()
+        if ns.susp and RANK[ns.pdsk] <= 5:
+            self._thaw_alone()
+        if ns.conn == STANDALONE and os.conn != STANDALONE:
+            self.session = 0
+
+    def _thaw_alone(self) -> None:
+        """The handler said that the peer is outdated: w_after_conn_state_ch() case 1."""
+        if self.new_uuid_pending and self.backing is not None:
+            self.make_new_uuid()
+        self.new_uuid_pending = False
+        self.s.susp = False
+        self.world.log(self.host, "drbd: thawed, the peer counts as outdated")
+        for request in list(self.requests):
+            request.lose_peer()
+        self.release_writes()
+
+    def release_writes(self) -> None:
+        """What was pushed back or held back while frozen goes on its way now."""
+        for request in list(self.requests):
+            if request.local == "frozen":
+                request.start()
+            request.finish()
+
+    def make_new_uuid(self) -> None:
+        self.md.new_current(self.world.new_uuid())
+        self.exposed_uuid = self.md.current
+        self.world.log(self.host, f"drbd: new generation {self.md.current:x}")
+        if self.s.with_peer():
+            self.link.send(self, ("uuids", self.md.current))
+
+    def _follow_truth(self, ns: State) -> None:
+        if ns.conn in (WAIT_SOURCE, SOURCE):
+            self.was_source = True
+        elif ns.with_peer() or RANK[ns.disk] < 7:
+            self.was_source = False
+        if ns.conn == CONNECTED and ns.disk is UP_TO_DATE and ns.pdsk is UP_TO_DATE:
+            self.unbroken = not self.md.bits
+            self.whole_connection = self.connects
+        elif ns.with_peer() and ns.disk is UP_TO_DATE and ns.pdsk in _GONE:
+            # Connected all the time: every write since came to this copy as well.
+            self.unbroken = self.unbroken and self.whole_connection == self.connects
+        elif ns.with_peer() or RANK[ns.disk] < 7:
+            self.unbroken = False
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def attach(self, disk: Disk) -> str:
+        """drbd_nl.c drbd_adm_attach(). Empty, or why not."""
+        md, s = disk.metadata, self.s
+        if s.conn == REPORT:
+            return "the connection is just being made"
+        stale = self.exposed_uuid and self.exposed_uuid != md.current
+        if s.pdsk is not UP_TO_DATE and Role.PRIMARY in (s.role, s.peer) and stale:
+            return "(165) Can only attach to the data we lost last"
+        # drbdmeta apply-al, which drbdadm runs first.
+        self.crashed = md.crashed_primary or md.primary_indicator
+        if self.crashed:
+            md.bits |= set(md.activity)
+        self.attach_count += 1
+        self.unbroken = False
+        self.backing = disk
+        seen = INCONSISTENT
+        if md.consistent:
+            seen = CONSISTENT if md.was_up_to_date else OUTDATED
+        pdsk = OUTDATED if md.peer_outdated else s.pdsk
+        if seen is CONSISTENT and pdsk is OUTDATED:
+            seen = UP_TO_DATE
+        self.negotiated = (seen, pdsk)
+        if s.conn == CONNECTED:
+            self.change(disk=NEGOTIATING)
+            self.link.send_hello(self)
+        else:
+            self.change(disk=seen, pdsk=pdsk)
+        return ""
+
+    def lose_disk(self) -> None:
+        """on-io-error detach: D_FAILED, then D_DISKLESS; the peer is told."""
+        if self.backing is None:
+            return
+        for request in list(self.requests):
+            request.lose_disk()
+        # Assumed: a disk that vanishes keeps what it had acknowledged.
+        self.backing.flush()
+        self.backing = None
+        self.change(disk=DiskState.FAILED)
+        self.link.send_state(self)
+        self.change(disk=DISKLESS)
+        self.link.send_state(self)
+
+    def invalid(self, ns: State) -> str:
+        """drbd_state.c is_valid_state()."""
+        if ns.role is Role.PRIMARY and ns.peer is Role.PRIMARY:
+            return "(-1) Multiple primaries not allowed by config"
+        if ns.role is Role.SECONDARY and self.openers:
+            return "(-12) Device is held open by someone"
+        if ns.role is Role.PRIMARY:
+            if not ns.with_peer() and RANK[ns.disk] < 8:
+                return "(-2) Need access to UpToDate data"
+            if not ns.with_peer() and RANK[ns.pdsk] >= 6:
+                return "(-7) Refusing to be Primary while peer is not outdated"
+            if RANK[ns.disk] <= 4 and RANK[ns.pdsk] <= 4:
+                return "(-2) Need access to UpToDate data"
+        return ""
+
+    def set_primary(self) -> str:
+        """drbd_nl.c drbd_set_role(R_PRIMARY). Blocks; runs in a task of the kernel."""
+        disk: DiskState | None = None
+        answer = ""
+        for attempt in range(4):
+            self.world.wait(lambda: self.s.conn != REPORT and self.waiting_reply is None)
+            if self.s.role is Role.PRIMARY:
+                return ""
+            answer = self._request_primary(disk)
+            if not answer:
+                return ""
+            alone = not self.s.with_peer()
+            if answer.startswith("(-2)") and alone and self.s.disk is CONSISTENT and disk is None:
+                if self.outdate_peer():
+                    disk = UP_TO_DATE
+            elif answer.startswith("(-7)"):
+                self.outdate_peer()
+            elif answer.startswith("(-1)") and attempt < 3:
+                self.world.sleep(3.0)
+            elif not answer.startswith("lost"):
+                return answer
+        return answer
+
+    def _request_primary(self, disk: DiskState | None) -> str:
+        def wanted() -> State:
+            ns = self.s.copy()
+            ns.role = Role.PRIMARY
+            if disk is not None and not ns.with_peer():
+                ns.disk = disk
+            return ns
+
+        if problem := self.invalid(wanted()):
+            return problem
+        if self.s.with_peer():
+            if problem := self.link.ask_peer(self, "primary"):
+                return problem
+            if problem := self.invalid(wanted()):
+                return problem
+        self._become_primary(wanted())
+        return ""
+
+    def _become_primary(self, ns: State) -> None:
+        self.world.log(self.host, f"drbd: Primary ({self.s.disk}, {self.s.conn}, {self.s.pdsk})")
+        self.promoted(self)
+        self.enter(ns)
+        alone = not self.s.with_peer() or RANK[self.s.pdsk] <= 2
+        if self.backing is not None and alone and not self.md.bitmap:
+            self.make_new_uuid()
+        self.link.send_state(self)
+
+    def promoted(self, node: Node) -> None:
+        """Overwritten by the checkers: the moment before the role changes."""
+
+    def set_secondary(self) -> str:
+        """drbd_set_role(R_SECONDARY). Assumed: the peer has flushed before the role is given up
+        (the kernel waits for acknowledgements only; the window is that of one message)."""
+        self.world.wait(lambda: not self.unflushed or not self.s.with_peer())
+        ns = self.s.copy()
+        ns.role = Role.SECONDARY
+        if problem := self.invalid(ns):
+            return problem
+        if self.s.role is Role.PRIMARY:
+            self.world.log(self.host, "drbd: Secondary")
+            self.enter(ns)
+            self.link.send_state(self)
+        return ""
+
+    def outdate_peer(self) -> bool:
+        """drbd_nl.c conn_try_outdate_peer(): the fence-peer handler's exit status decides."""
+        if self.s.with_peer() or self.s.conn == REPORT:
+            return False
+        if RANK[self.s.disk] < 7:
+            return True  # "Not fencing peer, I'm not even Consistent myself."
+        connects = self.connects
+        status = self.handler()
+        self.world.log(self.host, f"drbd: fence-peer handler exits {status}")
+        self.world.counts[f"handler exit {status}"] += 1
+        if not self.s.with_peer() and self.s.conn != REPORT and connects == self.connects:
+            if status in (4, 7):
+                self.change(pdsk=OUTDATED)
+            elif status == 3:
+                self.change(pdsk=INCONSISTENT)
+            elif status == 6:
+                self.change(disk=OUTDATED)
+            elif status == 5 and self.s.disk is UP_TO_DATE:
+                self.change(pdsk=OUTDATED)
+        return RANK[self.s.pdsk] <= 5
+
+    # --- what the host sees ---------------------------------------------------------------------
+
+    def view(self) -> Replica | None:
+        """As events2 shows it."""
+        if not self.up:
+            return None
+        s = self.s
+        connection = ConnectionState.CONNECTED
+        if not s.with_peer():
+            alone = s.conn == STANDALONE
+            connection = ConnectionState.STANDALONE if alone else ConnectionState.CONNECTING
+        return Replica(
+            resource="data",
+            minor=0,
+            driver_version="8.4.11",
+            role=s.role,
+            disk=s.disk,
+            size_bytes=512 << 20,
+            suspended=("fencing",) if s.susp else (),
+            peer=PeerView(
+                connection=connection,
+                role=s.peer,
+                disk=s.pdsk,
+                replication=REPLICATION.get(s.conn, ReplicationState.OFF),
+                out_of_sync_bytes=4096 * len(self.md.bits) if self.backing else 0,
+            ),
+        )

@@ -1,0 +1,132 @@
+"""The end of a schedule: all faults heal, a correct admin asks, and what was begun has ended."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from storage_agent.model.operation import OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.replica import Role
+from tests.simulation.daemon import Course
+from tests.simulation.machine import HOSTS, Machine
+
+if TYPE_CHECKING:
+    from tests.simulation.schedule import Simulation
+
+
+def heal(simulation: Simulation) -> None:
+    """Everything works again, and a person brings up what was taken down."""
+    simulation.world.log("HEAL", "power, link and disks are back")
+    simulation.faults.enabled = False
+    simulation.world.frozen_hosts.clear()
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = False
+    for machine in simulation.machines.values():
+        machine.repair_array()
+        machine.busy_until_s = 0.0
+        if not machine.powered:
+            simulation.boot(machine)
+        elif machine.daemon is None:
+            simulation.restart_later(machine)
+    settle(simulation)
+    for machine in simulation.machines.values():
+        if machine.node.up or machine.running is not None:
+            machine.assemble()
+            if not machine.node.split_brain:
+                machine.kernel("admin adjust", machine.adjust)
+    settle(simulation)
+
+
+def settle(simulation: Simulation) -> None:
+    """Until nothing moves any more. The client rests from here on."""
+    simulation.client.is_resting = True
+    simulation.wait_for(simulation.is_quiet)
+
+
+def promote(simulation: Simulation) -> None:
+    """I26: a correct admin gets a serving host, or is told what is missing."""
+    for host in HOSTS:
+        if not _serving(simulation):
+            ask_and_wait(
+                simulation, simulation.machines[host], OperationKind.PROMOTE, f"last-{host}"
+            )
+    _liveness(simulation)
+    for machine in _serving(simulation):
+        if not machine.node.s.susp and not simulation.is_lying:
+            simulation.checks.content(machine, f"at the end on {machine.name}")
+
+
+def _serving(simulation: Simulation) -> list[Machine]:
+    return [m for m in simulation.machines.values() if m.node.s.role is Role.PRIMARY]
+
+
+def ask_and_wait(
+    simulation: Simulation, machine: Machine, kind: OperationKind, operation_id: str
+) -> Course | None:
+    """None where no daemon is there to be asked."""
+    if machine.daemon is None or not machine.daemon.started:
+        return None
+    request = OperationRequest(kind=kind, volume="data", operation_id=operation_id, origin="end")
+    course = machine.daemon.ask(request)
+    simulation.wait_for(lambda: course.record is not None or course.error is not None)
+    settle(simulation)
+    return course
+
+
+def _liveness(simulation: Simulation) -> None:
+    checks = simulation.checks
+    asked = [c for c in simulation.courses.values() if c.request.origin == "end"]
+    if _serving(simulation) or not asked:
+        checks.expect("I26", True, "")
+        return
+    for course in asked:
+        record = course.record
+        named = record is not None and (
+            record.state is OperationState.REFUSED
+            and all(f.remedy for f in record.findings)
+            and bool(record.findings)
+        )
+        shown = record.message if record else str(course.error)
+        checks.expect("I26", named, f"nobody serves, {course.host}: {shown}")
+    shown = "; ".join(c.record.message for c in asked if c.record)
+    could = simulation.in_sync()
+    checks.expect("I26", not could, f"both copies are in sync, nobody serves: {shown}")
+
+
+def finish(simulation: Simulation) -> None:
+    """I14, I16, I17: everything has ended, and nothing holds the volume."""
+    checks = simulation.checks
+    for course in simulation.courses.values():
+        name = course.request.operation_id
+        ended = course.record is not None or course.error is not None
+        checks.expect("I14", ended or _is_lost(simulation, course), f"{name} never ended")
+    for machine in simulation.machines.values():
+        if machine.daemon is None:
+            continue
+        checks.expect("I17", not (bad := _unreadable(machine)), f"{machine.name}: {bad} damaged")
+        left = machine.daemon.engine.running()
+        checks.expect("I16", not left, f"{machine.name}: {left} still holds the volume")
+        checks.expect("I16", machine.grant is None, f"{machine.name}: a grant is left")
+        unfinished = machine.daemon.engine.resume()
+        checks.expect("I17", not unfinished, f"{machine.name}: {unfinished} unfinished")
+
+
+def _unreadable(machine: Machine) -> list[str]:
+    """Journals of which a whole line is no record."""
+    found = []
+    for name in sorted(n for n in machine.files if n.startswith("operation-")):
+        for line in machine.files[name].split(b"\n")[:-1]:
+            try:
+                json.loads(line)
+            except ValueError:
+                found.append(name)
+                break
+    return found
+
+
+def _is_lost(simulation: Simulation, course: Course) -> bool:
+    """Killed before it was accepted, or after its end was on disk."""
+    name = f"operation-{course.request.operation_id}"
+    content = simulation.machines[course.host].files.get(name)
+    return content is None or b"\n" not in content or b'"ended"' in content

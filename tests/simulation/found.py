@@ -1,0 +1,107 @@
+"""Scenes of what the simulation has found in the real code: each was a violation once."""
+
+from __future__ import annotations
+
+from storage_agent.model.configuration import Arbitration
+from tests.simulation.daemon import Daemon
+from tests.simulation.ending import finish
+from tests.simulation.faults import POINT_KINDS
+from tests.simulation.schedule import Simulation
+from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, must, pair, steps
+
+
+def both_granted(seed: int) -> Simulation:
+    """Arbitration by a coordinator: both hosts are asked after the link was cut, and each agent
+    grants itself the promotion."""
+    simulation = pair(seed, None, Arbitration.COORDINATOR)
+    cut(simulation)
+    done(simulation, "alpha", PROMOTE, "one")
+    done(simulation, "beta", PROMOTE, "other")
+    return simulation
+
+
+def decided_long_ago(seed: int) -> Simulation:
+    """A promotion is decided, the daemon is killed; the peer comes back and is promoted; the link
+    is cut; the daemon starts and goes on with what was decided."""
+    simulation = pair(seed, "alpha")
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    alpha.power_off()
+    simulation.wait_for(lambda: not beta.node.session)
+    _strike_at(simulation, "beta", "perform grant-promotion", POINT_KINDS[0])
+    ask(simulation, "beta", PROMOTE, "long-ago", peer_is_off="alpha")
+    simulation.wait_for(lambda: beta.daemon is None)
+    simulation.forget_restarts()
+    simulation.boot(alpha)
+    simulation.wait_for(lambda: alpha.daemon is not None and alpha.node.unbroken)
+    simulation.wait_for(lambda: alpha.daemon is not None and not alpha.daemon.active)
+    must(simulation, done(simulation, "alpha", PROMOTE, "again"))
+    cut(simulation)
+    simulation.restart_later(beta)
+    course = simulation.courses["long-ago"]
+    simulation.wait_for(lambda: course.record is not None)
+    return simulation
+
+
+def killed_before_epoch(seed: int) -> Simulation:
+    """The daemon is killed between the journal's record and the epoch's own file."""
+    simulation = pair(seed, None)
+    _strike_at(simulation, "alpha", "replace", POINT_KINDS[0])
+    course = ask(simulation, "alpha", PROMOTE, "op")
+    simulation.wait_for(lambda: course.record is not None)
+    finish(simulation)
+    return simulation
+
+
+def torn_record(seed: int) -> Simulation:
+    """The power goes in the middle of a record; the host comes back and tells how it ended."""
+    simulation = pair(seed, None)
+    _strike_at(simulation, "alpha", "perform mount", POINT_KINDS[1])
+    course = ask(simulation, "alpha", PROMOTE, "op")
+    alpha = simulation.machines["alpha"]
+    simulation.wait_for(lambda: not alpha.powered)
+    alpha.files["operation-op"] += b'{"phase": "do'
+    simulation.boot(alpha)
+    simulation.wait_for(lambda: course.record is not None)
+    finish(simulation)
+    return simulation
+
+
+def _strike_at(simulation: Simulation, host: str, point: str, how: str) -> None:
+    def strike(daemon: Daemon, name: str, before: bool) -> str:
+        if daemon.machine.name != host or name != point:
+            return ""
+        simulation.faults.crash_at = lambda d, n, b: ""
+        return how
+
+    simulation.faults.crash_at = strike
+
+
+def inconsistent_primary(seed: int) -> Simulation:
+    """alpha, Primary, loses its disk and gets it back; in the middle of the resync the link is
+    cut: beta knows it as Inconsistent and asks for no declaration."""
+    simulation = pair(seed, "alpha")
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    alpha.lose_disk()
+    steps(simulation, 600)
+    alpha.repair_array()
+    alpha.assemble()
+    alpha.kernel("adjust", alpha.adjust)
+    simulation.wait_for(lambda: beta.node.s.conn == "SyncSource")
+    cut(simulation)
+    done(simulation, "beta", PROMOTE, "unasked")
+    return simulation
+
+
+def diskless_peer(seed: int) -> Simulation:
+    """beta went on alone, then lost its disk and is connected again: alpha is asked."""
+    simulation = pair(seed, "beta")
+    beta = simulation.machines["beta"]
+    cut(simulation)
+    steps(simulation, 60)
+    must(simulation, done(simulation, "beta", DEMOTE, "aside"))
+    beta.lose_disk()
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = False
+    simulation.wait_for(lambda: beta.node.s.conn == "Connected")
+    done(simulation, "alpha", PROMOTE, "older")
+    return simulation

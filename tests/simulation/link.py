@@ -1,0 +1,326 @@
+"""The replication link: sessions, messages that arrive late or never, handshake and resync.
+
+drbd_receiver.c and drbd_worker.c. Messages of one session arrive in order or not at all; each
+direction can be cut by itself; each side notices the loss in its own time. Every delivery is one
+choice of the scheduler.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from storage_agent.model.replica import Role
+from tests.simulation.drbd import Node
+from tests.simulation.handshake import DROP, RANK, Hello, decide
+from tests.simulation.states import (
+    CONNECTED,
+    CONNECTING,
+    CONSISTENT,
+    DISKLESS,
+    INCONSISTENT,
+    NEGOTIATING,
+    OUTDATED,
+    REPORT,
+    STANDALONE,
+    WAIT_SOURCE,
+    WAIT_TARGET,
+)
+from tests.simulation.transfer import Message, Transfer
+from tests.simulation.world import World
+
+
+class Link(Transfer):
+    def __init__(self, world: World, first: Node, second: Node) -> None:
+        self.world = world
+        self.nodes = (first, second)
+        self.is_cut = {first.host: False, second.host: False}  # by sender
+        self.powered = {first.host: True, second.host: True}
+        self.queues: dict[str, deque[tuple[int, Message]]] = {n.host: deque() for n in self.nodes}
+        self._sessions = 0
+        for node in self.nodes:
+            node.link = self
+
+    def other(self, node: Node) -> Node:
+        return self.nodes[1] if node is self.nodes[0] else self.nodes[0]
+
+    def whole(self) -> bool:
+        return not any(self.is_cut.values())
+
+    # --- sending and delivering -----------------------------------------------------------------
+
+    def send(self, node: Node, message: Message) -> None:
+        if node.session:
+            self.queues[node.host].append((node.session, message))
+
+    def send_state(self, node: Node) -> None:
+        if node.s.conn != STANDALONE:
+            self.send(node, ("state", node.s.role, node.s.disk))
+
+    def send_hello(self, node: Node, *, reply: bool = False) -> None:
+        md = node.backing.metadata if node.backing else None
+        self.send(
+            node,
+            (
+                "hello",
+                Hello(
+                    role=node.s.role,
+                    disk=node.s.disk,
+                    negotiating=node.negotiated[0],
+                    current=md.current if md else node.exposed_uuid,
+                    bitmap=md.bitmap if md else 0,
+                    history=tuple(md.history) if md else (),
+                    crashed_primary=node.crashed,
+                    reply=reply,
+                ),
+            ),
+        )
+
+    def step(self) -> bool:
+        """One thing that the network does, chosen by chance. False: there is nothing to do."""
+        choices = self._choices()
+        if not choices:
+            return False
+        what, node = choices[int(self.world.random() * len(choices))]
+        if what == "deliver":
+            self._deliver(node)
+        elif what == "connect":
+            self._connect()
+        elif what == "local":
+            pending = [r for r in node.requests if r.local == "pending"]
+            chosen = pending[int(self.world.random() * len(pending))]
+            # Writes to one block do not overtake each other (page lock).
+            next(r for r in pending if r.key == chosen.key).complete_local()
+        elif what == "peer write":
+            self._complete_peer_write(node)
+        else:
+            self.lose(node)
+        return True
+
+    def has_work(self) -> bool:
+        return bool(self._choices())
+
+    def _choices(self) -> list[tuple[str, Node]]:
+        found: list[tuple[str, Node]] = []
+        for node in self.nodes:
+            if not self.powered[node.host] or self.world.is_frozen(node.host):
+                continue
+            other = self.other(node)
+            incoming = self.queues[other.host]
+            arrives = bool(incoming) and not self.is_cut[other.host]
+            if arrives:
+                found.append(("deliver", node))
+            is_gone = other.session != node.session or not self.whole()
+            if node.session and (is_gone or self.world.is_frozen(other.host)) and not arrives:
+                found.append(("lose", node))
+            if node.peer_writes:
+                found.append(("peer write", node))
+            if any(r.local == "pending" for r in node.requests):
+                found.append(("local", node))
+        ready = all(
+            self.powered[n.host] and n.s.conn == CONNECTING and not self.world.is_frozen(n.host)
+            for n in self.nodes
+        )
+        if ready and self.whole() and not any(n.session for n in self.nodes):
+            found.append(("connect", self.nodes[0]))
+        return found
+
+    def _deliver(self, node: Node) -> None:
+        session, message = self.queues[self.other(node).host].popleft()
+        if session != node.session:
+            return
+        self.world.counts["messages"] += 1
+        getattr(self, "_on_" + message[0].replace("-", "_"))(node, *message[1:])
+
+    def _connect(self) -> None:
+        self._sessions += 1
+        for node in self.nodes:
+            self.queues[node.host].clear()
+            node.session = self._sessions
+            node.connects += 1
+            node.change(conn=REPORT)
+        for node in self.nodes:
+            self.send_hello(node)
+
+    # --- the end of a connection ----------------------------------------------------------------
+
+    def lose(self, node: Node, to: str = CONNECTING, **more: object) -> None:
+        """drbd_receiver.c conn_disconnect(). The freeze comes before anything is completed."""
+        self.world.log(node.host, f"drbd: connection lost, {to}")
+        node.session = 0
+        while node.peer_writes:
+            self._complete_peer_write(node)
+        was_primary = node.s.role is Role.PRIMARY
+        node.waiting_reply = None
+        node.change(conn=to, **more)
+        if node.backing is not None:
+            node.md.bits |= {r.key for r in node.unflushed}
+        node.unflushed.clear()
+        if not node.s.susp:
+            for request in list(node.requests):
+                request.lose_peer()
+        if was_primary and RANK[node.s.pdsk] >= 6:
+            # conn_try_outdate_peer_async(): a thread of the kernel's own
+            self.world.spawn(f"{node.host}:fence", node.host, node.outdate_peer)
+
+    def drop(self, node: Node, why: str) -> None:
+        """C_DISCONNECTING: this side goes StandAlone, the other finds the connection closed."""
+        self.world.counts["connections dropped"] += 1
+        self.world.log(node.host, f"drbd: {why}")
+        if "Split" in why:
+            node.split_brain = True
+        self.lose(node, STANDALONE)
+
+    def disconnect(self, node: Node) -> None:
+        """`drbdadm disconnect`, drbd_nl.c conn_try_disconnect(). Blocks; in a kernel's task.
+
+        Between a Primary and a Secondary the latter becomes Outdated (recorded: `outdated`).
+        """
+        self.world.wait(lambda: node.s.conn != REPORT and node.waiting_reply is None)
+        s = node.s
+        if s.with_peer() and Role.PRIMARY in (s.role, s.peer):
+            self.ask_peer(node, "disconnect")
+            if node.s.with_peer():
+                is_primary = node.s.role is Role.PRIMARY
+                more: dict[str, object] = {"pdsk": OUTDATED} if is_primary else {}
+                if not is_primary and RANK[node.s.disk] > 5:
+                    more = {"disk": OUTDATED}
+                self.lose(node, STANDALONE, **more)
+                return
+        if node.s.conn != STANDALONE:
+            self.lose(node, STANDALONE)
+
+    # --- agreed changes -------------------------------------------------------------------------
+
+    def ask_peer(self, node: Node, what: str) -> str:
+        """drbd_req_state() with a cluster-wide change. Empty where the peer agrees."""
+        node.waiting_reply = "asked"
+        self.send(node, ("ask", what))
+        self.world.wait(lambda: node.waiting_reply != "asked")
+        answer, node.waiting_reply = node.waiting_reply, None
+        return "lost the connection" if answer is None else answer
+
+    def _on_ask(self, node: Node, what: str) -> None:
+        if node.waiting_reply == "asked" and node is self.nodes[0]:
+            self.send(node, ("answer", "lost: concurrent state change"))
+            return
+        if what == "primary":
+            refused = node.s.role is Role.PRIMARY
+            if not refused:
+                node.change(peer=Role.PRIMARY)
+            text = "(-1) Multiple primaries not allowed by config"
+            self.send(node, ("answer", text if refused else ""))
+            return
+        self.send(node, ("answer", ""))
+        if node.s.role is Role.PRIMARY:
+            self.lose(node, CONNECTING, pdsk=OUTDATED)
+        elif RANK[node.s.disk] > 5:
+            self.lose(node, CONNECTING, disk=OUTDATED)
+        else:
+            self.lose(node, CONNECTING)
+
+    def _on_answer(self, node: Node, text: str) -> None:
+        if node.waiting_reply == "asked":
+            node.waiting_reply = text
+
+    def _on_state(self, node: Node, role: Role, disk: Any) -> None:
+        if node.s.with_peer():
+            node.change(peer=role, pdsk=disk)
+
+    def _on_uuids(self, node: Node, current: int) -> None:
+        becoming = Role.PRIMARY in (node.s.role, node.s.peer) or node.waiting_reply is not None
+        if node.backing is None and becoming:
+            node.exposed_uuid = current  # receive_uuids(): "created a new current UUID for me"
+
+    # --- handshake ------------------------------------------------------------------------------
+
+    def _on_hello(self, node: Node, hello: Hello) -> None:
+        """receive_uuids() and receive_state()."""
+        s = node.s
+        fresh = s.conn == REPORT
+        negotiates = NEGOTIATING in (s.disk, hello.disk)
+        if hello.disk is NEGOTIATING and not hello.reply and s.disk is not NEGOTIATING:
+            self.send_hello(node, reply=True)
+        # "disconnect, if the wrong UUIDs are attached on a connected peer"
+        diskless_primary = s.role is Role.PRIMARY and node.backing is None
+        if diskless_primary and RANK[hello.disk] >= 3 and node.exposed_uuid != hello.current:
+            self.drop(node, "Can only connect to data with current UUID")
+            return
+        node.peer_uuids = (hello.current, hello.bitmap, hello.history)
+        verdict: int | str = 0
+        with_disks = RANK[s.disk] >= 3 and RANK[hello.disk] >= 3
+        if with_disks and (fresh or negotiates):
+            verdict = self._decide(node, hello)
+        self._enter(node, hello, verdict)
+
+    def _decide(self, node: Node, hello: Hello) -> int | str:
+        disk = node.negotiated[0] if node.s.disk is NEGOTIATING else node.s.disk
+        return decide(
+            node.md,
+            hello,
+            disk=disk,
+            own_disk=node.s.disk,
+            crashed=node.crashed,
+            role=node.s.role,
+            first=node is self.nodes[0],
+        )
+
+    def _enter(self, node: Node, hello: Hello, verdict: int | str) -> None:
+        ns = node.s.copy()
+        fresh = ns.conn == REPORT
+        theirs = hello.disk
+        if theirs is NEGOTIATING:
+            theirs = INCONSISTENT if hello.negotiating is INCONSISTENT else CONSISTENT
+        if verdict == DROP and ns.disk is NEGOTIATING:
+            node.backing = None
+            node.change(disk=DISKLESS)
+            self.send_state(node)
+            return
+        if verdict == DROP and hello.disk is not NEGOTIATING:
+            self.drop(node, "Split-Brain detected, dropping connection!")
+            return
+        if verdict == DROP:
+            theirs, verdict = DISKLESS, 0
+        assert isinstance(verdict, int)
+        ns.conn = CONNECTED if not verdict else WAIT_SOURCE if verdict > 0 else WAIT_TARGET
+        if ns.disk is NEGOTIATING and verdict >= 0:
+            ns.disk = node.negotiated[0]
+        ns.peer, ns.pdsk = hello.role, theirs
+        rebooted = ns.pdsk is CONSISTENT and ns.susp and not verdict and fresh
+        if rebooted and node.new_uuid_pending and node.backing is not None:
+            self._thaw_with_rebooted_peer(node)
+            return
+        if fresh and (problem := node.invalid(ns)):
+            self.drop(node, problem)
+            return
+        self._joined(node, ns, verdict)
+
+    def _thaw_with_rebooted_peer(self, node: Node) -> None:
+        """receive_state(): "Aborting Connect, can not thaw IO with an only Consistent peer"."""
+        node.new_uuid_pending = False
+        node.session = 0
+        node.make_new_uuid()
+        node.change(conn=CONNECTING, susp=False)
+        node.s.susp = False
+        for request in list(node.requests):
+            request.lose_peer()
+        node.release_writes()
+
+    def _joined(self, node: Node, ns: Any, verdict: int) -> None:
+        was_frozen, ns.susp = ns.susp, False
+        node.enter(ns)
+        node.new_uuid_pending = False
+        self.world.log(node.host, f"drbd: {ns.conn}, {node.s.disk}/{node.s.pdsk}")
+        if abs(verdict) >= 2 and node.backing is not None:
+            node.md.bits |= node.backing.keys() | self._peer_keys(node)
+        if node.s.conn == WAIT_TARGET:
+            self.send(node, ("bitmap", tuple(sorted(node.md.bits))))
+        if was_frozen:
+            for request in list(node.requests):
+                request.resend()
+            node.release_writes()
+
+    def _peer_keys(self, node: Node) -> set[str]:
+        """A full sync covers the whole disk."""
+        other = self.other(node)
+        return other.backing.keys() if other.backing else set()

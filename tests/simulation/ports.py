@@ -1,0 +1,363 @@
+"""HostPort, Store and Clock on a simulated machine. Every call is a point where the daemon can be
+killed, the host lose its power, or anything else happen first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, Superblock
+from storage_agent.model.clock import Deadline
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.errors import (
+    CommandStuck,
+    CommandTimeout,
+    OperationFailed,
+)
+from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.nfs import NfsView, ServerState
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.operation import Marker, OperationRequest
+from storage_agent.model.plan import Step, StepKind
+from storage_agent.model.ports import Progress
+from storage_agent.model.replica import Replica
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from tests.simulation.machine import Machine
+from tests.simulation.world import Killed
+
+if TYPE_CHECKING:
+    from tests.simulation.daemon import Daemon
+
+T = TypeVar("T")
+_NOT_ASKED = Unobserved(reason="not looked at")
+
+
+class SimClock:
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def monotonic(self) -> float:
+        return self._machine.world.now_s
+
+    def wall(self) -> float:
+        return self._machine.wall_s()
+
+    def sleep(self, seconds: float) -> None:
+        """A loaded machine oversleeps; that also keeps a schedule short."""
+        world = self._machine.world
+        world.sleep(seconds * (1 + world.random() * 30) if seconds < 5 else seconds)
+
+
+class SimStore:
+    """The state folder: durable on return; a power cut in the middle tears the last line."""
+
+    def __init__(self, machine: Machine, daemon: Daemon) -> None:
+        self._machine = machine
+        self._daemon = daemon
+
+    def read(self, name: str) -> bytes | None:
+        if name in self._machine.unsynced:
+            return self._machine.unsynced[name]
+        return self._machine.files.get(name)
+
+    def replace(self, name: str, content: bytes) -> None:
+        self._daemon.point("replace", before=True)
+        self._machine.files[name] = content
+        self._daemon.wrote(name)
+        self._daemon.point("replace", before=False)
+
+    def append(self, name: str, content: bytes) -> None:
+        before = self._machine.files.get(name, b"")
+        try:
+            self._daemon.point("journal", before=True)
+        except Killed:
+            if not self._machine.powered and self._daemon.world.chance(0.5):
+                cut = self._daemon.world.rng.randrange(len(content))
+                self._machine.files[name] = before + content[:cut]
+            raise
+        self._machine.files[name] = before + content
+        self._daemon.point("journal", before=False)
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self._machine.files if name.startswith(prefix)))
+
+    def remove(self, name: str) -> None:
+        self._machine.files.pop(name, None)
+
+
+class SimHost:
+    """What host/linux.py and host/perform.py are on a real one."""
+
+    def __init__(self, machine: Machine, daemon: Daemon) -> None:
+        self._machine = machine
+        self._daemon = daemon
+        self._marker: Marker | None = None
+        self._looked = False
+
+    def boot_id(self) -> str:
+        return self._machine.boot_id
+
+    def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
+        return ()
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def observe(
+        self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS
+    ) -> VolumeSnapshot:
+        self._daemon.point("observe", before=True)
+        machine, world = self._machine, self._machine.world
+
+        def look(facet: Facet, view: Callable[[], T]) -> T | Unobserved:
+            if facet not in facets:
+                return _NOT_ASKED
+            if world.random() < 0.1:
+                world.pause()
+            if self._daemon.fails_to_look():
+                return Unobserved(reason="the command did not end in time")
+            return view()
+
+        return VolumeSnapshot(
+            volume=volume.name,
+            host=machine.name,
+            boot_id=machine.boot_id,
+            taken_monotonic_s=world.now_s,
+            taken_wall_s=machine.wall_s(),
+            array=look(Facet.ARRAY, self._array),
+            replica=look(Facet.REPLICA, self._replica),
+            filesystem=look(Facet.FILESYSTEM, lambda: self._filesystem(volume)),
+            nfs=look(Facet.NFS, self._nfs),
+            services=() if Facet.SERVICES in facets else _NOT_ASKED,
+            marker=look(Facet.MARKER, self._read_marker),
+        )
+
+    def _replica(self) -> Replica | None:
+        self._daemon.looked_s = self._machine.world.now_s
+        return self._machine.node.view()
+
+    def _array(self) -> ArrayView:
+        machine = self._machine
+        attached = tuple(
+            Superblock(
+                disk=m.serial,
+                serial=m.serial,
+                array_uuid="8:8:8:8",
+                device_uuid=m.serial,
+                name="data",
+                level="raid10",
+                raid_disks=4,
+                role=i,
+                events=m.events,
+                array_state="AAAA",
+            )
+            for i, m in enumerate(machine.members)
+            if m.attached
+        )
+        missing = tuple(m.serial for m in machine.members if not m.attached)
+        array = None
+        if machine.running is not None:
+            array = Array(
+                name="md127",
+                uuid="8:8:8:8",
+                level="raid10",
+                state=ArrayState.ACTIVE if machine.array_works() else ArrayState.BROKEN,
+                raid_disks=4,
+                degraded=4 - len(machine.running),
+                size_bytes=512 << 20,
+                sync_action="idle",
+                members=(),
+                links=("/dev/md/data",),
+            )
+        return ArrayView(array=array, attached=attached, missing=missing)
+
+    def _filesystem(self, volume: VolumeConfig) -> FilesystemView:
+        machine = self._machine
+        places = [(volume.mount_point, False)] if machine.mounted else []
+        # host/filesystem.py shows the agent's own look as a mount too.
+        places += [(volume.look_point(), True)] * machine.looks
+        mounts = tuple(
+            Mount(
+                mount_point=place,
+                source=volume.device(),
+                device="147:0",
+                root="/",
+                type="ext4",
+                read_only=read_only,
+            )
+            for place, read_only in places
+        )
+        state = "mounted" if machine.mounted else "ready"
+        return FilesystemView(uuid=None, type=None, mounts=mounts, mount_point_state=state)
+
+    def _nfs(self) -> NfsView:
+        return NfsView(state=self._machine.server, address="10.9.0.10")
+
+    def _read_marker(self) -> Marker | Unobserved | None:
+        if self._machine.mounted:
+            return self._marker_on_disk()
+        if not self._looked:
+            return Unobserved(reason="the filesystem was not looked at")
+        return self._marker
+
+    def _marker_on_disk(self) -> Marker | Unobserved | None:
+        try:
+            found = self._machine.read("marker")
+        except OSError as exc:
+            return Unobserved(reason=str(exc))
+        assert found is None or isinstance(found, Marker)
+        return found
+
+    # --- acting ---------------------------------------------------------------------------------
+
+    def perform(
+        self,
+        step: Step,
+        volume: VolumeConfig,
+        request: OperationRequest,
+        deadline: Deadline,
+        progress: Progress,
+    ) -> None:
+        daemon = self._daemon
+        daemon.performs(step, request)
+        daemon.point(f"perform {step.kind}", before=True)
+        fault = daemon.step_fault(step.kind)
+        if fault == "fails":
+            raise OperationFailed("the command failed (simulated)", code="SIMULATED")
+        if fault == "hangs":
+            self._machine.world.sleep(deadline.at_s - self._machine.world.now_s)
+            raise CommandTimeout("the command did not end in time (simulated)")
+        if fault != "does nothing":
+            self._act(step.kind, request, deadline)
+        daemon.performed(step, request)
+        daemon.point(f"perform {step.kind}", before=False)
+
+    def _act(self, kind: StepKind, request: OperationRequest, deadline: Deadline) -> None:
+        name = "_do_" + kind.value.replace("-", "_")
+        getattr(self, name)(request, deadline)
+
+    def _system_call(self, what: str, run: Callable[[], str | None], deadline: Deadline) -> None:
+        """Waits for the kernel up to the deadline; the call itself goes on."""
+        world = self._machine.world
+        task = self._machine.kernel(what, run)
+        if not world.wait(lambda: task.done, deadline.at_s):
+            raise CommandStuck(f"{what} does not end: it waits for frozen or dead I/O")
+        if task.result:
+            raise OperationFailed(f"{what}: {task.result}")
+
+    def _do_assemble_array(self, request: OperationRequest, deadline: Deadline) -> None:
+        if not all(m.attached for m in self._machine.members):
+            raise OperationFailed("a disk is not attached")
+        self._daemon.assembles()
+        self._machine.assemble()
+
+    def _do_stop_array(self, request: OperationRequest, deadline: Deadline) -> None:
+        if self._machine.node.backing is not None:
+            raise OperationFailed("mdadm: the array is in use")
+        self._machine.running = None
+
+    def _do_replica_up(self, request: OperationRequest, deadline: Deadline) -> None:
+        if problem := self._machine.adjust():
+            raise OperationFailed(problem)
+
+    def _do_replica_down(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._system_call("drbdadm down", self._machine.down, deadline)
+
+    def _do_grant_promotion(self, request: OperationRequest, deadline: Deadline) -> None:
+        machine = self._machine
+        machine.grant = (machine.boot_id, request.operation_id, machine.wall_s())
+
+    def _do_withdraw_grant(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._machine.grant = None
+
+    def _do_primary(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._system_call("drbdadm primary", self._machine.node.set_primary, deadline)
+
+    def _do_secondary(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._end_look()
+        self._system_call("drbdadm secondary", self._machine.node.set_secondary, deadline)
+
+    def _end_look(self) -> None:
+        """host/perform.py: what a daemon that was killed while it looked has left."""
+        while self._machine.looks:
+            self._machine.look_end()
+
+    def _do_read_marker(self, request: OperationRequest, deadline: Deadline) -> None:
+        machine = self._machine
+        self._end_look()
+        if machine.mounted:
+            return
+        if problem := machine.look_begin():
+            raise OperationFailed(problem)
+        self._daemon.point("look", before=True)
+        try:
+            found = self._marker_on_disk()
+        finally:
+            if not self._daemon.dead:
+                machine.look_end()
+        if isinstance(found, Unobserved):
+            raise OperationFailed(found.reason)
+        self._marker, self._looked = found, True
+
+    def _do_mount(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._system_call("mount", self._machine.mount, deadline)
+
+    def _do_unmount(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._system_call("umount", self._machine.unmount, deadline)
+
+    def _do_write_marker(self, request: OperationRequest, deadline: Deadline) -> None:
+        machine = self._machine
+        if not machine.mounted:
+            raise OperationFailed("the volume is not mounted")
+        before = self._marker_on_disk()
+        if isinstance(before, Unobserved) or request.epoch is None:
+            raise OperationFailed("no epoch, or no marker to be read")
+        marker = Marker(
+            epoch=request.epoch,
+            counter=before.counter + 1 if before else 1,
+            operation_id=request.operation_id,
+            host=machine.name,
+            boot_id=machine.boot_id,
+            wall_s=machine.wall_s(),
+        )
+        self._write(marker, deadline)
+
+    def _write(self, marker: Marker, deadline: Deadline) -> None:
+        done = self._machine.write("marker", marker)
+        if done is None:
+            raise OperationFailed("Input/output error")
+        if not self._machine.world.wait(lambda: done.ok is not None, deadline.at_s):
+            raise CommandStuck("a write to the volume does not end")
+        if not done.ok:
+            raise OperationFailed("Input/output error")
+
+    def _do_prepare_server(self, request: OperationRequest, deadline: Deadline) -> None:
+        if self._machine.server is ServerState.ABSENT:
+            self._machine.server = ServerState.STANDBY
+
+    def _do_start_server(self, request: OperationRequest, deadline: Deadline) -> None:
+        if problem := self._machine.start_server():
+            raise OperationFailed(problem)
+
+    def _do_stop_server(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._system_call("stop nfsd", self._machine.stop_server, deadline)
+
+    def _do_link_up(self, request: OperationRequest, deadline: Deadline) -> None:
+        if self._machine.server not in (ServerState.STARTED, ServerState.SERVING):
+            raise OperationFailed("nfsd does not run")
+        self._machine.server = ServerState.SERVING
+        self._machine.world.log(self._machine.name, "service link up")
+
+    def _do_link_down(self, request: OperationRequest, deadline: Deadline) -> None:
+        if self._machine.server is ServerState.SERVING:
+            self._machine.server = ServerState.STARTED
+            self._machine.world.log(self._machine.name, "service link down")
+
+    def _do_prove_export(self, request: OperationRequest, deadline: Deadline) -> None:
+        if self._machine.server is not ServerState.SERVING:
+            raise OperationFailed("the export does not answer")
+        done = self._machine.write("canary", request.operation_id)
+        if done is None or not self._machine.world.wait(lambda: bool(done.ok), deadline.at_s):
+            raise OperationFailed("the canary could not be written")
+
+
+__all__ = ["SimClock", "SimHost", "SimStore"]

@@ -1,0 +1,232 @@
+"""Short situations, each made for what one checker has to see. Without a seeded bug all are
+clean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from tests.simulation.breaking import (
+    failing_steps,
+    killed_then_failing,
+    plain_reboot,
+    power_cut_in_promote,
+    random_schedules,
+    restarted_and_brought_up,
+    stale_member,
+)
+from tests.simulation.ending import finish
+from tests.simulation.found import (
+    both_granted,
+    decided_long_ago,
+    diskless_peer,
+    inconsistent_primary,
+    killed_before_epoch,
+    torn_record,
+)
+from tests.simulation.schedule import Simulation
+from tests.simulation.situation import (
+    DEMOTE,
+    PROMOTE,
+    ask,
+    cut,
+    done,
+    must,
+    pair,
+    steps,
+    wait,
+)
+
+
+def switchover(seed: int) -> Simulation:
+    """Planned, there and back, every request three times, old epochs between."""
+    simulation = pair(seed, "alpha")
+    epochs = iter(range(6, 20))
+    for source, target in (("alpha", "beta"), ("beta", "alpha")):
+        for host, kind in ((source, DEMOTE), (target, PROMOTE)):
+            epoch = next(epochs)
+            course = done(simulation, host, kind, f"{kind}-{host}", epoch=epoch)
+            must(simulation, course)
+            for _ in range(2):
+                done(simulation, host, kind, f"{kind}-{host}", epoch=epoch)
+            for number, old in (("old", epoch - 1), ("same", epoch)):
+                other = PROMOTE if kind is DEMOTE else DEMOTE
+                stale = ask(simulation, host, other, f"{number}-{kind}-{host}", epoch=old)
+                stale.stale = True
+                wait(simulation, stale)
+            steps(simulation, 30)
+    finish(simulation)
+    return simulation
+
+
+def together(seed: int) -> Simulation:
+    """Two requests at once on one host."""
+    simulation = pair(seed, "alpha")
+    first = ask(simulation, "alpha", DEMOTE, "first")
+    steps(simulation, 40)
+    second = ask(simulation, "alpha", PROMOTE, "second")
+    third = ask(simulation, "alpha", DEMOTE, "third")
+    for course in (first, second, third):
+        wait(simulation, course)
+    return simulation
+
+
+def cut_and_promote(seed: int) -> Simulation:
+    """The link is cut, alpha goes on; beta is asked without any declaration."""
+    simulation = pair(seed, "alpha")
+    cut(simulation)
+    steps(simulation, 40)
+    ask(simulation, "beta", PROMOTE, "wrong")
+    steps(simulation, 400)
+    for machine in simulation.machines.values():
+        simulation.checks.content(machine, machine.name) if machine.mounted else None
+    return simulation
+
+
+def failover(seed: int) -> Simulation:
+    """alpha loses its power, beta is promoted by a true declaration."""
+    simulation = pair(seed, "alpha")
+    simulation.machines["alpha"].power_off()
+    node = simulation.machines["beta"].node
+    simulation.wait_for(lambda: not node.session)
+    must(simulation, done(simulation, "beta", PROMOTE, "over", peer_is_off="alpha"))
+    steps(simulation, 60)
+    finish(simulation)
+    return simulation
+
+
+def peer_disk_hole(seed: int) -> Simulation:
+    """beta's disk fails with the link up, alpha goes on and dies, the disk comes back."""
+    simulation = pair(seed, "alpha")
+    _lose_disk_and_peer(simulation)
+    done(simulation, "beta", PROMOTE, "stale", peer_is_off="alpha")
+    return simulation
+
+
+def blind_hole(seed: int) -> Simulation:
+    """The same, and the agent's watch over the events is broken meanwhile."""
+    simulation = pair(seed, "alpha")
+    beta = simulation.machines["beta"]
+    daemon = beta.daemon
+    assert daemon is not None
+    beta.node.watch = lambda view: None
+    _lose_disk_and_peer(simulation)
+    beta.node.watch = daemon.saw
+    daemon.lose_sight()
+    done(simulation, "beta", PROMOTE, "stale", peer_is_off="alpha")
+    return simulation
+
+
+def blind_restart(seed: int) -> Simulation:
+    """The same, while the agent is dead; it starts when all is over."""
+    simulation = pair(seed, "alpha")
+    beta = simulation.machines["beta"]
+    assert beta.daemon is not None
+    beta.daemon.kill()
+    _lose_disk_and_peer(simulation)
+    simulation.restart_later(beta)
+    done(simulation, "beta", PROMOTE, "stale", peer_is_off="alpha")
+    return simulation
+
+
+def _lose_disk_and_peer(simulation: Simulation) -> None:
+    """beta's disk goes, alpha goes on and loses its power, the disk is attached again."""
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    beta.lose_disk()
+    steps(simulation, 80)
+    alpha.power_off()
+    simulation.wait_for(lambda: not beta.node.session)
+    beta.repair_array()
+    beta.kernel("adjust", beta.adjust)
+    simulation.wait_for(lambda: beta.node.backing is not None)
+
+
+def paused_primary(seed: int) -> Simulation:
+    """alpha stands still with a write under way, beta is asked; then alpha goes on."""
+    simulation = pair(seed, "alpha")
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    simulation.wait_for(lambda: any(r.local == "ok" and not r.ok for r in alpha.node.requests))
+    simulation.world.frozen_hosts["alpha"] = simulation.world.now_s + 60.0
+    simulation.wait_for(lambda: not beta.node.session)
+    done(simulation, "beta", PROMOTE, "wrong")
+    steps(simulation, 300)
+    simulation.world.frozen_hosts.clear()
+    simulation.checks.content(alpha, "alpha goes on")
+    return simulation
+
+
+def stale_reboot(seed: int) -> Simulation:
+    """beta is away while alpha goes on; alpha dies, beta boots alone."""
+    simulation = pair(seed, "alpha")
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    beta.power_off()
+    simulation.wait_for(lambda: not alpha.node.session)
+    steps(simulation, 60)
+    alpha.power_off()
+    simulation.boot(beta)
+    simulation.wait_for(lambda: beta.node.backing is not None)
+    done(simulation, "beta", PROMOTE, "stale", peer_is_off="alpha")
+    return simulation
+
+
+def resync_target(seed: int) -> Simulation:
+    """beta is in the middle of a resync and is asked; alpha is secondary."""
+    simulation = pair(seed, "alpha")
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    beta.power_off()
+    simulation.wait_for(lambda: not alpha.node.session)
+    steps(simulation, 1500)
+    must(simulation, done(simulation, "alpha", DEMOTE, "down"))
+    simulation.boot(beta)
+    simulation.wait_for(lambda: beta.node.s.conn in ("WFBitMapT", "SyncTarget"))
+    simulation.wait_for(lambda: beta.daemon is not None and not beta.daemon.active)
+    done(simulation, "beta", PROMOTE, "early")
+    return simulation
+
+
+def old_marker(seed: int) -> Simulation:
+    """DRBD calls a copy UpToDate that is older than what this host has served (LINBIT/drbd#145)."""
+    simulation = pair(seed, None)
+    beta = simulation.machines["beta"]
+    beta.files["marker-data"] = json.dumps([9, 50]).encode()
+    done(simulation, "beta", PROMOTE, "old")
+    return simulation
+
+
+SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
+    scene.__name__: scene
+    for scene in (
+        switchover,
+        together,
+        cut_and_promote,
+        failover,
+        peer_disk_hole,
+        blind_hole,
+        blind_restart,
+        paused_primary,
+        stale_reboot,
+        resync_target,
+        old_marker,
+        failing_steps,
+        killed_then_failing,
+        power_cut_in_promote,
+        restarted_and_brought_up,
+        stale_member,
+        plain_reboot,
+        both_granted,
+        decided_long_ago,
+        inconsistent_primary,
+        diskless_peer,
+        killed_before_epoch,
+        torn_record,
+        random_schedules,
+    )
+}
+
+
+def violations(name: str, seed: int) -> Iterator[tuple[str, str]]:
+    """Invariant and text of each violation in the scene; lying schedules do not count."""
+    shown = SCENES[name](seed)
+    for simulation in (shown,) if isinstance(shown, Simulation) else shown:
+        if not simulation.is_lying:
+            yield from ((v.invariant, v.text) for v in simulation.checks.violations)

@@ -1,0 +1,75 @@
+"""A quiet pair, and people who ask it for something: what the scenes are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from storage_agent.model.configuration import Arbitration
+from storage_agent.model.operation import OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind
+from tests.simulation.daemon import Course
+from tests.simulation.schedule import Simulation, volume_config
+
+Scene = Callable[[int], Simulation]
+PROMOTE, DEMOTE, ASSEMBLE = OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE
+
+
+def pair(seed: int, primary: str | None, arbitration: Arbitration = Arbitration.NONE) -> Simulation:
+    """At rest, without any fault of its own."""
+    simulation = Simulation(seed, quiet=True)
+    simulation.has_coordinator = arbitration is Arbitration.COORDINATOR
+    simulation.volume = volume_config(arbitration)
+    for machine in simulation.machines.values():
+        machine.node.stonith = simulation.has_coordinator
+    simulation.faults.enabled = False
+    simulation.begin(primary)
+    steps(simulation, 60)
+    return simulation
+
+
+def steps(simulation: Simulation, count: int) -> None:
+    for _ in range(count):
+        simulation.step()
+
+
+def ask(
+    simulation: Simulation, host: str, kind: OperationKind, number: str, **more: object
+) -> Course:
+    machine = simulation.machines[host]
+    simulation.wait_for(lambda: machine.daemon is not None and machine.daemon.started)
+    assert machine.daemon is not None
+    request = OperationRequest(
+        kind=kind,
+        volume="data",
+        operation_id=number,
+        origin="simulation",
+        **more,  # type: ignore[arg-type]
+    )
+    return machine.daemon.ask(request)
+
+
+def done(
+    simulation: Simulation, host: str, kind: OperationKind, number: str, **more: object
+) -> Course:
+    course = ask(simulation, host, kind, number, **more)
+    wait(simulation, course)
+    return course
+
+
+def wait(simulation: Simulation, course: Course) -> None:
+    simulation.wait_for(lambda: course.record is not None or course.error is not None)
+
+
+def must(simulation: Simulation, course: Course) -> None:
+    """I26: in this situation a correct request works."""
+    record = course.record
+    fine = record is not None and record.state is OperationState.SUCCEEDED
+    shown = record.message if record else str(course.error)
+    simulation.checks.expect("I26", fine, f"{course.request.kind} must work: {shown}")
+
+
+def cut(simulation: Simulation) -> None:
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = True
+    nodes = [m.node for m in simulation.machines.values()]
+    simulation.wait_for(lambda: not any(n.session for n in nodes))

@@ -1,0 +1,118 @@
+"""Many schedules together: what happened, what was asked, what broke."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+from tests.simulation.faults import ALL_KINDS
+from tests.simulation.schedule import Outcome, run_schedule
+
+CHUNK = 50
+# What the configuration or the kernel does, and no checker holds against the agent.
+KNOWN = {
+    "ALONE_WITHOUT_ARBITRATION": "arbitration none: acknowledged alone after the link was lost, "
+    "then the other side promoted by a true declaration (PEER_MAY_HAVE_WRITTEN warns)",
+    "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
+    "has, or only a peer that does not know that it has the only good disk",
+    "RESYNC_ABORTED": "DRBD 8.4 (as modelled, not seen in a lab) calls a target UpToDate whose "
+    "source loses its disk in the bitmap exchange",
+    "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",
+    "FROZEN_KEEPS_LINK": "a frozen Primary keeps its service link up until incidents are handled",
+    "FROZEN_STAYS_MOUNTED": "a frozen Primary stays mounted: unmounting would hang",
+}
+
+
+@dataclass
+class Summary:
+    """Adds up. broken: seed, invariant and text of each violation."""
+
+    schedules: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    checks: Counter[str] = field(default_factory=Counter)
+    known: Counter[str] = field(default_factory=Counter)
+    expected: Counter[str] = field(default_factory=Counter)
+    broken: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        self.schedules += 1
+        self.steps += outcome.steps
+        self.counts += outcome.counts
+        self.faults += outcome.faults
+        self.checks += outcome.checks
+        self.known += outcome.known
+        self.expected.update(v.invariant for v in outcome.expected)
+        self.broken += [(outcome.seed, v.invariant, v.text) for v in outcome.violations]
+
+    def join(self, other: Summary) -> None:
+        self.schedules += other.schedules
+        self.steps += other.steps
+        for name in ("counts", "faults", "checks", "known", "expected"):
+            getattr(self, name).update(getattr(other, name))
+        self.broken += other.broken
+
+    def render(self) -> str:
+        rate = self.schedules / self.seconds if self.seconds else 0.0
+        operations = {k: v for k, v in self.counts.items() if k.split(" ")[0] in _KINDS}
+        others = {k: v for k, v in self.counts.items() if k not in operations}
+        lines = [
+            f"{self.schedules} schedules in {self.seconds:.1f} s: {rate:.1f} a second, "
+            f"{60 * rate:.0f} a minute; {self.steps} steps",
+            *_table("faults", {k: self.faults[k] for k in ALL_KINDS}),
+            *_table("operations by outcome", operations),
+            *_table("checks by invariant", self.checks),
+            *_table("what happened", others),
+            *_table("known findings, excluded where they apply", self.known),
+            *_table("violations under a lying admin (expected)", self.expected),
+        ]
+        lines += [
+            f"VIOLATION seed {seed}: {name}: {text[:240]}" for seed, name, text in self.broken
+        ]
+        lines.append(f"{len(self.broken)} violations")
+        return "\n".join(lines)
+
+
+_KINDS = ("promote", "demote", "assemble")
+
+
+def _table(title: str, counts: Counter[str] | dict[str, int]) -> list[str]:
+    width = max((len(name) for name in counts), default=0)
+    return [f"{title}:", *(f"  {name:<{width}} {counts[name]:>10}" for name in sorted(counts))]
+
+
+def run_seeds(seeds: Iterable[int]) -> Summary:
+    begun_s = time.perf_counter()
+    summary = Summary()
+    for seed in seeds:
+        summary.add(run_schedule(seed))
+    summary.seconds = time.perf_counter() - begun_s
+    return summary
+
+
+def run_parallel(first: int, count: int, processes: int) -> Iterator[Summary]:
+    """The sum so far, each time another part is there."""
+    begun_s = time.perf_counter()
+    parts = [
+        range(start, min(start + CHUNK, first + count))
+        for start in range(first, first + count, CHUNK)
+    ]
+    total = Summary()
+    if processes == 1:
+        done: Iterator[Summary] = map(run_seeds, parts)
+        yield from _sum(total, done, begun_s)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from _sum(total, pool.map(run_seeds, parts), begun_s)
+
+
+def _sum(total: Summary, parts: Iterator[Summary], begun_s: float) -> Iterator[Summary]:
+    for part in parts:
+        total.join(part)
+        total.seconds = time.perf_counter() - begun_s
+        yield total

@@ -84,6 +84,13 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _whole_seconds(text: str) -> int:
+    """The wire carries whole numbers only."""
+    if not text.isdecimal() or not 0 <= int(text) <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds up to 3600")
+    return int(text)
+
+
 def _add_looking(commands: Any) -> None:
     status = _add(commands, "status", "what every volume is doing", "look", "status")
     status.add_argument("volume", nargs="?", metavar="VOLUME")
@@ -108,7 +115,10 @@ def _add_changing(commands: Any) -> None:
     demote = _add(commands, "demote", "stop serving the volume here", "operate", "demote")
     assemble = _add(commands, "assemble", "bring array and replica up", "operate", "assemble")
     assemble.add_argument(
-        "--wait", type=_seconds, metavar="SECONDS", help="for disks that are not attached yet (60)"
+        "--wait",
+        type=_whole_seconds,
+        metavar="SECONDS",
+        help="for disks that are not attached yet (60)",
     )
     create = _add(commands, "create", "make a volume of new disks", "operate", "create")
     _add_role(create)

@@ -167,7 +167,7 @@ def _operate(kind: OperationKind) -> Handler:
             peer_is_off=parameters.peer_is_off,
             marker_at_least=_marker(parameters.marker_at_least),
             origin=call.session.origin,
-            options={} if parameters.wait_s is None else {"wait_s": f"{parameters.wait_s:g}"},
+            options={} if parameters.wait_s is None else {"wait_s": str(parameters.wait_s)},
         )
         return _start(agent, call, request)
 

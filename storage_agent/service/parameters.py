@@ -60,7 +60,7 @@ class OperateParameters:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
-    wait_s: float | None = None
+    wait_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,106 @@
+"""The package on real hosts: harmless where nothing is configured, and an upgrade, a removal and a
+purge leave a serving volume alone."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+from tests.lab.situations import is_mounted, operate, role, status
+from tests.lab.writing import assert_nothing_lost, start_writer
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.unproven
+APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -q"
+APT_TIMEOUT_S = 600
+SERVER = "storage-agent-nfs@data.service"
+DAEMON = "storage-agentd.service"
+
+
+def build_deb(*arguments: str) -> Path:
+    built = subprocess.run(
+        [ROOT / "scripts/build-deb", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return Path(built.stdout.splitlines()[-1])
+
+
+def install(host: Host, deb: Path) -> None:
+    host.copy_in(deb, "/root/")
+    host.run(f"{APT} install /root/{deb.name}", timeout_s=APT_TIMEOUT_S)
+
+
+def shown(host: Host, unit: str, prop: str) -> str:
+    return host.run(f"systemctl show --value -p {prop} {unit}", timeout_s=30).stdout.strip()
+
+
+def test_it_is_harmless_where_nothing_is_configured(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    assert alpha.run("storage-agent --version").stdout.startswith("storage-agent ")
+    assert alpha.run("systemctl list-units --failed --plain --no-legend").stdout == ""
+    assert shown(alpha, "storage-agent.socket", "ActiveState") == "active"
+    for path in ("/run/storage-agent", "/run/storage-agent/nfs", "/run/storage-agent/grants"):
+        assert alpha.run(f"stat -c %U {path}").stdout == "root\n"
+    assert alpha.run("stat -c '%a %U' /var/lib/storage-agent").stdout == "700 root\n"
+    assert alpha.run("getent passwd storage-agent").stdout.strip().endswith(":/bin/sh")
+    assert alpha.run("cat /proc/drbd", check=False).stdout.count("cs:") == 0
+    assert alpha.run("ls /sys/block | grep ^md", check=False).stdout == ""
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_drbd_service_leaves_our_resources_alone(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    alpha.run("systemctl start drbd.service", timeout_s=60)
+    assert shown(alpha, "drbd.service", "ActiveState") == "inactive"
+    assert shown(alpha, "drbd.service", "Result") == "exec-condition"
+    alpha.run("systemctl stop drbd.service", timeout_s=60)
+    assert role(alpha) == "Primary"
+    assert is_mounted(alpha, "data")
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_an_upgrade_restarts_the_daemon_under_a_serving_volume(lab: Lab, tmp_path: Path) -> None:
+    alpha = lab.hosts["alpha"]
+    newer = build_deb("--version", "99.0~lab", "--output", str(tmp_path))
+    before = {unit: shown(alpha, unit, "InvocationID") for unit in (SERVER, DAEMON)}
+    writer = start_writer(lab)
+    install(alpha, newer)
+    assert shown(alpha, SERVER, "InvocationID") == before[SERVER]
+    assert shown(alpha, DAEMON, "InvocationID") != before[DAEMON]
+    writer.wait_for_more()
+    assert_nothing_lost(writer.finish())
+    assert status(alpha, "data")["replica"]["role"] == "Primary"
+    assert operate(alpha, "demote", "data")["state"] == "succeeded"
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_a_purge_leaves_a_serving_volume_and_its_state(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    alpha.run("cd /var/lib/storage-agent && find . -type f | sort >/root/state-before")
+    writer = start_writer(lab)
+    purged = alpha.run(f"{APT} purge storage-agent", timeout_s=APT_TIMEOUT_S)
+    said = purged.stdout + purged.stderr
+    assert "volume data is being served" in said
+    assert "/etc/drbd.d/storage-agent-data.res" in said
+    assert shown(alpha, SERVER, "ActiveState") == "active"
+    assert role(alpha) == "Primary"
+    assert is_mounted(alpha, "data")
+    writer.wait_for_more()
+    assert_nothing_lost(writer.finish())
+    alpha.run("cd /var/lib/storage-agent && find . -type f | sort | diff /root/state-before -")
+    # Installed again, it finds its volume.
+    install(alpha, build_deb())
+    lab.wait_until(
+        "the daemon sees its volume",
+        lambda: status(alpha, "data")["replica"]["role"] == "Primary",
+        timeout_s=60,
+    )
+    assert operate(alpha, "demote", "data")["state"] == "succeeded"

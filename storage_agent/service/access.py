@@ -13,15 +13,17 @@ GATEWAY_USER = "storage-agent"
 
 
 class Role(StrEnum):
-    """LOCAL: root on this host. NONE: the gateway before its `hello`."""
+    """LOCAL: root on this host. NONE: the gateway before its `hello`. GRANT: answers incidents,
+    and all that OPERATE may do."""
 
     NONE = "none"
     OBSERVE = "observe"
     OPERATE = "operate"
+    GRANT = "grant"
     LOCAL = "local"
 
 
-_RANK = (Role.NONE, Role.OBSERVE, Role.OPERATE, Role.LOCAL)
+_RANK = (Role.NONE, Role.OBSERVE, Role.OPERATE, Role.GRANT, Role.LOCAL)
 # The gateway reads only, until it binds each role to an SSH key.
 GATEWAY_ROLES = frozenset({Role.OBSERVE})
 

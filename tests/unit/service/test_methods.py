@@ -169,7 +169,8 @@ ALLOWED = {
     | {"events", "config.show"},
 }
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
-ALLOWED[Role.LOCAL] = ALLOWED[Role.OPERATE] | {"create", "epoch.restore"}
+ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE]
+ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore"}
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -86,8 +86,8 @@ def _seconds(text: str) -> float:
 
 def _whole_seconds(text: str) -> int:
     """The wire carries whole numbers only."""
-    if not text.isdecimal() or not 0 <= int(text) <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds up to 3600")
+    if not text.isdecimal() or not 0 <= int(text) <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of seconds up to 600")
     return int(text)
 
 
@@ -112,6 +112,12 @@ def _add_changing(commands: Any) -> None:
     promote.add_argument("--peer-is-off", metavar="HOST", help="declare that HOST is powered off")
     promote.add_argument("--confirm", metavar="HOST", help="instead of typing the host's name")
     promote.add_argument("--epoch", type=int, metavar="N", help="given by a coordinator")
+    promote.add_argument(
+        "--wait",
+        type=_whole_seconds,
+        metavar="SECONDS",
+        help="for the other host to let go: ask here first, then demote there",
+    )
     demote = _add(commands, "demote", "stop serving the volume here", "operate", "demote")
     assemble = _add(commands, "assemble", "bring array and replica up", "operate", "assemble")
     assemble.add_argument(

@@ -42,16 +42,16 @@ POLL_S = 0.5
 
 
 def promote(options: argparse.Namespace, context: Context) -> Answer:
-    params = {"epoch": options.epoch, "peer_is_off": options.peer_is_off}
+    chosen = {"peer_is_off": options.peer_is_off, "wait_s": options.wait}
     if options.dry_run:
-        return _show_plan(options, context, "promote", peer_is_off=options.peer_is_off)
+        return _show_plan(options, context, "promote", **chosen)
     if options.peer_is_off:
         confirm_peer_is_off(options, context)
     elif options.confirm:
         raise UsageError("--confirm belongs to --peer-is-off", remedy="leave it out")
     if context.can_ask() and not options.json:
-        _announce(options, context)
-    return _operate(options, context, "promote", params)
+        _announce(options, context, chosen)
+    return _operate(options, context, "promote", {"epoch": options.epoch, **chosen})
 
 
 def demote(options: argparse.Namespace, context: Context) -> Answer:
@@ -100,15 +100,15 @@ def plan(options: argparse.Namespace, context: Context) -> Answer:
 
 
 def _ask_plan(
-    options: argparse.Namespace, context: Context, operation: str, **more: str | None
+    options: argparse.Namespace, context: Context, operation: str, **more: str | int | None
 ) -> PlanAnswer:
-    params = {"operation": operation, "volume": options.volume}
+    params: dict[str, str | int] = {"operation": operation, "volume": options.volume}
     params |= {key: value for key, value in more.items() if value is not None}
     return parse_plan(context.ask_daemon("plan", params))
 
 
 def _show_plan(
-    options: argparse.Namespace, context: Context, operation: str, **more: str | None
+    options: argparse.Namespace, context: Context, operation: str, **more: str | int | None
 ) -> Answer:
     return _plan_answer(_ask_plan(options, context, operation, **more), context)
 
@@ -135,13 +135,15 @@ def _plan_answer(answer: PlanAnswer, context: Context) -> Answer:
     )
 
 
-def _announce(options: argparse.Namespace, context: Context) -> None:
+def _announce(
+    options: argparse.Namespace, context: Context, chosen: dict[str, str | int | None]
+) -> None:
     """The two hosts as they stand, and what is about to happen."""
     status = parse_status(context.ask_daemon("status", {}))
     snapshot = status.snapshot.volumes.get(options.volume)
     if snapshot is None:
         return
-    steps = _ask_plan(options, context, "promote", peer_is_off=options.peer_is_off).plan.steps
+    steps = _ask_plan(options, context, "promote", **chosen).plan.steps
     for line in topology_lines(snapshot, peer_name(known_config(context)), steps):
         context.out.line(line)
 

@@ -23,9 +23,11 @@ from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.operation import Epoch, OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.ports import HostPort, Store
+from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.operations.creation import with_identity
 from storage_agent.operations.planners import make_plan
 from storage_agent.policy.epoch import epoch_findings
+from storage_agent.policy.promotion import without_primary_peer
 
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -60,8 +62,7 @@ class Engine:
         """What would be done, and what speaks against it. Looks, changes nothing."""
         volume = self._volume(request)
         snapshot = self._host.observe(volume)
-        findings = findings_for(self._config, volume, snapshot, request, self._host)
-        return make_plan(volume, snapshot, request), findings
+        return make_plan(volume, snapshot, request), self._decide(volume, snapshot, request)
 
     def begin(self, request: OperationRequest) -> OperationRecord:
         """Accepts a request, or answers with the earlier record of the same operation id.
@@ -212,7 +213,7 @@ class Engine:
         if request.kind is OperationKind.ASSEMBLE:
             run.wait_for_devices(volume)
         snapshot = run.look(volume)
-        findings = findings_for(self._config, volume, snapshot, request, self._host)
+        findings = self._decide(volume, snapshot, request)
         epoch = None
         if request.kind in (OperationKind.PROMOTE, OperationKind.DEMOTE):
             known = self._epochs.read(volume.name)
@@ -224,6 +225,14 @@ class Engine:
         if request.options.get("confirm", plan.digest()) != plan.digest():
             return run.stale_plan(plan)
         return run.execute(volume, plan, findings, epoch)
+
+    def _decide(
+        self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+    ) -> tuple[Finding, ...]:
+        """A plan that waits for the peer decides again before it takes the role."""
+        findings = findings_for(self._config, volume, snapshot, request, self._host)
+        waits = request.kind is OperationKind.PROMOTE and "wait_s" in request.options
+        return without_primary_peer(findings) if waits else findings
 
     def _begin_history(self, record: OperationRecord) -> None:
         """A volume that was just created starts with epoch 0."""

@@ -41,7 +41,7 @@ _LOOK_AGAIN_S = 0.05
 # From here on this host may write.
 _DECISIVE = frozenset({StepKind.GRANT_PROMOTION, StepKind.PRIMARY})
 # Goals that hold only until a later step of the same plan ends them.
-_PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM})
+_PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM, StepKind.WAIT_FOR_PEER})
 # Steps that prove themselves and are work of their own: a plan with one is never "already so".
 _WORK = frozenset({StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA})
 

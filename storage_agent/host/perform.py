@@ -72,6 +72,8 @@ class Performer:
             StepKind.STOP_ARRAY: self._stop_array,
             StepKind.REPLICA_UP: self._replica_up,
             StepKind.REPLICA_DOWN: self._replica_down,
+            # Only looked for.
+            StepKind.WAIT_FOR_PEER: lambda v, r, t: None,
             StepKind.GRANT_PROMOTION: self._grant_promotion,
             StepKind.WITHDRAW_GRANT: self._withdraw_grant,
             StepKind.PRIMARY: self._primary,

@@ -30,6 +30,7 @@ class StepKind(StrEnum):
     STOP_ARRAY = "stop-array"
     REPLICA_UP = "replica-up"
     REPLICA_DOWN = "replica-down"
+    WAIT_FOR_PEER = "wait-for-peer"
     GRANT_PROMOTION = "grant-promotion"
     WITHDRAW_GRANT = "withdraw-grant"
     PRIMARY = "primary"

@@ -13,7 +13,7 @@ from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import DiskState, Replica, Role
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 
 Goal = Callable[[VolumeConfig, VolumeSnapshot], str]
@@ -70,6 +70,15 @@ def has_role(wanted: Role) -> Goal:
         return "" if replica.role is wanted else f"role is {replica.role}"
 
     return goal
+
+
+def peer_let_go(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    replica = snapshot.replica
+    if not isinstance(replica, Replica):
+        return _unseen(replica, "replica")
+    if replica.peer is None or replica.peer.connection is not ConnectionState.CONNECTED:
+        return "the peer is not connected"
+    return "" if replica.peer.role is Role.SECONDARY else f"the peer is {replica.peer.role}"
 
 
 def mounted(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.operation import OperationRequest
-from storage_agent.model.plan import OperationKind, Plan, StepKind
+from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.operations.steps import make_step
-from storage_agent.policy.promotion import needs_grant
+from storage_agent.policy.promotion import needs_grant, peer_is_primary
 
 
 def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest) -> Plan:
@@ -23,10 +25,17 @@ def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
         operation=request.kind,
         volume=volume.name,
         host=snapshot.host,
-        steps=tuple(make_step(kind, volume, snapshot.host) for kind in kinds),
+        steps=tuple(_step(kind, volume, snapshot.host, request) for kind in kinds),
         # What a person confirms is what is done, not how it was asked for.
         options={k: v for k, v in request.options.items() if k not in ("confirm", "wait_s")},
     )
+
+
+def _step(kind: StepKind, volume: VolumeConfig, host: str, request: OperationRequest) -> Step:
+    step = make_step(kind, volume, host)
+    if kind is StepKind.WAIT_FOR_PEER:
+        return dataclasses.replace(step, timeout_s=float(request.options["wait_s"]))
+    return step
 
 
 def _create(
@@ -65,6 +74,8 @@ def _promote(
 ) -> list[StepKind]:
     kinds = [StepKind.PREPARE_SERVER] if volume.nfs else []
     if volume.replica:
+        if "wait_s" in request.options and peer_is_primary(snapshot):
+            kinds.append(StepKind.WAIT_FOR_PEER)
         if needs_grant(volume, snapshot):
             kinds += [StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.WITHDRAW_GRANT]
         else:

@@ -176,6 +176,15 @@ DEFINITIONS: dict[StepKind, Definition] = {
         undo=None,
         timeout_s=30,
     ),
+    StepKind.WAIT_FOR_PEER: Definition(
+        title=lambda v: "wait for the other host to let go",
+        commands=lambda v, h: (f"on the other host: storage-agent demote {v.name}",),
+        check="peer role: Secondary",
+        goal=goals.peer_let_go,
+        facets=_REPLICA,
+        undo=None,
+        timeout_s=60,
+    ),
     StepKind.GRANT_PROMOTION: Definition(
         title=lambda v: "leave the answer for DRBD's fence-peer handler",
         commands=lambda v, h: (f"write /run/storage-agent/grants/{v.name}",),

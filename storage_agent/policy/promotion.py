@@ -58,6 +58,19 @@ def needs_grant(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool:
     return not _connected(replica.peer)
 
 
+def peer_is_primary(snapshot: VolumeSnapshot) -> bool:
+    """A connected peer that serves: it may let go while a promotion waits."""
+    replica = snapshot.replica
+    if not isinstance(replica, Replica) or replica.peer is None:
+        return False
+    return _connected(replica.peer) and replica.peer.role is Role.PRIMARY
+
+
+def without_primary_peer(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """What is left once the peer has let go."""
+    return tuple(f for f in findings if f.code != "PEER_IS_PRIMARY")
+
+
 def _array(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     view = snapshot.array
     if isinstance(view, Unobserved):

@@ -37,6 +37,8 @@ from storage_agent.service.session import Call
 PROTOCOL_VERSION = 1
 EVENTS_LIMIT = 1000
 HISTORY_LIMIT = 50
+WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})
+WAIT_LIMIT_S = 600
 log = structlog.get_logger()
 
 
@@ -138,6 +140,9 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
     is_create = parameters.operation is OperationKind.CREATE
     if is_create != (parameters.role is not None):
         raise BadRequest("bad-type", "the key 'role' belongs to create, and create needs it")
+    options = _wait(parameters.operation, parameters.wait_s)
+    if parameters.role is not None:
+        options["role"] = str(parameters.role)
     request = OperationRequest(
         kind=parameters.operation,
         volume=parameters.volume,
@@ -147,7 +152,7 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         peer_is_off=parameters.peer_is_off,
         marker_at_least=_marker(parameters.marker_at_least),
         origin=call.session.origin,
-        options={"role": str(parameters.role)} if parameters.role is not None else {},
+        options=options,
     )
     plan, findings = agent.engine.plan(request)
     return {"plan": plan, "digest": plan.digest(), "findings": findings}
@@ -167,11 +172,21 @@ def _operate(kind: OperationKind) -> Handler:
             peer_is_off=parameters.peer_is_off,
             marker_at_least=_marker(parameters.marker_at_least),
             origin=call.session.origin,
-            options={} if parameters.wait_s is None else {"wait_s": str(parameters.wait_s)},
+            options=_wait(kind, parameters.wait_s),
         )
         return _start(agent, call, request)
 
     return handle
+
+
+def _wait(kind: OperationKind, wait_s: int | None) -> dict[str, str]:
+    if wait_s is None:
+        return {}
+    if kind not in WAITING or not 0 <= wait_s <= WAIT_LIMIT_S:
+        raise BadRequest(
+            "bad-type", f"wait_s: 0 to {WAIT_LIMIT_S} seconds, for promote and assemble"
+        )
+    return {"wait_s": str(wait_s)}
 
 
 def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> object:

@@ -36,7 +36,7 @@ class CreateRole(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanParameters:
-    """Of `plan`. role: for create only."""
+    """Of `plan`. role: for create only. wait_s: as in OperateParameters."""
 
     operation: OperationKind
     volume: str
@@ -44,6 +44,7 @@ class PlanParameters:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
+    wait_s: int | None = None
     role: CreateRole | None = None
 
 
@@ -52,7 +53,8 @@ class OperateParameters:
     """Of `promote`, `demote` and `assemble`. operation_id: chosen by the caller; the same one
     again joins the same operation. peer_is_off: the peer's name; local root only.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
-    wait_s: for disks that are not attached yet; assemble only."""
+    wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to
+    let go of the volume (promote)."""
 
     volume: str
     operation_id: str

@@ -287,7 +287,7 @@ class Faults:
             epoch=epoch,
             peer_is_off=peer_is_off,
             origin="simulation",
-            options={"wait_s": "5"} if kind is OperationKind.ASSEMBLE else {},
+            options=self._waiting(kind),
         )
         if is_stale:
             self.note("old epoch", machine.name)
@@ -318,6 +318,13 @@ class Faults:
             return known - rng.randrange(3), True
         highest = max(epoch_of(m) for m in self.simulation.machines.values())
         return highest + 1 + rng.randrange(2), False
+
+    def _waiting(self, kind: OperationKind) -> dict[str, str]:
+        """Every third promotion is asked for before the other host has let go."""
+        if kind is OperationKind.ASSEMBLE:
+            return {"wait_s": "5"}
+        waits = kind is OperationKind.PROMOTE and self._numbers % 3 == 0
+        return {"wait_s": "40"} if waits else {}
 
     def _declaration(self, machine: Machine, kind: OperationKind) -> tuple[str | None, bool]:
         """A correct admin says it only of a host that is off; a lying one of any."""

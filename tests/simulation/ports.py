@@ -269,6 +269,9 @@ class SimHost:
     def _do_withdraw_grant(self, request: OperationRequest, deadline: Deadline) -> None:
         self._machine.grant = None
 
+    def _do_wait_for_peer(self, request: OperationRequest, deadline: Deadline) -> None:
+        """Only looked for."""
+
     def _do_primary(self, request: OperationRequest, deadline: Deadline) -> None:
         self._system_call("drbdadm primary", self._machine.node.set_primary, deadline)
 

@@ -58,7 +58,8 @@ class Machines:
             pid_file = folder.with_suffix(".pid")
             argv = ["vde_switch", "-d", "-p", str(pid_file), "-s", str(folder), "-m", "600"]
             process.run_tool(argv, timeout_s=deadline.remaining_s())
-            while not (folder / "ctl").exists() or not pid_file.exists():
+            # The daemon makes its pid file before it writes into it.
+            while not (folder / "ctl").exists() or not _size_bytes(pid_file):
                 deadline.pause()
             state.remember(f"vde-{network}", process.identify(int(pid_file.read_text())))
 
@@ -188,3 +189,7 @@ def _tail(log: Path) -> str:
         return log.read_text(errors="replace").strip()[-500:] or "it said nothing"
     except FileNotFoundError:
         return "it said nothing"
+
+
+def _size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

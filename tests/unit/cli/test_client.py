@@ -10,7 +10,7 @@ import pytest
 from storage_agent.cli.client import Client, Disconnected, Silent
 from storage_agent.model.errors import Busy, NotPermitted, OperationFailed
 from storage_agent.model.wire import to_wire
-from tests.unit.cli import worlds
+from tests.unit.cli import answers
 
 
 class FakeStream:
@@ -70,12 +70,12 @@ def error(status: int, **data: Any) -> dict[str, Any]:
 
 
 def test_the_daemons_error_is_typed_again() -> None:
-    finding = to_wire(worlds.blocked())
+    finding = to_wire(answers.blocked())
     client = Client(FakeStream(line(id=1, error=error(5, findings=[finding]))))
     with pytest.raises(Busy, match="no") as caught:
         client.call("x", {})
     assert (caught.value.remedy, caught.value.code) == ("wait", "BUSY")
-    assert caught.value.findings == (worlds.blocked(),)
+    assert caught.value.findings == (answers.blocked(),)
 
 
 def test_an_error_without_details_is_a_matter_of_versions() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from storage_agent.model.errors import ConfigurationError
 from storage_agent.model.operation import OperationState, StepOutcome
-from tests.unit.cli import worlds
+from tests.unit.cli import answers, snapshots
+from tests.unit.cli.answers import record
 from tests.unit.cli.golden import assert_golden
-from tests.unit.cli.worlds import World, record
+from tests.unit.cli.worlds import World
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +187,6 @@ def test_options_are_not_guessed_from_their_beginning() -> None:
 def test_a_wrong_configuration_does_not_keep_status_from_working() -> None:
     world = World()
     world.local.loaded = ConfigurationError("agent.toml:1: not TOML")
-    world.answers["status"] = worlds.status_result(worlds.serving())
+    world.answers["status"] = answers.status_result(snapshots.serving())
     assert world.run("status") == 0
     assert "ready to move to the peer" in world.out

@@ -9,7 +9,7 @@ import pytest
 
 from storage_agent.cli.main import _plain_status, envelope, only_volume
 from storage_agent.model.wire import to_wire
-from tests.unit.cli import worlds
+from tests.unit.cli import answers, snapshots
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_only_the_plain_form_goes_the_short_way(arguments: list[str], volume: st
 
 
 def test_one_volume_is_cut_out() -> None:
-    running = to_wire(worlds.record())
+    running = to_wire(answers.record())
     other = {"request": {"volume": "other"}}
-    result = worlds.status_result(worlds.serving(), operations=[running, other])
+    result = answers.status_result(snapshots.serving(), operations=[running, other])
     cut = only_volume(result, "data")
     assert list(cut["snapshot"]["volumes"]) == ["data"]
     assert cut["operations"] == [running]

@@ -15,38 +15,14 @@ from storage_agent.cli.render_operation import ProgressPrinter
 from storage_agent.cli.terminal import Screen
 from storage_agent.model import errors
 from storage_agent.model.operation import OperationRecord, OperationState, StepOutcome
-from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
-from storage_agent.model.wire import to_wire
-from tests.unit.cli import worlds
+from storage_agent.model.plan import OperationKind
+from tests.unit.cli import answers, snapshots
+from tests.unit.cli.answers import plan_of, record, status_result
 from tests.unit.cli.golden import assert_golden
-from tests.unit.cli.worlds import World, record, status_result
-from tests.unit.fakes import SERIALS
+from tests.unit.cli.worlds import World
 
 RUNNING, DONE = StepOutcome.RUNNING, StepOutcome.DONE
 FAILED, UNDONE, ALREADY = StepOutcome.FAILED, StepOutcome.UNDONE, StepOutcome.ALREADY
-
-
-def plan_of(kind: OperationKind, *findings: Any, **options: str) -> dict[str, Any]:
-    steps = (
-        Step(
-            kind=StepKind.PRIMARY,
-            title="make DRBD primary",
-            commands=("drbdadm primary data",),
-            check="role: Primary",
-            undo=StepKind.SECONDARY,
-            timeout_s=30,
-        ),
-        Step(
-            kind=StepKind.MOUNT,
-            title="mount /srv/data",
-            commands=("mount -t ext4 /dev/drbd0 /srv/data",),
-            check="mounted, read-write",
-            undo=None,
-            timeout_s=60,
-        ),
-    )
-    plan = Plan(operation=kind, volume="data", host="alpha", steps=steps, options=options)
-    return {"plan": plan, "digest": plan.digest(), "findings": findings}
 
 
 def moving() -> list[Any]:
@@ -75,7 +51,7 @@ def test_promote_prints_a_line_a_step() -> None:
 def test_on_a_terminal_the_running_step_is_replaced_in_place() -> None:
     world = World(tty=True)
     world.answers = {
-        "status": status_result(worlds.ready()),
+        "status": status_result(snapshots.ready()),
         "plan": plan_of(OperationKind.PROMOTE),
         "promote": moving(),
     }
@@ -151,7 +127,7 @@ def test_a_refusal_shows_its_reasons() -> None:
         OperationState.REFUSED,
         message="promote data: refused",
         remedy="on beta: storage-agent demote data",
-        findings=(worlds.blocked(),),
+        findings=(answers.blocked(),),
     )
     assert world.run("promote", "data") == 3
     assert_golden("promote-refused", world.out + world.err)
@@ -263,7 +239,7 @@ def test_confirmed_it_is_sent() -> None:
 def test_on_a_terminal_the_name_is_typed(typed: str, expected: int) -> None:
     world = World(tty=True, typed=typed)
     world.answers = {
-        "status": status_result(worlds.split_brain()),
+        "status": status_result(snapshots.split_brain()),
         "plan": plan_of(OperationKind.PROMOTE),
         "promote": moving(),
     }
@@ -273,137 +249,3 @@ def test_on_a_terminal_the_name_is_typed(typed: str, expected: int) -> None:
 
 def test_confirm_alone_is_a_mistake() -> None:
     assert World().run("promote", "data", "--confirm", "beta") == 2
-
-
-# -- create ---------------------------------------------------------------------------------------
-
-
-def creating(**more: Any) -> dict[str, Any]:
-    return {
-        "plan": plan_of(OperationKind.CREATE, role="first"),
-        "create": [
-            record(
-                OperationState.SUCCEEDED,
-                kind=OperationKind.CREATE,
-                message="data: made on alpha",
-            )
-        ],
-        **more,
-    }
-
-
-def test_create_needs_a_role() -> None:
-    world = World()
-    assert world.run("create", "data") == 2
-    assert "--first" in world.err
-
-
-def test_create_without_a_terminal_names_the_option_and_the_digest() -> None:
-    world = World()
-    world.answers = creating()
-    assert world.run("create", "data", "--first") == 3
-    digest = world.answers["plan"]["digest"]
-    assert f"then: storage-agent create data --first --confirm {digest}" in world.err
-    assert [method for method, _ in world.asked] == ["plan"]
-
-
-def test_create_with_the_plans_digest() -> None:
-    world = World()
-    world.answers = creating()
-    digest = world.answers["plan"]["digest"]
-    assert world.run("create", "data", "--first", "--confirm", digest) == 0
-    assert world.asked[-1] == (
-        "create",
-        {"volume": "data", "operation_id": "00000000000000aa", "role": "first", "confirm": digest},
-    )
-
-
-def test_create_with_an_old_digest_is_refused() -> None:
-    world = World()
-    world.answers = creating()
-    assert world.run("create", "data", "--first", "--confirm", "0" * 12) == 3
-    assert [method for method, _ in world.asked] == ["plan"]
-
-
-@pytest.mark.parametrize(("typed", "expected"), [("data\n", 0), ("yes\n", 3)])
-def test_create_on_a_terminal_shows_every_disk_and_wants_the_name(
-    typed: str, expected: int
-) -> None:
-    world = World(tty=True, typed=typed)
-    world.answers = creating(status=status_result(worlds.serving()))
-    assert world.run("create", "data", "--first") == expected
-    for serial, path in (("alpha-0", "/dev/vdb"), ("alpha-3", "/dev/vde")):
-        assert f"  {serial:<24}    20.0 GiB  {path}\n" in world.out
-    assert ("create" in [method for method, _ in world.asked]) == (expected == 0)
-
-
-def test_create_that_would_be_refused_is_not_even_asked_for() -> None:
-    world = World(tty=True, typed="data\n")
-    world.answers = creating()
-    world.answers["plan"] = plan_of(OperationKind.CREATE, worlds.blocked("DISK_IN_USE"))
-    assert world.run("create", "data", "--first") == 3
-    assert "DISK_IN_USE" in world.err
-    assert [method for method, _ in world.asked] == ["plan"]
-
-
-def test_after_join_on_a_terminal_the_first_sync_is_shown_to_its_end() -> None:
-    world = World(tty=True, typed="data\n")
-    left = iter([20, 10])
-
-    def status(_: object) -> object:
-        gib = next(left, None)
-        at_s = world.clock.now_s
-        if gib is None:
-            return status_result(worlds.serving())
-        return status_result(worlds.syncing(left_bytes=gib * worlds.GIB, at_s=at_s))
-
-    world.answers = creating(status=status)
-    assert world.run("create", "data", "--join") == 0
-    assert "86.0 %  61.9/71.9 GiB" in world.out
-    # The bar is gone at the end.
-    assert world.out.rstrip().endswith("made on alpha, 3.2 s, epoch 7")
-
-
-# -- plan and --dry-run ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "arguments", [("plan", "promote", "data"), ("promote", "data", "--dry-run")]
-)
-def test_a_plan_can_be_read_and_run_by_hand(arguments: tuple[str, ...]) -> None:
-    world = World()
-    world.answers["plan"] = plan_of(OperationKind.PROMOTE)
-    assert world.run(*arguments) == 0
-    assert_golden("plan-promote", world.out)
-    assert world.asked == [("plan", {"operation": "promote", "volume": "data"})]
-
-
-def test_a_plan_that_would_be_refused_exits_3_and_is_shown_all_the_same() -> None:
-    world = World()
-    world.answers["plan"] = plan_of(OperationKind.PROMOTE, worlds.blocked())
-    assert world.run("plan", "promote", "data") == 3
-    assert_golden("plan-refused", world.out + world.err)
-
-
-def test_a_plan_of_create_lists_the_disks() -> None:
-    world = World()
-    world.answers["plan"] = plan_of(OperationKind.CREATE, role="join")
-    assert world.run("create", "data", "--join", "--dry-run", "--json") == 0
-    shown = json.loads(world.out)["data"]
-    assert [disk["serial"] for disk in shown["disks"]] == list(SERIALS)
-    assert shown["digest"] == world.answers["plan"]["digest"]
-
-
-@pytest.mark.parametrize(
-    "arguments", [("plan", "create", "data"), ("plan", "demote", "data", "--first")]
-)
-def test_the_role_belongs_to_create(arguments: tuple[str, ...]) -> None:
-    assert World().run(*arguments) == 2
-
-
-def test_a_plan_as_json_is_the_daemons() -> None:
-    world = World()
-    world.answers["plan"] = plan_of(OperationKind.DEMOTE)
-    assert world.run("plan", "demote", "data", "--json") == 0
-    shown = json.loads(world.out)["data"]
-    assert shown["plan"] == to_wire(world.answers["plan"]["plan"])

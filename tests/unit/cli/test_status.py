@@ -14,20 +14,21 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationState, StepOutcome
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.model.wire import to_wire
-from tests.unit.cli import worlds
+from tests.unit.cli import answers, snapshots
+from tests.unit.cli.answers import status_result
 from tests.unit.cli.golden import assert_golden
-from tests.unit.cli.worlds import World, status_result
+from tests.unit.cli.worlds import World
 
 SITUATIONS: dict[str, Callable[[], VolumeSnapshot]] = {
-    "serving": worlds.serving,
-    "secondary-ready": worlds.ready,
-    "peer-serves": worlds.secondary,
-    "syncing": worlds.syncing,
-    "split-brain": worlds.split_brain,
-    "array-degraded": worlds.degraded,
-    "unknown": worlds.unknown,
-    "contradictory": worlds.contradictory,
-    "not-assembled": worlds.unassembled,
+    "serving": snapshots.serving,
+    "secondary-ready": snapshots.ready,
+    "peer-serves": snapshots.secondary,
+    "syncing": snapshots.syncing,
+    "split-brain": snapshots.split_brain,
+    "array-degraded": snapshots.degraded,
+    "unknown": snapshots.unknown,
+    "contradictory": snapshots.contradictory,
+    "not-assembled": snapshots.unassembled,
 }
 
 
@@ -42,19 +43,19 @@ def test_the_whole_view(name: str) -> None:
 
 def test_the_first_line_is_the_verdict() -> None:
     world = World()
-    world.answers["status"] = status_result(worlds.serving())
+    world.answers["status"] = status_result(snapshots.serving())
     world.run("status")
     assert world.out.startswith("data: serving on alpha, ready to move to beta\n")
 
 
 def test_a_running_operation_and_the_agents_own_problems_are_shown() -> None:
     world = World()
-    running = worlds.record(
+    running = answers.record(
         OperationState.RUNNING, StepOutcome.DONE, StepOutcome.RUNNING, message=""
     )
     problem = {"code": "CONFIGURATION", "message": "agent.toml:3: unknown key", "remedy": ""}
     world.answers["status"] = status_result(
-        worlds.secondary(),
+        snapshots.secondary(),
         operations=[to_wire(running)],
         problems=[problem],
         unseen=("md: no such folder",),
@@ -68,7 +69,7 @@ def test_a_running_operation_and_the_agents_own_problems_are_shown() -> None:
 def test_an_old_snapshot_is_called_stale() -> None:
     world = World()
     world.clock.now_s = 1100.0
-    world.answers["status"] = status_result(worlds.serving())
+    world.answers["status"] = status_result(snapshots.serving())
     world.run("status")
     assert "!! STALE: alpha, seen 1m40s ago" in world.out
 
@@ -85,24 +86,24 @@ def test_what_is_wrong_is_loud_and_never_called_ready(name: str) -> None:
 
 
 def test_unknown_is_not_serving() -> None:
-    assert not is_serving(worlds.serving(nfs=Unobserved(reason="x")))
-    assert place_text(worlds.unknown()) == "state unknown on alpha"
+    assert not is_serving(snapshots.serving(nfs=Unobserved(reason="x")))
+    assert place_text(snapshots.unknown()) == "state unknown on alpha"
 
 
 def test_one_volume_as_json_is_the_daemons_answer_in_the_envelope() -> None:
     world = World()
-    world.answers["status"] = status_result(worlds.serving())
+    world.answers["status"] = status_result(snapshots.serving())
     assert world.run("status", "data", "--json") == 0
     shown = json.loads(world.out)
     assert shown["schema_version"] == 1
     assert shown["ok"] is True
     assert shown["error"] is None
-    assert shown["data"] == status_result(worlds.serving())
+    assert shown["data"] == status_result(snapshots.serving())
 
 
 def test_an_unknown_volume_names_the_nearest() -> None:
     world = World()
-    world.answers["status"] = status_result(worlds.serving())
+    world.answers["status"] = status_result(snapshots.serving())
     assert world.run("status", "dta") == 2
     assert world.err == (
         "storage-agent: no volume 'dta' is configured on alpha\n  try: did you mean 'data'?\n"
@@ -142,7 +143,7 @@ def test_watch_shows_bar_rate_and_eta() -> None:
         if left is None:
             raise KeyboardInterrupt
         at_s = world.clock.now_s
-        return status_result(worlds.syncing(left_bytes=left * worlds.GIB, at_s=at_s))
+        return status_result(snapshots.syncing(left_bytes=left * snapshots.GIB, at_s=at_s))
 
     world.answers["status"] = answer
     assert world.run("status", "--watch", "5") == 0
@@ -151,7 +152,7 @@ def test_watch_shows_bar_rate_and_eta() -> None:
 
 def test_watch_on_a_terminal_redraws_the_whole_view() -> None:
     world = World(tty=True)
-    answers = iter([status_result(worlds.serving()), KeyboardInterrupt()])
+    answers = iter([status_result(snapshots.serving()), KeyboardInterrupt()])
     world.answers["status"] = lambda _: next(answers)
     assert world.run("status", "--watch") == 0
     assert world.out.startswith("\x1b[H\x1b[2Jdata: serving on alpha")
@@ -159,7 +160,7 @@ def test_watch_on_a_terminal_redraws_the_whole_view() -> None:
 
 def test_text_from_elsewhere_cannot_steer_the_terminal() -> None:
     world = World()
-    hostile = worlds.serving(replica=Unobserved(reason="x\x1b[2J\rdata: all is well"))
+    hostile = snapshots.serving(replica=Unobserved(reason="x\x1b[2J\rdata: all is well"))
     world.answers["status"] = status_result(hostile)
     world.run("status")
     assert "\x1b" not in world.out

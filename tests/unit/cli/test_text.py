@@ -16,8 +16,9 @@ from storage_agent.cli.text import (
     percent_text,
     size_text,
 )
-from tests.unit.cli import worlds
-from tests.unit.cli.worlds import GIB, Terminal
+from tests.unit.cli import snapshots
+from tests.unit.cli.snapshots import GIB
+from tests.unit.cli.worlds import Terminal
 
 
 @pytest.mark.parametrize(
@@ -105,17 +106,17 @@ def test_the_line_of_a_sync() -> None:
 
 def test_a_sync_that_ends_is_forgotten() -> None:
     watch = SyncWatch()
-    assert len(watch.lines(worlds.syncing(left_bytes=GIB, at_s=1.0), "beta")) == 1
-    assert watch.lines(worlds.serving(), "beta") == ()
+    assert len(watch.lines(snapshots.syncing(left_bytes=GIB, at_s=1.0), "beta")) == 1
+    assert watch.lines(snapshots.serving(), "beta") == ()
     # The next one begins without the old samples.
-    assert "rate unknown" in watch.lines(worlds.syncing(left_bytes=2 * GIB, at_s=2.0), "beta")[0]
+    assert "rate unknown" in watch.lines(snapshots.syncing(left_bytes=2 * GIB, at_s=2.0), "beta")[0]
 
 
 def test_an_array_rebuild_is_shown_too() -> None:
-    view = worlds.array_view()
+    view = snapshots.array_view()
     assert view.array is not None
     array = replace(view.array, sync_action="recover", sync_completed_ratio=0.25)
-    snapshot = worlds.serving(array=replace(view, array=array))
+    snapshot = snapshots.serving(array=replace(view, array=array))
     assert [sync.what for sync in running_syncs(snapshot, "beta")] == ["array recover"]
 
 

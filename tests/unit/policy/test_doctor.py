@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 
 from storage_agent.model.configuration import AgentConfig, Arbitration
-from storage_agent.model.doctor import (
-    DoctorFacts,
-    FstabLine,
-    HostExport,
-    StateFolder,
-    UnitFact,
-)
+from storage_agent.model.doctor import DoctorFacts, FstabLine, HostExport, StateFolder, UnitFact
 from storage_agent.model.observed import Unobserved
 from storage_agent.policy.common import blocker
 from storage_agent.policy.doctor import next_command, run_checks
 from storage_agent.policy.doctor_check import Check, Outcome
-from tests.unit.cli.worlds import facts, good_settings
+from tests.unit.cli.answers import facts, good_settings
 from tests.unit.fakes import ARRAY_UUID, FILESYSTEM_UUID, agent_config, volume_config
 
 

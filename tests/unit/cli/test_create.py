@@ -1,0 +1,99 @@
+"""`create`: what must be named or typed, and what is asked of the daemon."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from storage_agent.model.operation import OperationState
+from storage_agent.model.plan import OperationKind
+from tests.unit.cli import answers, snapshots
+from tests.unit.cli.answers import plan_of, record, status_result
+from tests.unit.cli.worlds import World
+
+
+def creating(**more: Any) -> dict[str, Any]:
+    return {
+        "plan": plan_of(OperationKind.CREATE, role="first"),
+        "create": [
+            record(
+                OperationState.SUCCEEDED,
+                kind=OperationKind.CREATE,
+                message="data: made on alpha",
+            )
+        ],
+        **more,
+    }
+
+
+def test_create_needs_a_role() -> None:
+    world = World()
+    assert world.run("create", "data") == 2
+    assert "--first" in world.err
+
+
+def test_create_without_a_terminal_names_the_option_and_the_digest() -> None:
+    world = World()
+    world.answers = creating()
+    assert world.run("create", "data", "--first") == 3
+    digest = world.answers["plan"]["digest"]
+    assert f"then: storage-agent create data --first --confirm {digest}" in world.err
+    assert [method for method, _ in world.asked] == ["plan"]
+
+
+def test_create_with_the_plans_digest() -> None:
+    world = World()
+    world.answers = creating()
+    digest = world.answers["plan"]["digest"]
+    assert world.run("create", "data", "--first", "--confirm", digest) == 0
+    assert world.asked[-1] == (
+        "create",
+        {"volume": "data", "operation_id": "00000000000000aa", "role": "first", "confirm": digest},
+    )
+
+
+def test_create_with_an_old_digest_is_refused() -> None:
+    world = World()
+    world.answers = creating()
+    assert world.run("create", "data", "--first", "--confirm", "0" * 12) == 3
+    assert [method for method, _ in world.asked] == ["plan"]
+
+
+@pytest.mark.parametrize(("typed", "expected"), [("data\n", 0), ("yes\n", 3)])
+def test_create_on_a_terminal_shows_every_disk_and_wants_the_name(
+    typed: str, expected: int
+) -> None:
+    world = World(tty=True, typed=typed)
+    world.answers = creating(status=status_result(snapshots.serving()))
+    assert world.run("create", "data", "--first") == expected
+    for serial, path in (("alpha-0", "/dev/vdb"), ("alpha-3", "/dev/vde")):
+        assert f"  {serial:<24}    20.0 GiB  {path}\n" in world.out
+    assert ("create" in [method for method, _ in world.asked]) == (expected == 0)
+
+
+def test_create_that_would_be_refused_is_not_even_asked_for() -> None:
+    world = World(tty=True, typed="data\n")
+    world.answers = creating()
+    world.answers["plan"] = plan_of(OperationKind.CREATE, answers.blocked("DISK_IN_USE"))
+    assert world.run("create", "data", "--first") == 3
+    assert "DISK_IN_USE" in world.err
+    assert [method for method, _ in world.asked] == ["plan"]
+
+
+def test_after_join_on_a_terminal_the_first_sync_is_shown_to_its_end() -> None:
+    world = World(tty=True, typed="data\n")
+    left = iter([20, 10])
+
+    def status(_: object) -> object:
+        gib = next(left, None)
+        at_s = world.clock.now_s
+        if gib is None:
+            return status_result(snapshots.serving())
+        return status_result(snapshots.syncing(left_bytes=gib * snapshots.GIB, at_s=at_s))
+
+    world.answers = creating(status=status)
+    assert world.run("create", "data", "--join") == 0
+    assert "86.0 %  61.9/71.9 GiB" in world.out
+    # The bar is gone at the end.
+    assert world.out.rstrip().endswith("made on alpha, 3.2 s, epoch 7")

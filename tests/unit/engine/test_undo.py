@@ -1,0 +1,97 @@
+"""Steps that fail, or that nothing is seen of: taken back to where the volume was."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage_agent.model.errors import CommandStuck, OperationFailed
+from storage_agent.model.operation import OperationState, StepOutcome
+from storage_agent.model.plan import OperationKind, StepKind
+from tests.unit.engine.parts import (
+    DEMOTION,
+    PASSING,
+    PROMOTION,
+    is_secondary,
+    is_serving,
+    make_engine,
+    request,
+    run,
+    serving_host,
+)
+from tests.unit.fakes import FakeHost, MemoryStore
+
+
+@pytest.mark.parametrize("failing", PROMOTION)
+def test_a_failing_promote_is_taken_back_to_secondary(failing: StepKind) -> None:
+    host = FakeHost()
+
+    def fail() -> None:
+        raise OperationFailed("the tool said no")
+
+    host.faults[failing] = fail
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert record.message == "the tool said no; now: secondary on alpha"
+    assert is_secondary(host)
+
+
+@pytest.mark.parametrize("failing", DEMOTION)
+def test_a_failing_demote_is_taken_back_to_serving(failing: StepKind) -> None:
+    host = serving_host()
+
+    def fail() -> None:
+        raise OperationFailed("busy: editor (pid 7)")
+
+    host.faults[failing] = fail
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.DEMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert record.message == "busy: editor (pid 7); now: serving on alpha"
+    assert is_serving(host)
+
+
+@pytest.mark.parametrize("deaf", [k for k in PROMOTION if k not in PASSING])
+def test_an_exit_status_is_not_believed(deaf: StepKind) -> None:
+    host = FakeHost(deaf={deaf})
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert "not seen within" in record.message
+    assert is_secondary(host)
+
+
+def test_a_command_that_was_given_up_is_undone_although_nothing_is_seen_of_it() -> None:
+    host = FakeHost()
+
+    def hang() -> None:
+        raise CommandStuck("drbdadm primary data does not end")
+
+    host.faults[StepKind.PRIMARY] = hang
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert host.performed == [StepKind.SECONDARY]
+
+
+def test_an_undo_that_fails_names_the_state() -> None:
+    host = FakeHost()
+
+    def fail() -> None:
+        raise OperationFailed("no")
+
+    host.faults[StepKind.START_SERVER] = fail
+    host.faults[StepKind.UNMOUNT] = fail
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.FAILED
+    assert record.message.endswith("now: primary on alpha, mounted, NFS server standby")
+    assert record.steps[-1].outcome is StepOutcome.UNDO_FAILED
+
+
+def test_a_state_folder_that_fills_half_way_does_not_keep_the_undo_from_running() -> None:
+    host, store = FakeHost(), MemoryStore()
+    engine = make_engine(host, store)
+
+    def fill() -> None:
+        store.full = True
+
+    host.faults[StepKind.MOUNT] = fill
+    record = run(engine, request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert is_secondary(host)

@@ -1,0 +1,96 @@
+"""The server in this process, on a Unix socket in a temporary folder, and who calls it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from storage_agent.model.errors import NotPermitted, Refused
+from storage_agent.service import server
+from storage_agent.service.access import Peer
+from storage_agent.service.session import Call
+from tests.unit.service.parts import ThreadClock
+
+PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
+
+
+class Bench:
+    """A running server whose dispatch answers `ping`, keeps `slow` calls for the test, makes
+    `subscribe` a subscription and refuses `refuse`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "agent.sock"
+        self.peer = Peer(pid=1, uid=0, gid=0)
+        self.slow: list[Call] = []
+        self.seen: list[str] = []
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(self.path))
+        listener.listen(64)
+        self.server = server.Server(
+            listener=listener,
+            dispatch=self.dispatch,
+            clock=ThreadClock(),
+            gateway_uid=990,
+            credentials=lambda _: self.peer,
+        )
+        self.listener = listener
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+
+    def dispatch(self, call: Call) -> None:
+        method = call.request.method
+        self.seen.append(method)
+        if method == "slow":
+            self.slow.append(call)
+        elif method == "refuse":
+            call.fail(Refused("no"))
+        elif method == "forbidden":
+            call.fail(NotPermitted("no"))
+        elif method == "raise":
+            raise ZeroDivisionError
+        elif method == "large":
+            call.answer("x" * 200_000)
+        elif method == "subscribe":
+            call.session.is_subscribed = True
+            call.answer({})
+        else:
+            call.answer({"pong": str(call.session.role)})
+
+    def close(self) -> None:
+        self.server.stop()
+        self.thread.join(5)
+        self.listener.close()
+        assert not self.thread.is_alive()
+
+
+class Caller:
+    def __init__(self, bench: Bench) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(5)
+        self.socket.connect(str(bench.path))
+        self.reader = self.socket.makefile("rb")
+
+    def send(self, frame: bytes) -> None:
+        self.socket.sendall(frame)
+
+    def receive(self) -> Any:
+        line = self.reader.readline()
+        return json.loads(line) if line else None
+
+    def is_closed(self) -> bool:
+        """By the server. Waits for it."""
+        with contextlib.suppress(ConnectionResetError):
+            return self.reader.readline() == b""
+        return True
+
+    def close(self) -> None:
+        self.reader.close()
+        self.socket.close()
+
+
+def code_of(answer: Any) -> str:
+    return str(answer["error"]["data"]["code"])

@@ -6,9 +6,9 @@ in before anyone asks, and mdadm-last-resort@.timer starts it degraded after 30 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from storage_agent.host.files import replace_file
 from storage_agent.host.mdraid_commands import require_uuid
 from storage_agent.model.errors import OperationFailed
 
@@ -30,22 +30,11 @@ def render_ignore_configuration(uuids: tuple[str, ...]) -> str:
 def write_ignore_configuration(text: str, root: Path = Path("/")) -> bool:
     """Atomic and durable. False if the file said so already. Raises OperationFailed."""
     path = root / IGNORE_CONFIGURATION
-    # mdadm reads only `*.conf` there.
-    beside = path.with_name(path.name + ".new")
     try:
         if path.exists() and path.read_text() == text:
             return False
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(path, text.encode(), mode=0o644)
     except OSError as exc:
         raise OperationFailed(
             f"{path}: {exc.strerror or exc}",

@@ -10,6 +10,7 @@ import socket
 import time
 from pathlib import Path
 
+from storage_agent.host.files import replace_file
 from storage_agent.host.nfs_protocol import (
     LINE_LIMIT_BYTES,
     Reply,
@@ -32,11 +33,7 @@ def prepare_settings(volume: VolumeConfig, root: Path = Path("/")) -> None:
     if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_suffix(".json.new")
-    # /run is memory: nothing to fsync.
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    beside.rename(path)
+    replace_file(path, content)
 
 
 class ServerControl:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage_agent.configuration.identity import write_identity
 from storage_agent.host.block import Block
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.drbd.resource_file import render_resource
 from storage_agent.host.drbd.version import is_version_9
+from storage_agent.host.files import replace_file
 from storage_agent.host.filesystem import Filesystem
 from storage_agent.host.holders import find_holders
+from storage_agent.host.identity import write_identity
 from storage_agent.host.marker import read_marker, write_next_marker
 from storage_agent.host.mdraid import MdRaid
 from storage_agent.host.mdraid_ignore import (
@@ -213,7 +214,8 @@ class Performer:
         boot_id = (self._tools.root / "proc/sys/kernel/random/boot_id").read_text().strip()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / volume.name).write_text(f"promote {boot_id} {request.operation_id}\n")
+            grant = f"promote {boot_id} {request.operation_id}\n"
+            replace_file(folder / volume.name, grant.encode())
         except OSError as exc:
             raise OperationFailed(f"{folder}: {exc.strerror}") from exc
 

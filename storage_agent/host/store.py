@@ -1,13 +1,11 @@
-"""Durable small files under /var/lib/storage-agent (root filesystem, never a replicated volume).
-
-Pattern: write beside, fsync, rename, fsync the folder (reliability: ALICE, OSDI'14).
-"""
+"""Durable small files under /var/lib/storage-agent (root filesystem, never a replicated volume)."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from storage_agent.host.files import replace_file, sync_folder
 from storage_agent.model.errors import OperationFailed
 
 STATE_FOLDER = Path("/var/lib/storage-agent")
@@ -31,12 +29,9 @@ class FileStore:
 
     def replace(self, name: str, content: bytes) -> None:
         path = self.folder / name
-        beside = path.with_name(path.name + ".new")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._write(beside, content, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-            beside.rename(path)
-            self._sync_folder(path.parent)
+            replace_file(path, content)
         except OSError as exc:
             raise self._failed(name, exc) from exc
 
@@ -45,9 +40,9 @@ class FileStore:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             is_new = not path.exists()
-            self._write(path, content, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+            self._append(path, content)
             if is_new:
-                self._sync_folder(path.parent)
+                sync_folder(path.parent)
         except OSError as exc:
             raise self._failed(name, exc) from exc
 
@@ -66,25 +61,17 @@ class FileStore:
         try:
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
-                self._sync_folder(path.parent)
+                sync_folder(path.parent)
         except OSError as exc:
             raise self._failed(name, exc) from exc
 
     @staticmethod
-    def _write(path: Path, content: bytes, flags: int) -> None:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+    def _append(path: Path, content: bytes) -> None:
+        flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-
-    @staticmethod
-    def _sync_folder(folder: Path) -> None:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _failed(self, name: str, exc: OSError) -> OperationFailed:
         return OperationFailed(

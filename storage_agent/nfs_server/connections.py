@@ -9,6 +9,7 @@ import re
 import threading
 from pathlib import Path
 
+from storage_agent.host.files import replace_file
 from storage_agent.host.nfs import client_sockets, parse_tcp
 
 AGENT_FOLDER = ".storage-agent"
@@ -80,14 +81,8 @@ class ConnectionRecorder:
         return not self.is_writing()
 
     def _write(self, connections: tuple[str, ...]) -> None:
-        beside = self._path.with_name(_FILE + ".new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-                file.write(render_record(self._address, connections))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(self._path)
+            replace_file(self._path, render_record(self._address, connections))
         except OSError:
             return  # full or failing volume: tried again with the next look
         self._recorded = connections

@@ -8,6 +8,7 @@ import os
 import socket
 from pathlib import Path
 
+from storage_agent.host.files import replace_in
 from storage_agent.host.nfs import RUN_FOLDER, namespace_name, parse_start_ticks
 from storage_agent.host.nfs_protocol import socket_path
 from storage_agent.host.nfs_settings import ServerSettings, parse_settings, settings_path
@@ -50,11 +51,7 @@ class HostSide:
     def write_pid(self) -> None:
         """Only once the namespaces stand: whoever finds it looks into them."""
         ticks = parse_start_ticks(Path("/proc/self/stat").read_text())
-        name, beside = f"{self._volume}.pid", f"{self._volume}.pid.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with os.fdopen(os.open(beside, flags, 0o600, dir_fd=self._folder), "w") as file:
-            file.write(f"{os.getpid()} {ticks}\n")
-        os.rename(beside, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        replace_in(self._folder, f"{self._volume}.pid", f"{os.getpid()} {ticks}\n".encode())
 
     def make_link(self, settings: ServerSettings, runner: Runner) -> None:
         """In our network namespace, by way of the host's, where the parent link is."""

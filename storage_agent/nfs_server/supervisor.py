@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from storage_agent.host.files import replace_file
 from storage_agent.host.nfs_protocol import Reply
 from storage_agent.host.nfs_settings import ServerSettings
 from storage_agent.host.runner import Runner, end_stream
@@ -124,9 +125,7 @@ class Supervisor:
         etab = Path(namespaces.STATE_FOLDER, "etab")
         content = render_etab(self._settings)
         if etab.read_text() != content:
-            beside = etab.with_name("etab.new")
-            beside.write_text(content)
-            beside.rename(etab)
+            replace_file(etab, content.encode(), mode=0o644)
 
     def _ip(self, batch: str) -> None:
         self._runner.run(("ip", "-batch", "-"), timeout_s=_TOOL_S, stdin=batch.encode())

@@ -7,7 +7,6 @@ is ended at its deadline has taken nothing back: the kernel may still do what wa
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 from storage_agent.host.drbd import commands
@@ -17,6 +16,7 @@ from storage_agent.host.drbd.generation import parse_generation
 from storage_agent.host.drbd.resource_file import resource_path
 from storage_agent.host.drbd.status_json import parse_status_json
 from storage_agent.host.drbd.version import is_version_9, parse_driver_version
+from storage_agent.host.files import replace_file
 from storage_agent.host.runner import Completed, Runner
 from storage_agent.model.errors import CommandFailed, Missing, OperationFailed
 from storage_agent.model.replica import DiskState, GenerationIdentifiers, Replica
@@ -174,18 +174,8 @@ class Drbd:
         """Atomic, durable on return. Idempotent. The kernel takes nothing of it before `up`.
         Raises OperationFailed."""
         path = self.root / resource_path(name)
-        # drbd.conf includes *.res, so nobody reads this one.
-        beside = path.with_name(path.name + ".new")
         try:
-            descriptor = os.open(
-                beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
-            )
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(path)
-            _sync_folder(path.parent)
+            replace_file(path, text.encode(), mode=0o644)
         except OSError as exc:
             raise OperationFailed(
                 f"{path}: {exc.strerror or exc}",
@@ -217,11 +207,3 @@ class Drbd:
             return self.runner.run(argv, timeout_s=timeout_s, ok=ok)
         except CommandFailed as failed:
             raise failure(failed, doing=doing, resource=resource, minor=minor) from failed
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

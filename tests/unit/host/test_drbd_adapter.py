@@ -204,13 +204,3 @@ def test_a_resource_file_that_cannot_be_written(tmp_path: Path) -> None:
     drbd = Drbd(Script({}), tmp_path)
     with pytest.raises(OperationFailed, match=r"storage-agent-home\.res"):
         drbd.write_resource_file("home", "resource home { }\n")
-
-
-def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
-    drbd, _ = host(tmp_path, "8.4.11", {})
-    precious = tmp_path / "precious"
-    precious.write_text("keep")
-    (tmp_path / "etc/drbd.d/storage-agent-home.res.new").symlink_to(precious)
-    with pytest.raises(OperationFailed):
-        drbd.write_resource_file("home", "resource home { }\n")
-    assert precious.read_text() == "keep"

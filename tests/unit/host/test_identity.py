@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.configuration.identity import write_identity
 from storage_agent.configuration.load import load
 from storage_agent.configuration.read import Paths
+from storage_agent.host.identity import write_identity
 from storage_agent.model.errors import ConfigurationError, OperationFailed, Refused
 
 ALPHA = {"alpha": "a1b2c3d4:a1b2c3d4:a1b2c3d4:00000001"}
@@ -80,10 +80,8 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, text: str) -> Non
     assert (tmp_path / "data.toml").read_text() == text
 
 
-def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    target.write_text("precious")
-    (tmp_path / ".data.toml.new").symlink_to(target)
-    with pytest.raises(OperationFailed):
-        write_identity("data", ALPHA, None, tmp_path)
-    assert target.read_text() == "precious"
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "agent.d").symlink_to("nowhere")
+    with pytest.raises(OperationFailed, match=r"data\.toml: ") as caught:
+        write_identity("data", ALPHA, None, tmp_path / "agent.d")
+    assert caught.value.code == "IDENTITY_NOT_WRITTEN"

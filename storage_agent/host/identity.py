@@ -5,7 +5,6 @@ The only file here that the agent writes; what the admin wrote stays the admin's
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from storage_agent.configuration import rules
 from storage_agent.configuration.load import DEFAULT_PATHS
 from storage_agent.configuration.section import Rule
 from storage_agent.configuration.show import render_toml
+from storage_agent.host.files import replace_file
 from storage_agent.model.errors import ConfigurationError, OperationFailed, Refused
 
 HEADER = (
@@ -85,21 +85,9 @@ def _changed(file: Path, what: str, known: str) -> Refused:
 
 
 def _replace(file: Path, text: str) -> None:
-    beside = file.with_name(f".{file.name}.new")
     try:
         file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(beside, flags, 0o644)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(descriptor)
-        beside.rename(file)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(file, text.encode(), mode=0o644)
     except OSError as exc:
         raise OperationFailed(
             f"{file}: {exc.strerror or exc}",

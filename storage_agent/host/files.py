@@ -1,0 +1,55 @@
+"""Small files that are there whole or not at all, whatever interrupts the writing of them.
+
+Pattern: write beside, fsync, rename, fsync the folder (reliability: ALICE, OSDI'14). Runs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Atomic, and durable on return. A link at `path` is replaced, not followed. The folder must
+    exist. mode: of the new file, less the umask. Raises OSError; then the old file or the new one
+    is there, whole."""
+    with open_folder(path.parent) as folder:
+        replace_in(folder, path.name, content, mode=mode)
+
+
+def replace_in(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> None:
+    """The same in an open folder, which may be out of sight by now."""
+    # A name of its own, so that two writers never mix; the dot and the end keep it from all who
+    # read whole folders (`*.conf`, `*.res`, `*.toml`, `operation-*`).
+    beside = f".{name}.{os.urandom(4).hex()}.new"
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(beside, flags, mode, dir_fd=folder)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def sync_folder(path: Path) -> None:
+    """What was made, renamed or removed in it is durable on return. Raises OSError."""
+    with open_folder(path) as folder:
+        os.fsync(folder)
+
+
+@contextlib.contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """Its descriptor. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)

@@ -6,6 +6,7 @@ drbd_resync_finished(). In the kernel the target asks for its bits; here the sou
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from tests.simulation.drbd import Node
@@ -25,16 +26,16 @@ Message = tuple[Any, ...]
 BATCH = 4
 
 
-class Transfer:
+class Transfer(ABC):
     """The part of Link that a connection uses once it stands."""
 
     world: World
 
-    def send(self, node: Node, message: Message) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def send(self, node: Node, message: Message) -> None: ...
 
-    def send_state(self, node: Node) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def send_state(self, node: Node) -> None: ...
 
     # --- resync ---------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ TOOL_PACKAGES = {
     "modprobe": "kmod",
     "modinfo": "kmod",
     "ip": "iproute2",
+    "nft": "nftables",
     "udevadm": "udev",
     "systemctl": "systemd",
     "rpc.nfsd": "nfs-kernel-server",

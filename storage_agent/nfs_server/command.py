@@ -33,5 +33,6 @@ def _parse(arguments: Sequence[str]) -> tuple[str, Verb]:
         return volume, Verb(verb)
     except ValueError:
         raise UsageError(
-            f"wanted: VOLUME {'|'.join(Verb)}", remedy="storage-agent status"
+            f"wanted: VOLUME {'|'.join(Verb)}",
+            remedy="a server is started by: systemctl start storage-agent-nfs@VOLUME",
         ) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -27,6 +28,9 @@ ENVIRONMENT = {
 }
 OUTPUT_LIMIT_BYTES = 8 << 20
 KILL_GRACE_S = 1.0
+
+# What is started here and ended by others.
+Child = subprocess.Popen[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +98,12 @@ class Runner:
             duration_s=time.monotonic() - begin,
         )
 
-    def stream(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    def stream(self, argv: Sequence[str]) -> Child:
         """Starts a command whose stdout the caller reads for as long as it likes; the caller
         ends it with `end_stream`. Raises Missing."""
         return self._start((tool_path(argv[0]), *argv[1:]), wants_stdin=False)
 
-    def daemon(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    def daemon(self, argv: Sequence[str]) -> Child:
         """Starts a command that runs along with us and writes where we write (the journal); the
         caller ends it with `end_stream`. Raises Missing."""
         self.started += 1
@@ -112,7 +116,7 @@ class Runner:
             process_group=0,
         )
 
-    def _start(self, command: tuple[str, ...], *, wants_stdin: bool) -> subprocess.Popen[bytes]:
+    def _start(self, command: tuple[str, ...], *, wants_stdin: bool) -> Child:
         self.started += 1
         return subprocess.Popen(
             command,
@@ -126,18 +130,35 @@ class Runner:
         )
 
 
-def end_stream(child: subprocess.Popen[bytes]) -> None:
+def end_stream(child: Child) -> None:
     """Ends what `Runner.stream` started."""
     _end(child, ("stream",))
+
+
+def wait_forked(pid: int, *, timeout_s: float) -> bool:
+    """Waits for a fork of this process; False if it did not end in time. It is killed then, and
+    left behind if it does not even die of that."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        has_ended = _is_readable(descriptor, timeout_s)
+        if not has_ended:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        if has_ended or _is_readable(descriptor, KILL_GRACE_S):
+            os.waitpid(pid, 0)
+        return has_ended
+    finally:
+        os.close(descriptor)
+
+
+def _is_readable(descriptor: int, timeout_s: float) -> bool:
+    return bool(select.select((descriptor,), (), (), timeout_s)[0])
 
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", errors="replace")
 
 
-def _communicate(
-    child: subprocess.Popen[bytes], stdin: bytes, deadline_s: float
-) -> tuple[bytes, bytes]:
+def _communicate(child: Child, stdin: bytes, deadline_s: float) -> tuple[bytes, bytes]:
     """Feeds and reads until both outputs are closed and the child has ended.
 
     Raises TimeoutError at the deadline, also for a child that closed its outputs and lives on.
@@ -173,7 +194,7 @@ def _communicate(
     return stdout, stderr
 
 
-def _end(child: subprocess.Popen[bytes], argv: tuple[str, ...]) -> None:
+def _end(child: Child, argv: tuple[str, ...]) -> None:
     """TERM, a grace, KILL to the child's whole group. Raises CommandStuck if that does not help."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

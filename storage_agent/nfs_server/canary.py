@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage_agent.host.nfs_settings import ServerSettings
+from storage_agent.host.runner import wait_forked
 from storage_agent.nfs_server import syscalls
 from storage_agent.nfs_server.connections import AGENT_FOLDER
 from storage_agent.nfs_server.exports import CANARY_ADDRESS
@@ -32,6 +33,7 @@ _TARGET = "/run/canary"
 _POLL_S = 0.1
 _SIZE_BYTES = 4096
 _RESULT_LIMIT_BYTES = 4096
+_END_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,8 @@ class Canary:
         """Its result, and its end. Call once, when `results` is readable."""
         with os.fdopen(self.results, "rb") as pipe:
             content = pipe.read(_RESULT_LIMIT_BYTES)
-        os.waitpid(self.pid, 0)
+        # Its mounts end with it, and that may hang on a server that no longer answers.
+        wait_forked(self.pid, timeout_s=_END_S)
         if not content:
             return CanaryResult(problem="the canary died without a word")
         return CanaryResult(**json.loads(content))

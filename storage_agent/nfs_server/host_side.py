@@ -12,11 +12,13 @@ from storage_agent.host.files import replace_in
 from storage_agent.host.nfs import RUN_FOLDER, namespace_name, parse_start_ticks
 from storage_agent.host.nfs_protocol import socket_path
 from storage_agent.host.nfs_settings import ServerSettings, parse_settings, settings_path
-from storage_agent.host.runner import Runner
+from storage_agent.host.runner import Runner, wait_forked
 from storage_agent.nfs_server import syscalls
 from storage_agent.nfs_server.link import link_batch
+from storage_agent.nfs_server.notify import log
 
 _TOOL_S = 30.0
+_CLEAN_S = 5.0
 
 
 class HostSide:
@@ -74,7 +76,8 @@ class HostSide:
                 self._clean()
             finally:
                 os._exit(0)
-        os.waitpid(child, 0)
+        if not wait_forked(child, timeout_s=_CLEAN_S):
+            log(f"/run keeps what is left of {self._volume}: removing it does not end")
 
     def _clean(self) -> None:
         syscalls.setns(self._mounts, syscalls.CLONE_NEWNS)

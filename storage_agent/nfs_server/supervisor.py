@@ -8,7 +8,6 @@ Host tools: ip, nft, modprobe, rpc.mountd while preparing; nfsdcld on start.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from storage_agent.host.files import replace_file
 from storage_agent.host.nfs_protocol import Reply
 from storage_agent.host.nfs_settings import ServerSettings
-from storage_agent.host.runner import Runner, end_stream
+from storage_agent.host.runner import Child, Runner, end_stream
 from storage_agent.model.errors import AgentError, Busy, Missing, OperationFailed
 from storage_agent.model.nfs import ServerState
 from storage_agent.nfs_server import link as link_module
@@ -58,8 +57,8 @@ class Supervisor:
         self._nfsd = Nfsd()
         self._link = ServiceLink(settings, gateway)
         self._recorder = ConnectionRecorder(settings.mount_point, settings.service_address())
-        self._mountd: subprocess.Popen[bytes] | None = None
-        self._cld: subprocess.Popen[bytes] | None = None
+        self._mountd: Child | None = None
+        self._cld: Child | None = None
         self._canary_network: int | None = None
         self._threads: tuple[int, ...] = ()
         self._started_ticks: tuple[int, int] | None = None
@@ -325,7 +324,7 @@ class Supervisor:
     def _cld_folder(self) -> str:
         return f"{self._settings.mount_point}/{AGENT_FOLDER}/nfs/nfsdcld"
 
-    def _start_cld(self) -> subprocess.Popen[bytes]:
+    def _start_cld(self) -> Child:
         return self._runner.daemon(("nfsdcld", "-F", "-s", self._cld_folder()))
 
     def _end_cld(self) -> None:

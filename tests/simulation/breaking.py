@@ -89,31 +89,8 @@ def killed_then_failing(seed: int) -> Simulation:
     return simulation
 
 
-def power_cut_in_promote(seed: int) -> Simulation:
-    """The power goes in the middle, with a new epoch; the host comes back."""
-    simulation = pair(seed, None)
-
-    def strike(daemon: Daemon, name: str, before: bool) -> str:
-        if name != "perform mount" or daemon.machine.name != "alpha":
-            return ""
-        simulation.faults.crash_at = lambda d, n, b: ""
-        return POINT_KINDS[1]
-
-    simulation.faults.crash_at = strike
-    ask(simulation, "alpha", PROMOTE, "op")
-    alpha: Machine = simulation.machines["alpha"]
-    simulation.wait_for(lambda: not alpha.powered)
-    simulation.boot(alpha)
-    course = simulation.courses["op"]
-    simulation.wait_for(lambda: course.record is not None)
-    heal(simulation)
-    finish(simulation)
-    return simulation
-
-
-def restarted_and_brought_up(seed: int) -> Simulation:
-    """As before, and a person brings array and replica up before the agent starts."""
-    simulation = pair(seed, None)
+def cut_power_at_mount(simulation: Simulation) -> Machine:
+    """Of alpha, in the middle of a promote; it comes back."""
 
     def strike(daemon: Daemon, name: str, before: bool) -> str:
         if name != "perform mount" or daemon.machine.name != "alpha":
@@ -126,6 +103,24 @@ def restarted_and_brought_up(seed: int) -> Simulation:
     alpha = simulation.machines["alpha"]
     simulation.wait_for(lambda: not alpha.powered)
     simulation.boot(alpha)
+    return alpha
+
+
+def power_cut_in_promote(seed: int) -> Simulation:
+    """The power goes in the middle, with a new epoch; the host comes back."""
+    simulation = pair(seed, None)
+    cut_power_at_mount(simulation)
+    course = simulation.courses["op"]
+    simulation.wait_for(lambda: course.record is not None)
+    heal(simulation)
+    finish(simulation)
+    return simulation
+
+
+def restarted_and_brought_up(seed: int) -> Simulation:
+    """As before, and a person brings array and replica up before the agent starts."""
+    simulation = pair(seed, None)
+    alpha = cut_power_at_mount(simulation)
     alpha.assemble()
     alpha.server = ServerState.STANDBY
     alpha.kernel("adjust", alpha.adjust)

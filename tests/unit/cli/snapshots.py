@@ -18,7 +18,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
-from tests.unit.fakes import ARRAY_UUID, SERIALS
+from tests.unit.fakes import ARRAY_UUID, SERIALS, in_sync_replica
 
 GIB = 1 << 30
 SIZE_BYTES = 77_201_408_000
@@ -67,27 +67,13 @@ def superblock(disk: str, serial: str, role: int, *, events: int = 42) -> Superb
 
 
 def peer_view(**changes: Any) -> PeerView:
-    base = PeerView(
-        connection=ConnectionState.CONNECTED,
-        role=Role.SECONDARY,
-        disk=DiskState.UP_TO_DATE,
-        replication=ReplicationState.ESTABLISHED,
-        out_of_sync_bytes=0,
-    )
-    return replace(base, **changes)
+    peer = in_sync_replica().peer
+    assert peer is not None
+    return replace(peer, **changes)
 
 
 def replica_view(**changes: Any) -> Replica:
-    base = Replica(
-        resource="data",
-        minor=0,
-        driver_version="8.4.11",
-        role=Role.PRIMARY,
-        disk=DiskState.UP_TO_DATE,
-        size_bytes=SIZE_BYTES,
-        peer=peer_view(),
-    )
-    return replace(base, **changes)
+    return in_sync_replica(**{"role": Role.PRIMARY, "size_bytes": SIZE_BYTES, **changes})
 
 
 def serving(**changes: Any) -> VolumeSnapshot:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage_agent.host.runner import Completed, Runner
 from storage_agent.model.errors import CommandFailed
+
+Argv = tuple[str, ...]
 
 DATA = Path(__file__).parents[2] / "data"
 KERNEL = "linux-6.1.0-56-cloud-amd64"
@@ -27,13 +30,15 @@ def recorded(slug: str, version: str, name: str) -> Answer:
     return Answer(about["exit_status"], path.read_text(), about["stderr"])
 
 
-class ScriptedRunner(Runner):
-    """answers: by the tool's name. asked: every argv, in order."""
+class AnsweringRunner(Runner, ABC):
+    """Starts nothing. asked: every argv, in order."""
 
-    def __init__(self, **answers: Answer) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.answers = {name.replace("_", "."): answer for name, answer in answers.items()}
-        self.asked: list[tuple[str, ...]] = []
+        self.asked: list[Argv] = []
+
+    @abstractmethod
+    def answer(self, argv: Argv, stdin: bytes) -> Answer: ...
 
     def run(
         self,
@@ -45,7 +50,7 @@ class ScriptedRunner(Runner):
     ) -> Completed:
         assert timeout_s > 0
         self.asked.append(tuple(argv))
-        answer = self.answers[argv[0]]
+        answer = self.answer(tuple(argv), stdin)
         if answer.exit_status not in ok:
             raise CommandFailed(tuple(argv), answer.exit_status, answer.stderr, answer.stdout)
         return Completed(
@@ -55,3 +60,14 @@ class ScriptedRunner(Runner):
             stderr=answer.stderr,
             duration_s=0.0,
         )
+
+
+class ScriptedRunner(AnsweringRunner):
+    """answers: by the tool's name."""
+
+    def __init__(self, **answers: Answer) -> None:
+        super().__init__()
+        self.answers = {name.replace("_", "."): answer for name, answer in answers.items()}
+
+    def answer(self, argv: Argv, stdin: bytes) -> Answer:
+        return self.answers[argv[0]]

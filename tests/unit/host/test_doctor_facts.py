@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ from storage_agent.host.doctor_facts import (
     parse_units,
     units_argv,
 )
-from storage_agent.host.runner import Completed, Runner
-from storage_agent.model.errors import CommandFailed, Missing, ParseError
+from storage_agent.model.errors import Missing, ParseError
 from storage_agent.model.observed import Unobserved
 from tests.unit.fakes import agent_config
+from tests.unit.host.recorded import Answer, AnsweringRunner
 
 DATA = Path(__file__).parents[2] / "data"
 DUMP_8 = (DATA / "drbdadm-dump-xml/8.4.11/fencing-configured-alpha.out").read_text()
@@ -116,28 +115,18 @@ def test_a_unit_without_a_key_raises() -> None:
 # -- the reader -----------------------------------------------------------------------------------
 
 
-class FakeRunner(Runner):
+class Tools(AnsweringRunner):
     """Outputs by tool; a tool that is not in the table is not installed."""
 
     def __init__(self, outputs: dict[str, str]) -> None:
         super().__init__()
         self.outputs = outputs
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float,
-        ok: frozenset[int] = frozenset({0}),
-        stdin: bytes = b"",
-    ) -> Completed:
-        self.started += 1
+    def answer(self, argv: tuple[str, ...], stdin: bytes) -> Answer:
         if argv[0] not in self.outputs:
             raise Missing(f"the command {argv[0]!r} is not installed")
         output = self.outputs[argv[0]]
-        if output.startswith("FAIL"):
-            raise CommandFailed(tuple(argv), 1, output)
-        return Completed(argv=tuple(argv), exit_status=0, stdout=output, stderr="", duration_s=0.0)
+        return Answer(1, "", output) if output.startswith("FAIL") else Answer(0, output)
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -172,7 +161,7 @@ def test_a_configured_host(tmp_path: Path) -> None:
         "timedatectl": "yes\n",
         "drbdadm": DUMP_8.replace('name="r0"', 'name="data"'),
     }
-    runner = FakeRunner(outputs)
+    runner = Tools(outputs)
     found = DoctorFactsReader(runner, root).read(agent_config())
     assert found.has_configuration
     assert found.modules == {"drbd", "nfsd", "ext4", "macvlan"}
@@ -189,13 +178,11 @@ def test_a_configured_host(tmp_path: Path) -> None:
     assert not isinstance(settings, Unobserved)
     assert settings["net.protocol"] == "C"
     # systemctl, timedatectl, drbdadm for one volume.
-    assert runner.started == 3
+    assert [argv[0] for argv in runner.asked] == ["systemctl", "timedatectl", "drbdadm"]
 
 
 def test_an_empty_host_raises_nothing_and_says_why_it_saw_nothing(tmp_path: Path) -> None:
-    found = DoctorFactsReader(FakeRunner({"timedatectl": "FAIL: no bus\nmore"}), tmp_path).read(
-        None
-    )
+    found = DoctorFactsReader(Tools({"timedatectl": "FAIL: no bus\nmore"}), tmp_path).read(None)
     assert not found.has_configuration
     assert found.units == Unobserved(reason="the command 'systemctl' is not installed")
     assert found.is_clock_synchronised == Unobserved(reason="timedatectl: FAIL: no bus")
@@ -206,9 +193,9 @@ def test_an_empty_host_raises_nothing_and_says_why_it_saw_nothing(tmp_path: Path
 
 def test_an_unloaded_driver_is_asked_of_modinfo(tmp_path: Path) -> None:
     root = tree(tmp_path, {f"lib/modules/{os.uname().release}/modules.dep": "k/drbd.ko:\n"})
-    runner = FakeRunner({"modinfo": "9.1.23\n"})
+    runner = Tools({"modinfo": "9.1.23\n"})
     assert DoctorFactsReader(runner, root).read(None).drbd_version == "9.1.23"
-    assert DoctorFactsReader(FakeRunner({}), root).read(None).drbd_version is None
+    assert DoctorFactsReader(Tools({}), root).read(None).drbd_version is None
 
 
 def test_all_units_are_asked_in_one_call() -> None:

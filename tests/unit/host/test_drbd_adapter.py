@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from storage_agent.host.drbd import Drbd
-from storage_agent.host.runner import Completed, Runner
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed
 from storage_agent.model.replica import DiskState
 from tests.unit.host.drbd_recorded import Recorded, in_words, recorded
+from tests.unit.host.recorded import Answer, AnsweringRunner, Argv
 
-Argv = tuple[str, ...]
 NOW: Argv = ("drbdsetup", "events2", "--now", "--statistics", "r0")
 JSON: Argv = ("drbdsetup", "status", "--json", "r0")
 GI: Argv = ("drbdadm", "get-gi", "r0")
 
 
-class Script(Runner):
+class Script(AnsweringRunner):
     """Answers as recorded; any other command ends the test."""
 
     def __init__(self, answers: dict[Argv, Recorded]) -> None:
         super().__init__()
         self.answers = answers
-        self.asked: list[Argv] = []
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float,
-        ok: frozenset[int] = frozenset({0}),
-        stdin: bytes = b"",
-    ) -> Completed:
-        assert 0 < timeout_s < 60
-        self.asked.append(tuple(argv))
-        seen = self.answers[tuple(argv)]
+    def answer(self, argv: Argv, stdin: bytes) -> Answer:
+        seen = self.answers[argv]
         assert seen.exit_status is not None
-        if seen.exit_status not in ok:
-            raise CommandFailed(tuple(argv), seen.exit_status, seen.stderr, seen.stdout)
-        return Completed(
-            argv=tuple(argv),
-            exit_status=seen.exit_status,
-            stdout=seen.stdout,
-            stderr=seen.stderr,
-            duration_s=0.0,
-        )
+        return Answer(seen.exit_status, seen.stdout, seen.stderr)
 
 
 SILENT = Recorded("silent", (), 0, "", "")

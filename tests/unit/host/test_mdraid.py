@@ -10,7 +10,6 @@ import pytest
 
 from storage_agent.host.block import Block
 from storage_agent.host.mdraid import MdRaid
-from storage_agent.host.runner import Completed, Runner
 from storage_agent.model.array import ArrayState
 from storage_agent.model.configuration import ArrayConfig
 from storage_agent.model.errors import (
@@ -29,7 +28,7 @@ from tests.unit.host.disks import (
     set_mounts,
     set_writes,
 )
-from tests.unit.host.recorded import recorded
+from tests.unit.host.recorded import Answer, AnsweringRunner, recorded
 from tests.unit.host.tree import Tree
 
 NAMES = ("vdb", "vdc", "vdd", "vde")
@@ -47,7 +46,7 @@ def recorded_sections() -> dict[str, str]:
     return {f"/dev/{part.partition(':')[0]}": f"/dev/{part}" for part in parts}
 
 
-class Mdadm(Runner):
+class Mdadm(AnsweringRunner):
     """Answers --examine from `sections`; what else it is asked to do fails as `failures` say."""
 
     def __init__(self) -> None:
@@ -55,31 +54,15 @@ class Mdadm(Runner):
         self.sections = recorded_sections()
         self.unreadable: set[str] = set()
         self.failures: list[str] = []
-        self.asked: list[tuple[str, ...]] = []
         self.answered: list[bytes] = []
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout_s: float,
-        ok: frozenset[int] = frozenset({0}),
-        stdin: bytes = b"",
-    ) -> Completed:
-        self.asked.append(tuple(argv))
+    def answer(self, argv: tuple[str, ...], stdin: bytes) -> Answer:
         self.answered.append(stdin)
-        status, stdout, stderr = 0, "", ""
         if argv[1] == "--examine":
-            status, stdout, stderr = self.examine(argv[2:])
-        elif self.failures:
-            status, stderr = 1, self.failures.pop(0)
-        if status not in ok:
-            raise CommandFailed(tuple(argv), status, stderr)
-        return Completed(
-            argv=tuple(argv), exit_status=status, stdout=stdout, stderr=stderr, duration_s=0.0
-        )
+            return self.examine(argv[2:])
+        return Answer(1, "", self.failures.pop(0)) if self.failures else Answer()
 
-    def examine(self, paths: Sequence[str]) -> tuple[int, str, str]:
+    def examine(self, paths: Sequence[str]) -> Answer:
         stdout = "".join(self.sections.get(path, "") for path in paths)
         lacking = [path for path in paths if path not in self.sections]
         stderr = "".join(
@@ -88,7 +71,7 @@ class Mdadm(Runner):
             else f"mdadm: No md superblock detected on {path}.\n"
             for path in lacking
         )
-        return (1 if lacking else 0), stdout, stderr
+        return Answer(1 if lacking else 0, stdout, stderr)
 
     def examined(self) -> list[tuple[str, ...]]:
         return [argv[2:] for argv in self.asked if argv[1] == "--examine"]

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 WITH_SCRIPTS = ("scripts", "libexec", "debian", ".ci", "tests")
-WITH_PYTHON = ("storage_agent", *WITH_SCRIPTS)
+WITH_PYTHON = ("storage_agent", "scripts", "libexec", "tests")
 MAX_LINES = 400
 
 

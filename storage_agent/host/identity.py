@@ -1,6 +1,6 @@
 """Writes what `create` has found out or chosen: agent.d/VOLUME.toml with the UUIDs.
 
-The only file here that the agent writes; what the admin wrote stays the admin's.
+The only file in /etc/storage-agent that the agent writes; what the admin wrote stays the admin's.
 """
 
 from __future__ import annotations

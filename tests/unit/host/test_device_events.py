@@ -161,3 +161,5 @@ def test_close_twice(factory: Factory) -> None:
     events = DeviceEvents(factory)
     events.close()
     events.close()
+    with pytest.raises(ValueError, match="closed"):
+        events.fileno()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -59,9 +60,18 @@ def test_the_watchdog_is_petted_thrice_in_its_time(
     assert systemd.watchdog_period_s() == expected
 
 
-def test_without_systemd_nothing_is_notified(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    systemd.notify("READY=1")
+@pytest.mark.sockets
+def test_only_systemd_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        systemd.notify("READY=1", "STATUS=serving")
+        assert manager.recv(100) == b"READY=1\nSTATUS=serving"
+        monkeypatch.delenv("NOTIFY_SOCKET")
+        systemd.notify("READY=1")
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
 
 
 def test_without_a_configuration_the_agent_says_so(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """The currency marker's file on a volume: `.storage-agent/marker`.
 
 Two slots of one block, written in turn and in place with O_DSYNC: a torn write spoils one slot
-and leaves the other, and a look without journal replay (`noload`) sees what was last fsynced,
-because nothing but data blocks changes.
+and leaves the other.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     StepKind.READ_MARKER: Definition(
         title=lambda v: "look at the filesystem read-only: is it the newest known state?",
         commands=lambda v, h: (
-            f"mount -o ro,noload {v.device()} /run/storage-agent/look/{v.name}",
+            f"mount -o ro {v.device()} /run/storage-agent/look/{v.name}",
             f"cat /run/storage-agent/look/{v.name}/.storage-agent/marker",
             f"umount /run/storage-agent/look/{v.name}",
         ),

@@ -224,12 +224,14 @@ def test_mount_of_a_secondary_says_so(tmp_path: Path) -> None:
     assert "promote" in caught.value.remedy
 
 
-@pytest.mark.parametrize(("kind", "options"), [("ext4", "ro,noload"), ("xfs", "ro,norecovery")])
-def test_a_look_replays_no_journal(host: Host, kind: str, options: str) -> None:
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_look_is_read_only_and_replays_the_journal(host: Host, kind: str) -> None:
     host.filesystem.mount_read_only("/dev/drbd0", kind, "/run/look")
     (argv,) = host.runner.asked
     assert argv == look_argv("/dev/drbd0", kind, "/run/look")
-    assert argv[argv.index("-o") + 1].startswith(options + ",")
+    options = argv[argv.index("-o") + 1].split(",")
+    assert "ro" in options
+    assert not {"noload", "norecovery"} & set(options)
 
 
 def test_unmount(host: Host) -> None:

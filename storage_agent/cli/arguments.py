@@ -98,6 +98,13 @@ def _add_looking(commands: Any) -> None:
         "--watch", nargs="?", const=2.0, type=_seconds, metavar="SECONDS", help="look again (2)"
     )
     _add(
+        commands,
+        "safe-to-terminate",
+        "may this host be switched off or destroyed now (exit status 0: yes, 3: no)",
+        "terminate",
+        "safe_to_terminate",
+    )
+    _add(
         commands, "doctor", "is this host fit to keep volumes, and what to fix", "checkup", "doctor"
     )
     events = _add(commands, "events", "what changed lately", "look", "events")
@@ -119,6 +126,9 @@ def _add_changing(commands: Any) -> None:
         help="for the other host to let go: ask here first, then demote there",
     )
     demote = _add(commands, "demote", "stop serving the volume here", "operate", "demote")
+    demote.add_argument(
+        "--yes-stop-serving", metavar="HOST/VOLUME", help="though nobody can take it over"
+    )
     assemble = _add(commands, "assemble", "bring array and replica up", "operate", "assemble")
     assemble.add_argument(
         "--wait",

@@ -50,8 +50,17 @@ class LocalHost(Protocol):
         """The configuration as JSON; with `origin`, `{"KEY": "FILE:LINE"}` beside it."""
         ...
 
-    def status(self) -> dict[str, Any]:
-        """The same answer as the daemon's `status`, from a look of our own."""
+    def is_configured(self) -> bool:
+        """There is a file of configuration, right or wrong."""
+        ...
+
+    def status(self, *, with_use: bool = False) -> dict[str, Any]:
+        """The same answer as the daemon's `status`, from a look of our own; its operations are
+        those that did not end. with_use: also who uses each volume, which takes seconds."""
+        ...
+
+    def replica_devices(self) -> tuple[str, ...]:
+        """Paths of the DRBD devices that the kernel has."""
         ...
 
     def facts(self, config: AgentConfig | None) -> DoctorFacts: ...

@@ -40,15 +40,25 @@ class ThisHost:
             }
         return shown
 
-    def status(self) -> dict[str, Any]:
+    def is_configured(self) -> bool:
+        from storage_agent.configuration.load import DEFAULT_PATHS
+
+        return DEFAULT_PATHS.exist()
+
+    def status(self, *, with_use: bool = False) -> dict[str, Any]:
         from storage_agent.configuration.load import digest, load
+        from storage_agent.engine.engine import unfinished
+        from storage_agent.engine.journal import Journal
         from storage_agent.host.linux import LinuxHost
         from storage_agent.host.runner import Runner
+        from storage_agent.host.store import FileStore
+        from storage_agent.model.snapshot import CHEAP_FACETS, Facet
         from storage_agent.model.wire import to_wire
         from storage_agent.policy.readiness import assess
 
         config = load()
-        snapshot = LinuxHost(config, Runner()).host_snapshot()
+        facets = CHEAP_FACETS | {Facet.USE} if with_use else CHEAP_FACETS
+        snapshot = LinuxHost(config, Runner()).host_snapshot(facets)
         return {
             "host": config.host,
             "agent_version": "",
@@ -58,8 +68,13 @@ class ThisHost:
                 name: to_wire(assess(config, config.volumes[name], volume))
                 for name, volume in snapshot.volumes.items()
             },
-            "operations": [],
+            "operations": to_wire(unfinished(Journal(FileStore()))),
         }
+
+    def replica_devices(self) -> tuple[str, ...]:
+        from storage_agent.host.block import replica_devices
+
+        return replica_devices()
 
     def facts(self, config: AgentConfig | None) -> DoctorFacts:
         from storage_agent.host.doctor_facts import DoctorFactsReader

@@ -55,9 +55,10 @@ def promote(options: argparse.Namespace, context: Context) -> Answer:
 
 
 def demote(options: argparse.Namespace, context: Context) -> Answer:
+    params = {"stop_serving": options.yes_stop_serving}
     if options.dry_run:
-        return _show_plan(options, context, "demote")
-    return _operate(options, context, "demote", {})
+        return _show_plan(options, context, "demote", **params)
+    return _operate(options, context, "demote", params)
 
 
 def assemble(options: argparse.Namespace, context: Context) -> Answer:

@@ -26,6 +26,10 @@ class Paths:
     main: Path = Path("/etc/storage-agent/agent.toml")
     folder: Path = Path("/etc/storage-agent/agent.d")
 
+    def exist(self) -> bool:
+        """Any file of them: without one the host is not configured, which is no mistake."""
+        return self.main.exists() or any(self.folder.glob("*.toml"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Origin:

@@ -10,7 +10,8 @@ from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.creation import creation_findings
-from storage_agent.policy.demotion import demotion_findings
+from storage_agent.policy.demotion import demotion_findings, leaving_findings
+from storage_agent.policy.liveguard import service_findings
 from storage_agent.policy.promotion import promotion_findings
 
 
@@ -27,10 +28,13 @@ def findings_for(
     """
     if request.kind is OperationKind.ASSEMBLE:
         return assembly_findings(volume, snapshot)
+    other = config.peer_of(config.host)
+    peer = other.name if other else ""
     if request.kind is OperationKind.DEMOTE:
-        return demotion_findings(volume, snapshot, request)
+        return demotion_findings(volume, snapshot, request, peer)
+    if request.kind is OperationKind.LEAVE:
+        return leaving_findings(volume, snapshot, request, peer)
     if request.kind is OperationKind.PROMOTE:
-        peer = config.peer_of(config.host)
-        return promotion_findings(volume, snapshot, request, peer.name if peer else "")
+        return promotion_findings(volume, snapshot, request, peer)
     disks = host.disks(volume.array.disks.get(config.host, ()))
-    return creation_findings(config, volume, disks)
+    return (*service_findings(volume, snapshot), *creation_findings(config, volume, disks))

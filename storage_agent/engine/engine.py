@@ -150,11 +150,11 @@ class Engine:
 
     def resume(self) -> tuple[str, ...]:
         """Ids of operations that were accepted and did not end. Each wants a `run`."""
-        unfinished = [entry for entry in self._journal.entries() if entry.record is None]
+        found = unfinished(self._journal)
         with self._lock:
-            for entry in unfinished:
-                self._running[entry.request.volume] = _resumed(entry)
-        return tuple(entry.request.operation_id for entry in unfinished)
+            for record in found:
+                self._running[record.request.volume] = record
+        return tuple(record.request.operation_id for record in found)
 
     def show(self, operation_id: str) -> OperationRecord | None:
         """The state of an operation, running or ended; None where the id is unknown."""
@@ -258,6 +258,11 @@ class Engine:
         with self._lock:
             self._running[record.request.volume] = record
         self._on_change(record)
+
+
+def unfinished(journal: Journal) -> tuple[OperationRecord, ...]:
+    """What was accepted and did not end, oldest first."""
+    return tuple(_resumed(entry) for entry in journal.entries() if entry.record is None)
 
 
 def _same(known: OperationRecord, request: OperationRequest) -> OperationRecord:

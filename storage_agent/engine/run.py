@@ -312,7 +312,7 @@ class Run:
             return self._walk(volume, plan)
         assert self.latest is not None
         left = [s for s in plan.steps if missing_goal(s.kind, volume, self.latest)]
-        if plan.operation is OperationKind.DEMOTE and not left:
+        if plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE) and not left:
             return self._ended(OperationState.SUCCEEDED, self._named(volume))
         return self._ended(
             OperationState.FAILED,

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from storage_agent.host.mounts import parse_mountinfo
+from storage_agent.host.mounts import kernel_name, parse_mountinfo
 from storage_agent.host.runner import Runner
 from storage_agent.host.sysfs import SECTOR_BYTES, Vanished, names_in, prefix, read_attribute
 from storage_agent.model.array import Disk
@@ -205,6 +205,22 @@ class Block:
         if known is None or known[0] != version:
             known = self._known[name] = (version, self._udev(name))
         return known[1]
+
+
+def written_bytes(device: str, root: Path = Path("/")) -> int | None:
+    """Written through this block device since it exists; None where there is none.
+
+    Documentation/admin-guide/iostats.rst: field 7, in sectors of 512 bytes. DRBD counts here what
+    this host writes, not what a peer sends."""
+    path = f"{prefix(root)}/sys/class/block/{kernel_name(device, root)}/stat"
+    fields = read_attribute(path, absent="").split()
+    return int(fields[6]) * SECTOR_BYTES if len(fields) > 6 else None
+
+
+def replica_devices(root: Path = Path("/")) -> tuple[str, ...]:
+    """Of DRBD, as far as the kernel has any."""
+    names = names_in(f"{prefix(root)}/sys/block", absent=())
+    return tuple(device_path(name) for name in names if re.fullmatch(r"drbd[0-9]+", name))
 
 
 _UdevVersion = tuple[str, str, int, int]

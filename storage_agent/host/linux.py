@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from storage_agent.host.block import Block, probe_signatures
+from storage_agent.host.block import Block, probe_signatures, written_bytes
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.filesystem import Filesystem
+from storage_agent.host.holders import find_holders
 from storage_agent.host.marker import read_marker
 from storage_agent.host.mdraid import MdRaid
 from storage_agent.host.nfs import NfsObserver
@@ -25,9 +26,16 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import Step
 from storage_agent.model.ports import Progress
-from storage_agent.model.snapshot import CHEAP_FACETS, Facet, HostSnapshot, VolumeSnapshot
+from storage_agent.model.snapshot import (
+    CHEAP_FACETS,
+    Facet,
+    HostSnapshot,
+    UseView,
+    VolumeSnapshot,
+)
 
 LOOK_TIMEOUT_S = 10.0
+WATCH_WRITES_S = 2
 _NOT_ASKED = Unobserved(reason="not looked at")
 
 T = TypeVar("T")
@@ -98,6 +106,19 @@ class LinuxHost:
             else look(Facet.NFS, lambda: tools.nfs.observe(volume.name, nfs.address)),
             services=look(Facet.SERVICES, lambda: tools.services.view(volume.services)),
             marker=look(Facet.MARKER, lambda: self._marker(volume)),
+            use=look(Facet.USE, lambda: self._use(volume)),
+        )
+
+    def _use(self, volume: VolumeConfig) -> UseView:
+        """Takes WATCH_WRITES_S."""
+        device = volume.device()
+        before = written_bytes(device, self._root)
+        time.sleep(WATCH_WRITES_S)
+        after = written_bytes(device, self._root)
+        return UseView(
+            holders=find_holders(volume.mount_point, device, self._root),
+            written_bytes=None if before is None or after is None else after - before,
+            watched_s=WATCH_WRITES_S,
         )
 
     def _marker(self, volume: VolumeConfig) -> Marker | None:
@@ -108,7 +129,7 @@ class LinuxHost:
             raise OperationFailed(f"the filesystem of {volume.name} was not looked at")
         return self._tools.markers[volume.name]
 
-    def host_snapshot(self) -> HostSnapshot:
+    def host_snapshot(self, facets: frozenset[Facet] = CHEAP_FACETS) -> HostSnapshot:
         """All configured volumes."""
         drbd_version, problems = None, list[str]()
         try:
@@ -120,7 +141,7 @@ class LinuxHost:
             boot_id=self.boot_id(),
             taken_monotonic_s=time.monotonic(),
             taken_wall_s=time.time(),
-            volumes={name: self.observe(v) for name, v in self._config.volumes.items()},
+            volumes={name: self.observe(v, facets) for name, v in self._config.volumes.items()},
             drbd_version=drbd_version,
             problems=tuple(problems),
         )

@@ -91,6 +91,13 @@ class Services:
         """As `start`."""
         self._do("stop", unit, timeout_s)
 
+    def is_host_stopping(self) -> bool:
+        """A shutdown, reboot or halt is under way. Raises CommandTimeout, CommandFailed."""
+        # Exit status 0 for `running` alone: systemctl(1), is-system-running.
+        argv = ("systemctl", "is-system-running")
+        done = self._runner.run(argv, timeout_s=VIEW_TIMEOUT_S, ok=frozenset(range(5)))
+        return done.stdout.strip() == "stopping"
+
     def _do(self, verb: str, unit: str, timeout_s: float) -> None:
         argv = ("systemctl", "--no-ask-password", verb, "--", unit)
         try:

@@ -28,6 +28,7 @@ TOOL_PACKAGES = {
     "nft": "nftables",
     "udevadm": "udev",
     "systemctl": "systemd",
+    "systemd-inhibit": "systemd",
     "rpc.nfsd": "nfs-kernel-server",
     "rpc.mountd": "nfs-kernel-server",
     "exportfs": "nfs-kernel-server",
@@ -47,6 +48,7 @@ UNITS = (
     "nfs-server.service",
     "storage-agentd.service",
     "storage-agent.socket",
+    "systemd-logind.service",
     *(f"{name}.service" for name in CLUSTER_MANAGERS),
 )
 

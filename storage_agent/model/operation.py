@@ -66,6 +66,7 @@ class OperationRequest:
     expected_primary: host that the caller believes to be primary (compare-and-set).
     peer_is_off: name of the peer, by which a person declares that it is powered off.
     marker_at_least: (epoch, counter) of the newest currency marker that the caller knows of.
+    stop_serving: HOST/VOLUME, by which a person says that nobody shall be served after this.
     origin: who asked, for the audit.  options: see Plan.
     """
 
@@ -76,6 +77,7 @@ class OperationRequest:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
+    stop_serving: str | None = None
     origin: str = ""
     options: dict[str, str] = field(default_factory=dict)
 

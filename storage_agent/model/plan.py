@@ -15,6 +15,7 @@ class OperationKind(StrEnum):
     ASSEMBLE = "assemble"
     PROMOTE = "promote"
     DEMOTE = "demote"
+    LEAVE = "leave"
 
 
 class StepKind(StrEnum):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from storage_agent.model.array import ArrayView
-from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.filesystem import FilesystemView, Holder
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker
@@ -18,6 +18,7 @@ class Facet(StrEnum):
 
     IDENTITY fills the filesystem's uuid and type, which costs a process and a read of the device;
     MARKER the currency marker, as the step read-marker found it or as it lies on the mount.
+    USE costs a walk over all processes, and some seconds of watching what is written.
     """
 
     ARRAY = "array"
@@ -27,10 +28,11 @@ class Facet(StrEnum):
     MARKER = "marker"
     NFS = "nfs"
     SERVICES = "services"
+    USE = "use"
 
 
 ALL_FACETS = frozenset(Facet)
-CHEAP_FACETS = ALL_FACETS - {Facet.IDENTITY, Facet.MARKER}
+CHEAP_FACETS = ALL_FACETS - {Facet.IDENTITY, Facet.MARKER, Facet.USE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,16 @@ class ServiceView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UseView:
+    """Who works with the volume's device on this host. written_bytes: by this host, within the
+    `watched_s` seconds of the look; None where there is no such device."""
+
+    holders: tuple[Holder, ...]
+    written_bytes: int | None
+    watched_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSnapshot:
     """None: does not exist here or is not configured. Unobserved: could not be looked at."""
 
@@ -75,6 +87,7 @@ class VolumeSnapshot:
     services: tuple[ServiceView, ...] | Unobserved
     attachment: Attachment | None = None
     marker: Marker | Unobserved | None = None
+    use: UseView | Unobserved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
         OperationKind.ASSEMBLE: _assemble,
         OperationKind.PROMOTE: _promote,
         OperationKind.DEMOTE: _demote,
+        OperationKind.LEAVE: _leave,
     }[request.kind](volume, snapshot, request)
     return Plan(
         operation=request.kind,
@@ -102,3 +103,10 @@ def _demote(
     if volume.replica:
         kinds.append(StepKind.SECONDARY)
     return kinds
+
+
+def _leave(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    """The peer sees this copy go in order, so that it neither freezes nor waits for it."""
+    return [StepKind.REPLICA_DOWN] if volume.replica else []

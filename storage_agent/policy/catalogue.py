@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from storage_agent.policy.catalogue_agent import AGENT
 from storage_agent.policy.catalogue_doctor import DOCTOR
+from storage_agent.policy.catalogue_guard import GUARD
 from storage_agent.policy.catalogue_host import HOST
 from storage_agent.policy.catalogue_kernel import KERNEL
 from storage_agent.policy.catalogue_volume import VOLUME
 from storage_agent.policy.explanation import Explanation
 
-CATALOGUE: dict[str, Explanation] = {**AGENT, **DOCTOR, **VOLUME, **HOST, **KERNEL}
+CATALOGUE: dict[str, Explanation] = {**AGENT, **DOCTOR, **GUARD, **VOLUME, **HOST, **KERNEL}

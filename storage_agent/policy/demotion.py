@@ -1,4 +1,4 @@
-"""May this host stop serving the volume and give the role back now?"""
+"""May this host stop serving the volume and give the role back now, or leave its peer?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, mounted_elsewhere, unobserved
+from storage_agent.policy.common import blocker, mounted_elsewhere, unobserved, warning
+from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
 
 
 def demotion_findings(
-    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
 ) -> tuple[Finding, ...]:
-    """Blockers for `demote`. A volume that is secondary already has none of them."""
+    """For `demote`. A volume that is secondary already has none of them. peer: the other host's
+    name, for texts."""
     found = list(unobserved(snapshot))
     replica = snapshot.replica
     if isinstance(replica, Replica) and replica.role is Role.PRIMARY:
@@ -51,4 +53,45 @@ def demotion_findings(
                     remedy=f"umount {elsewhere[0]}",
                 )
             )
-    return tuple(found)
+    return (*found, *_nobody_takes_over(volume, snapshot, request, peer))
+
+
+def leaving_findings(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+) -> tuple[Finding, ...]:
+    """For `leave`: nothing may be served here, and nobody depend on this host's copy, unless
+    the caller names it."""
+    found = (*unobserved(snapshot), *service_findings(volume, snapshot))
+    if request.stop_serving == _named(volume, snapshot) or snapshot.replica is None:
+        return found
+    return (*found, *dependence_findings(volume, snapshot, peer))
+
+
+def _nobody_takes_over(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+) -> tuple[Finding, ...]:
+    """A demote is one half of a move: who asks for it with no other half in sight takes the
+    service away, and must say so."""
+    replica = snapshot.replica
+    taken = taken_away(volume, snapshot)
+    if not taken or (isinstance(replica, Replica) and replica.in_sync()):
+        return ()
+    view = replica.peer if isinstance(replica, Replica) else None
+    seen = "no connection" if view is None else f"{view.connection}, {view.replication}"
+    disk = "" if view is None else f", peer disk {view.disk}"
+    named = _named(volume, snapshot)
+    make = warning if request.stop_serving == named else blocker
+    return (
+        make(
+            "PEER_CANNOT_TAKE_OVER",
+            f"{peer or 'no other host'} cannot take {volume.name} over: nobody would serve it",
+            measured=f"{seen}{disk}; taken away: {'; '.join(f.measured for f in taken)}",
+            limit="Connected, Established, peer disk UpToDate, 0 bytes out of sync",
+            remedy=f"bring {peer or 'a peer'} back first; if {volume.name} shall really not be "
+            f"served: storage-agent demote {volume.name} --yes-stop-serving {named}",
+        ),
+    )
+
+
+def _named(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    return f"{snapshot.host}/{volume.name}"

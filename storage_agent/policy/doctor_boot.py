@@ -1,4 +1,5 @@
-"""Who else on this host would bring up, mount or export what the agent manages? Pure."""
+"""Who else on this host would bring up, mount or export what the agent manages, and would a
+shutdown be stopped? Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ DROP_IN = "/drbd.service.d/storage-agent.conf"
 def boot_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
     yield from _drbd_service(facts)
     yield from _cluster_managers(facts)
+    yield from _shutdown_inhibitor(facts)
     yield from _fstab(facts, config)
     yield from _exports(facts, config)
     yield from _auto_assembly(facts, config)
@@ -59,6 +61,24 @@ def _cluster_managers(facts: DoctorFacts) -> Iterator[Check]:
         remedy="use storage-agent only to look (status, doctor) at what it manages",
     )
     yield Check(title="cluster managers", seen=", ".join(found), finding=finding)
+
+
+def _shutdown_inhibitor(facts: DoctorFacts) -> Iterator[Check]:
+    if isinstance(facts.units, Unobserved):
+        return
+    logind = facts.units.get("systemd-logind.service")
+    seen = f"{logind.load}, {logind.active}" if logind else "not installed"
+    if logind is not None and logind.active == "active":
+        yield Check(title="shutdown inhibitor", seen="systemd-logind runs")
+        return
+    finding = warning(
+        "INHIBITOR_UNAVAILABLE",
+        "systemd-logind does not run: nothing stops a shutdown of this host while it serves",
+        measured=f"systemd-logind.service: {seen}",
+        limit="active",
+        remedy="apt install dbus && systemctl start systemd-logind",
+    )
+    yield Check(title="shutdown inhibitor", seen=seen, finding=finding)
 
 
 def _fstab(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:

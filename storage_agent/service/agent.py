@@ -17,12 +17,14 @@ from storage_agent.model.errors import AgentError, Busy, UsageError
 from storage_agent.model.operation import (
     OperationRecord,
     OperationRequest,
+    OperationState,
     StepOutcome,
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 from storage_agent.service.answers import Changed, Problem, Setup, Status
 from storage_agent.service.changes import Event, EventRing
+from storage_agent.service.inhibition import Inhibition
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import BadRequest
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
@@ -42,7 +44,7 @@ class Agent:
     """Safe to use from several threads.
 
     load: reads the configuration anew.  apply: gives it to host, engine and observer.  broadcast:
-    tells all subscribers; must not block.
+    tells all subscribers; must not block.  inhibit: takes a volume's shutdown inhibitor.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Agent:
         assess: Callable[[AgentConfig, VolumeConfig, VolumeSnapshot], Any],
         clock: Clock,
         broadcast: Callable[[str, object], None],
+        inhibit: Callable[[VolumeConfig], None],
     ) -> None:
         self.setup = setup
         self.engine = engine
@@ -72,6 +75,7 @@ class Agent:
         self._assess = assess
         self._clock = clock
         self._broadcast = broadcast
+        self._inhibition = Inhibition(take=inhibit, clock=clock)
         self._reload_lock = threading.Lock()
         self._wants_reload = False
         # What was logged last of each volume's operation.
@@ -229,6 +233,8 @@ class Agent:
 
     def published(self, snapshot: HostSnapshot, volume: str, events: tuple[Event, ...]) -> None:
         """The observer has a new snapshot, which differs in one volume."""
+        if configured := self.setup.config.volumes.get(volume):
+            self._inhibition.follow(configured, snapshot.volumes[volume])
         self.events.add(events)
         for event in events:
             log.info(event.text, volume=event.volume)
@@ -266,6 +272,9 @@ class Agent:
             )
         )
         self.observer.hint(request.volume)
+        configured = self.setup.config.volumes.get(request.volume)
+        if configured is not None and record.state is not OperationState.SUCCEEDED:
+            self._inhibition.renew(configured)
         if request.kind is OperationKind.CREATE:
             # It wrote the configuration, and what its caller asks for next needs that.
             with self._reload_lock:

@@ -39,6 +39,7 @@ EVENTS_LIMIT = 1000
 HISTORY_LIMIT = 50
 WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})
 WAIT_LIMIT_S = 600
+SHUTDOWN_ORIGIN = "shutdown"
 log = structlog.get_logger()
 
 
@@ -135,8 +136,7 @@ def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 
 def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
     agent.require_volume(parameters.volume)
-    if parameters.peer_is_off is not None:
-        require_role(call.session.role, Role.LOCAL, "peer_is_off")
+    _require_persons_word(call, parameters)
     is_create = parameters.operation is OperationKind.CREATE
     if is_create != (parameters.role is not None):
         raise BadRequest("bad-type", "the key 'role' belongs to create, and create needs it")
@@ -151,6 +151,7 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         expected_primary=parameters.expected_primary,
         peer_is_off=parameters.peer_is_off,
         marker_at_least=_marker(parameters.marker_at_least),
+        stop_serving=parameters.stop_serving,
         origin=call.session.origin,
         options=options,
     )
@@ -161,8 +162,7 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
 def _operate(kind: OperationKind) -> Handler:
     def handle(agent: Agent, call: Call, parameters: OperateParameters) -> object:
         agent.require_volume(parameters.volume)
-        if parameters.peer_is_off is not None:
-            require_role(call.session.role, Role.LOCAL, "peer_is_off")
+        _require_persons_word(call, parameters)
         request = OperationRequest(
             kind=kind,
             volume=parameters.volume,
@@ -171,7 +171,8 @@ def _operate(kind: OperationKind) -> Handler:
             expected_primary=parameters.expected_primary,
             peer_is_off=parameters.peer_is_off,
             marker_at_least=_marker(parameters.marker_at_least),
-            origin=call.session.origin,
+            stop_serving=parameters.stop_serving,
+            origin=_origin(call, parameters.operation_id),
             options=_wait(kind, parameters.wait_s),
         )
         return _start(agent, call, request)
@@ -216,6 +217,20 @@ def _start(agent: Agent, call: Call, request: OperationRequest) -> object:
     )
     agent.runs.start(agent.engine, request, watcher)
     return LATER
+
+
+def _require_persons_word(call: Call, parameters: PlanParameters | OperateParameters) -> None:
+    """What only somebody at this host may declare. Raises NotPermitted."""
+    for name in ("peer_is_off", "stop_serving"):
+        if getattr(parameters, name) is not None:
+            require_role(call.session.role, Role.LOCAL, name)
+
+
+def _origin(call: Call, operation_id: str) -> str:
+    """The unit that stops first at a shutdown speaks for the host, not for a person."""
+    is_shutdown = operation_id.startswith(f"{SHUTDOWN_ORIGIN}-")
+    is_local = call.session.role is Role.LOCAL
+    return SHUTDOWN_ORIGIN if is_shutdown and is_local else call.session.origin
 
 
 def _callers_id(operation_id: str) -> str:
@@ -290,6 +305,12 @@ METHODS: Mapping[str, Method] = {
                 handler=_operate(kind),
             )
             for kind in (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE)
+        ),
+        Method(
+            name="leave",
+            parameters=OperateParameters,
+            needs=Role.LOCAL,
+            handler=_operate(OperationKind.LEAVE),
         ),
         Method(name="create", parameters=CreateParameters, needs=Role.LOCAL, handler=_create),
         Method(

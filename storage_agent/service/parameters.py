@@ -45,14 +45,16 @@ class PlanParameters:
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
     wait_s: int | None = None
+    stop_serving: str | None = None
     role: CreateRole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperateParameters:
-    """Of `promote`, `demote` and `assemble`. operation_id: chosen by the caller; the same one
-    again joins the same operation. peer_is_off: the peer's name; local root only.
+    """Of `promote`, `demote`, `leave` and `assemble`. operation_id: chosen by the caller; the same
+    one again joins the same operation. peer_is_off: the peer's name; local root only.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
+    stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.
     wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to
     let go of the volume (promote)."""
 
@@ -62,6 +64,7 @@ class OperateParameters:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
+    stop_serving: str | None = None
     wait_s: int | None = None
 
 

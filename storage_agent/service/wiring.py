@@ -12,6 +12,7 @@ from storage_agent.engine.engine import Engine
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.device_events import DeviceEvents
 from storage_agent.host.drbd.stream import stream_argv
+from storage_agent.host.inhibitor import Inhibitor
 from storage_agent.host.linux import LinuxHost
 from storage_agent.host.runner import Runner, end_stream
 from storage_agent.host.store import STATE_FOLDER, FileStore
@@ -33,14 +34,10 @@ def load_setup(paths: Paths = DEFAULT_PATHS) -> Setup:
         return Setup(config=config, digest=digest(config))
     except ConfigurationError as exc:
         empty = AgentConfig(host=local_hostname(), hosts={}, volumes={})
-        if _is_unconfigured(paths):
+        if not paths.exist():
             note = f"not configured: there is no {paths.main}"
             return Setup(config=empty, digest=digest(empty), note=note)
         return Setup(config=empty, digest=digest(empty), problem=exc)
-
-
-def _is_unconfigured(paths: Paths) -> bool:
-    return not paths.main.exists() and not any(paths.folder.glob("*.toml"))
 
 
 def make_agent(
@@ -88,5 +85,6 @@ def make_agent(
         assess=assess,
         clock=clock,
         broadcast=broadcast,
+        inhibit=Inhibitor(runner).take,
     )
     return agent

@@ -88,7 +88,7 @@ def test_a_purge_leaves_a_serving_volume_and_its_state(lab: Lab) -> None:
     writer = start_writer(lab)
     purged = alpha.run(f"{APT} purge storage-agent", timeout_s=APT_TIMEOUT_S)
     said = purged.stdout + purged.stderr
-    assert "volume data is being served" in said
+    assert "VOLUME_EXPORTED: the NFS server of data runs on alpha" in said
     assert "/etc/drbd.d/storage-agent-data.res" in said
     assert shown(alpha, SERVER, "ActiveState") == "active"
     assert role(alpha) == "Primary"

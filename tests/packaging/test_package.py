@@ -38,6 +38,7 @@ def test_it_holds_what_it_must(tree: Path) -> None:
         "lib/systemd/system/storage-agentd.service",
         "lib/systemd/system/storage-agent.socket",
         "lib/systemd/system/storage-agent-nfs@.service",
+        "lib/systemd/system/storage-agent-shutdown.service",
         "lib/systemd/system/drbd.service.d/storage-agent.conf",
         "usr/share/initramfs-tools/hooks/storage-agent",
         "usr/lib/sysusers.d/storage-agent.conf",
@@ -117,7 +118,15 @@ def test_users_come_before_folders_and_folders_before_units(control: Path) -> No
 def test_an_upgrade_restarts_the_daemon_and_nothing_else(control: Path) -> None:
     scripts = "".join((control / name).read_text() for name in ("postinst", "prerm", "postrm"))
     touched = set(re.findall(r"deb-systemd-\w+ .*?'([^']+)'", scripts))
-    assert touched == {"storage-agent.socket", "storage-agentd.service"}
+    assert touched == {
+        "storage-agent.socket",
+        "storage-agent-shutdown.service",
+        "storage-agentd.service",
+    }
+    postinst = (control / "postinst").read_text()
+    for line in postinst.splitlines():
+        # Restarted, it would be stopped first.
+        assert not ("deb-systemd-invoke $_dh_action" in line and "shutdown" in line)
     prerm = (control / "prerm").read_text()
     for stop in re.findall(r"^.*deb-systemd-invoke stop.*$", prerm, re.MULTILINE):
         before = prerm[: prerm.index(stop)].splitlines()[-1]

@@ -17,7 +17,11 @@ HOST_UNITS = Path("/lib/systemd/system")
 # Ten times the score of `systemd-analyze security`; drbd.service and nfs-server have 95 and more.
 # What is left is what the work takes: root, mounts and links that are the host's own (so no mount
 # and no network namespace, which alone cost 24), and all block devices. Lower them, never raise.
-MAX_EXPOSURE = {"storage-agentd.service": 67, "storage-agent-nfs@.service": 75}
+MAX_EXPOSURE = {
+    "storage-agentd.service": 67,
+    "storage-agent-nfs@.service": 75,
+    "storage-agent-shutdown.service": 30,
+}
 
 # Debian's, as far as our drop-in changes it.
 DRBD_SERVICE = """\
@@ -57,7 +61,7 @@ def root(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if source.is_file() and not target.exists():
             shutil.copyfile(source, target)
     (folder / UNITS / "drbd.service").write_text(DRBD_SERVICE)
-    for program in ("usr/bin/python3", "bin/kill", "lib/drbd/scripts/drbd"):
+    for program in ("usr/bin/python3", "bin/kill", "bin/true", "lib/drbd/scripts/drbd"):
         path = folder / program
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/sh\n")
@@ -71,6 +75,7 @@ def root(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "storage-agentd.service",
         "storage-agent.socket",
         "storage-agent-nfs@home.service",
+        "storage-agent-shutdown.service",
         "drbd.service",
     ],
 )
@@ -139,7 +144,7 @@ def test_a_servers_life_is_its_own(tree: Path) -> None:
     assert server.values("WantedBy") == [], "nobody but the agent starts a volume's server"
 
 
-@pytest.mark.parametrize("name", ["storage-agentd.service", "storage-agent-nfs@.service"])
+@pytest.mark.parametrize("name", sorted(MAX_EXPOSURE))
 def test_start_and_stop_are_bounded(tree: Path, name: str) -> None:
     service = unit(tree, name)
     for setting in ("TimeoutStartSec", "TimeoutStopSec"):
@@ -147,7 +152,22 @@ def test_start_and_stop_are_bounded(tree: Path, name: str) -> None:
         assert re.fullmatch(r"\d+(s|min)?", service.values(setting)[-1])
 
 
-@pytest.mark.parametrize("name", ["storage-agentd.service", "storage-agent.socket"])
+def test_at_a_shutdown_it_stops_before_all_that_it_needs(tree: Path) -> None:
+    """Stopping goes the other way round than starting: what it comes after outlives it."""
+    last = unit(tree, "storage-agent-shutdown.service")
+    after = set(" ".join(last.values("After")).split())
+    assert after >= {"storage-agentd.service", "storage-agent.socket", "network.target"}
+    assert "storage-agent-shutdown.service" in unit(tree, "storage-agent-nfs@.service").values(
+        "Before"
+    )
+    assert last.values("RemainAfterExit") == ["yes"], "what is not active is not stopped"
+    for setting in ("Requires", "Requisite", "BindsTo", "PartOf"):
+        assert last.values(setting) == [], "no stop of the daemon may reach it"
+
+
+@pytest.mark.parametrize(
+    "name", ["storage-agentd.service", "storage-agent.socket", "storage-agent-shutdown.service"]
+)
 def test_boot_waits_for_nothing_of_ours(tree: Path, name: str) -> None:
     ours = unit(tree, name)
     assert ours.values("DefaultDependencies") in ([], ["yes"])

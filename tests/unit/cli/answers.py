@@ -101,6 +101,9 @@ def facts(**changes: Any) -> DoctorFacts:
         enabled="enabled",
         drop_ins=("/lib/systemd/system/drbd.service.d/storage-agent.conf",),
     )
+    logind = UnitFact(
+        name="systemd-logind.service", load="loaded", active="active", enabled="static"
+    )
     base = DoctorFacts(
         host="alpha",
         is_root=True,
@@ -108,7 +111,7 @@ def facts(**changes: Any) -> DoctorFacts:
         tools=frozenset(TOOL_PACKAGES),
         modules=frozenset(KERNEL_MODULES),
         drbd_version="8.4.11",
-        units={unit.name: unit},
+        units={unit.name: unit, logind.name: logind},
         fstab=(),
         exports=(),
         mdadm_lines=(f"ARRAY <ignore> UUID={ARRAY_UUID}",),

@@ -14,12 +14,19 @@ from storage_agent.cli.client import Disconnected, Silent
 from storage_agent.cli.render_operation import ProgressPrinter
 from storage_agent.cli.terminal import Screen
 from storage_agent.model import errors
-from storage_agent.model.operation import OperationRecord, OperationState, StepOutcome
+from storage_agent.model.operation import (
+    OperationRecord,
+    OperationRequest,
+    OperationState,
+    StepOutcome,
+)
 from storage_agent.model.plan import OperationKind
+from storage_agent.policy.demotion import demotion_findings
 from tests.unit.cli import answers, snapshots
 from tests.unit.cli.answers import plan_of, record, status_result
 from tests.unit.cli.golden import assert_golden
 from tests.unit.cli.worlds import World
+from tests.unit.fakes import volume_config
 
 RUNNING, DONE = StepOutcome.RUNNING, StepOutcome.DONE
 FAILED, UNDONE, ALREADY = StepOutcome.FAILED, StepOutcome.UNDONE, StepOutcome.ALREADY
@@ -249,3 +256,30 @@ def test_on_a_terminal_the_name_is_typed(typed: str, expected: int) -> None:
 
 def test_confirm_alone_is_a_mistake() -> None:
     assert World().run("promote", "data", "--confirm", "beta") == 2
+
+
+# -- demote ---------------------------------------------------------------------------------------
+
+
+def test_a_demote_that_nobody_takes_over_names_what_it_takes_away() -> None:
+    request = OperationRequest(kind=OperationKind.DEMOTE, volume="data", operation_id="x")
+    findings = demotion_findings(volume_config(), snapshots.syncing(), request, "beta")
+    world = World()
+    world.answers["demote"] = record(
+        OperationState.REFUSED,
+        kind=OperationKind.DEMOTE,
+        message=findings[0].summary,
+        remedy=findings[0].remedy,
+        findings=findings,
+    )
+    assert world.run("demote", "data") == 3
+    assert_golden("demote-nobody-takes-over", world.err)
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_host_and_volume_named_are_sent(dry: tuple[str, ...]) -> None:
+    world = World()
+    world.answers["demote"] = record(kind=OperationKind.DEMOTE)
+    world.answers["plan"] = plan_of(OperationKind.DEMOTE)
+    assert world.run("demote", "data", "--yes-stop-serving", "alpha/data", *dry) == 0
+    assert world.asked[0][1]["stop_serving"] == "alpha/data"

@@ -68,6 +68,8 @@ class FakeLocal:
         self.problems: tuple[str, ...] = ()
         self.snapshot: dict[str, Any] | AgentError = status_result(serving(), agent_version="")
         self.found: DoctorFacts = facts()
+        self.has_files = True
+        self.devices: tuple[str, ...] = ("/dev/drbd0",)
 
     def config(self) -> AgentConfig:
         if isinstance(self.loaded, AgentError):
@@ -83,10 +85,16 @@ class FakeLocal:
             document["origin"] = {"hosts.beta.address": "/etc/storage-agent/agent.toml:5"}
         return document
 
-    def status(self) -> dict[str, Any]:
+    def is_configured(self) -> bool:
+        return self.has_files
+
+    def status(self, *, with_use: bool = False) -> dict[str, Any]:
         if isinstance(self.snapshot, AgentError):
             raise self.snapshot
         return self.snapshot
+
+    def replica_devices(self) -> tuple[str, ...]:
+        return self.devices
 
     def facts(self, config: AgentConfig | None) -> DoctorFacts:
         return self.found

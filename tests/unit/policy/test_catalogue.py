@@ -13,6 +13,7 @@ import storage_agent
 from storage_agent.policy.catalogue import CATALOGUE
 from storage_agent.policy.catalogue_agent import AGENT
 from storage_agent.policy.catalogue_doctor import DOCTOR
+from storage_agent.policy.catalogue_guard import GUARD
 from storage_agent.policy.catalogue_host import HOST
 from storage_agent.policy.catalogue_kernel import KERNEL
 from storage_agent.policy.catalogue_volume import VOLUME
@@ -57,7 +58,7 @@ def test_every_code_has_an_entry() -> None:
 
 
 def test_no_code_is_explained_twice() -> None:
-    parts = (AGENT, DOCTOR, VOLUME, HOST, KERNEL)
+    parts = (AGENT, DOCTOR, GUARD, VOLUME, HOST, KERNEL)
     assert sum(len(part) for part in parts) == len(CATALOGUE)
 
 

@@ -35,8 +35,11 @@ def unit(name: str, **changes: Any) -> UnitFact:
     return replace(base, **changes)
 
 
-def units(*found: UnitFact) -> dict[str, UnitFact]:
-    return {each.name: each for each in found}
+LOGIND = unit("systemd-logind.service", enabled="static")
+
+
+def units(*found: UnitFact, logind: UnitFact = LOGIND) -> dict[str, UnitFact]:
+    return {each.name: each for each in (*found, logind)}
 
 
 def folder(**changes: Any) -> StateFolder:
@@ -77,6 +80,11 @@ FAIL, WARN = Outcome.FAIL, Outcome.WARN
             {},
         ),
         ({"units": Unobserved(reason="no bus")}, {"NOT_CHECKED": WARN}),
+        ({"units": {}}, {"INHIBITOR_UNAVAILABLE": WARN}),
+        (
+            {"units": units(logind=replace(LOGIND, active="inactive"))},
+            {"INHIBITOR_UNAVAILABLE": WARN},
+        ),
         ({"fstab": fstab("/dev/drbd7")}, {"FSTAB_VOLUME": FAIL}),
         ({"fstab": fstab("/dev/md/data")}, {"FSTAB_VOLUME": FAIL}),
         ({"fstab": fstab(f"UUID={FILESYSTEM_UUID}")}, {"FSTAB_VOLUME": FAIL}),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from storage_agent.model.clock import Clock
-from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
@@ -191,6 +191,7 @@ def make_agent(
     load: Callable[[], Setup] | None = None,
     heard: Heard | None = None,
     host: HostPort | None = None,
+    inhibit: Callable[[VolumeConfig], None] | None = None,
 ) -> Agent:
     engine = engine or FakeEngine()
     setup = setup or Setup(config=agent_config(), digest="d1")
@@ -209,6 +210,7 @@ def make_agent(
         assess=assess,
         clock=ThreadClock(),
         broadcast=heard or Heard(),
+        inhibit=inhibit or (lambda _: None),
     )
     engine.on_change = agent.runs.changed
     return agent

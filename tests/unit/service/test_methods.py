@@ -170,7 +170,7 @@ ALLOWED = {
 }
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE]
-ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore"}
+ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave"}
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -186,16 +186,30 @@ def test_every_role_may_do_exactly_its_own(
 
 
 @pytest.mark.parametrize("method", ["promote", "demote", "plan"])
-def test_only_root_on_the_host_may_say_that_the_peer_is_off(
-    agent: Agent, engine: FakeEngine, method: str
+@pytest.mark.parametrize(
+    "word", [{"peer_is_off": "beta"}, {"stop_serving": "alpha/data"}], ids=lambda word: min(word)
+)
+def test_only_root_on_the_host_may_give_a_persons_word(
+    agent: Agent, engine: FakeEngine, method: str, word: dict[str, str]
 ) -> None:
-    parameters: dict[str, Any] = {"volume": "data", "peer_is_off": "beta"}
+    parameters: dict[str, Any] = {"volume": "data", **word}
     parameters |= {"operation": "promote"} if method == "plan" else {"operation_id": "op-1"}
     refused = ask(agent, method, parameters, Role.OPERATE)
     assert error_of(refused).code == "NOT_PERMITTED"
     assert engine.begun == []
     assert ask(agent, method, parameters, Role.LOCAL).error is None
-    assert engine.begun[0].peer_is_off == "beta"
+    (name,) = word
+    assert getattr(engine.begun[0], name) == word[name]
+
+
+@pytest.mark.parametrize(
+    ("role", "origin"), [(Role.LOCAL, "shutdown"), (Role.OPERATE, "uid 0 pid 1")]
+)
+def test_who_asks_at_a_shutdown_is_the_host(
+    agent: Agent, engine: FakeEngine, role: Role, origin: str
+) -> None:
+    ask(agent, "demote", {"volume": "data", "operation_id": "shutdown-1"}, role)
+    assert engine.begun[0].origin == origin
 
 
 def test_the_gateway_becomes_an_observer_and_no_more(agent: Agent) -> None:

@@ -1,0 +1,106 @@
+"""`safe-to-terminate`: may this host be switched off or destroyed now? For scripts that do so."""
+
+from __future__ import annotations
+
+import argparse
+
+from storage_agent.cli.answers import StatusAnswer, parse_status
+from storage_agent.cli.context import Answer, Context
+from storage_agent.cli.render_status import finding_lines
+from storage_agent.cli.text import clean, counted
+from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.errors import AgentError, Missing, NotPermitted, Refused
+from storage_agent.model.finding import Finding
+from storage_agent.policy.common import blocker
+from storage_agent.policy.liveguard import operation_findings, termination_findings
+from storage_agent.policy.naming import name_state
+
+
+def safe_to_terminate(options: argparse.Namespace, context: Context) -> Answer:
+    """Exit status 0 only if nobody loses service or data; 3 with every reason, also where that
+    cannot be known. Always looks by itself: the daemon is asked for its operations alone."""
+    if not context.is_root:
+        raise NotPermitted(
+            "only root sees all that is needed to tell",
+            remedy="sudo storage-agent safe-to-terminate",
+        )
+    findings, lines, notes = list[Finding](), list[str](), list[str]()
+    try:
+        config = context.local.config() if context.local.is_configured() else None
+        looked = parse_status(context.local.status(with_use=True)) if config else None
+        findings += _unknown_replicas(config, context)
+        if config is not None and looked is not None:
+            findings += _volumes(config, looked)
+            findings += _operations(looked, context, notes)
+            lines += _states(config, looked)
+    except AgentError as exc:
+        findings.append(_unseen(f"this host could not be looked at: {exc.message}", exc))
+    return _answer(tuple(findings), lines, notes, context)
+
+
+def _volumes(config: AgentConfig, looked: StatusAnswer) -> list[Finding]:
+    peer = config.peer_of(config.host)
+    name = peer.name if peer else ""
+    return [
+        finding
+        for volume in config.volumes.values()
+        for finding in termination_findings(volume, looked.snapshot.volumes[volume.name], name)
+    ]
+
+
+def _unknown_replicas(config: AgentConfig | None, context: Context) -> list[Finding]:
+    """A lost configuration must not make a serving host look idle."""
+    volumes = config.volumes.values() if config else ()
+    known = {volume.device() for volume in volumes if volume.replica is not None}
+    return [
+        blocker(
+            "REPLICA_UNKNOWN",
+            f"{device} is up on this host and belongs to no configured volume",
+            measured=device,
+            limit="only DRBD devices of configured volumes",
+            remedy="see whose it is: drbdsetup status; storage-agent config check",
+        )
+        for device in context.local.replica_devices()
+        if device not in known
+    ]
+
+
+def _operations(
+    looked: StatusAnswer, context: Context, notes: list[str]
+) -> tuple[Finding, ...]:  # fmt: skip
+    """Of the daemon; without one, those that it left unfinished."""
+    try:
+        return operation_findings(parse_status(context.ask_daemon("status", {})).operations)
+    except Missing as down:
+        notes += [f"{down.message}; looked directly, nothing was changed", f"  try: {down.remedy}"]
+        return operation_findings(looked.operations)
+    except AgentError as exc:
+        return (_unseen(f"whether an operation is under way is not known: {exc.message}", exc),)
+
+
+def _unseen(summary: str, exc: AgentError) -> Finding:
+    return blocker("UNOBSERVED", summary, measured=exc.code, remedy=exc.remedy)
+
+
+def _states(config: AgentConfig, looked: StatusAnswer) -> list[str]:
+    return [
+        f"   {name}: {name_state(volume, looked.snapshot.volumes[name])}"
+        for name, volume in sorted(config.volumes.items())
+    ]
+
+
+def _answer(
+    findings: tuple[Finding, ...], lines: list[str], notes: list[str], context: Context
+) -> Answer:
+    data = {"safe": not findings}
+    if not findings:
+        told = ["safe to terminate: nobody is served from this host, and no data is only here"]
+        return Answer(data=data, lines=[*told, *map(clean, lines)], notes=notes)
+    reasons = [line for finding in findings for line in finding_lines(finding, context.out)]
+    told = [f"NOT safe to terminate: {counted(len(findings), 'reason')}", *map(clean, lines)]
+    error = Refused(
+        f"this host must not be terminated: {findings[0].summary}", remedy=findings[0].remedy
+    )
+    return Answer(
+        data=data, lines=[*told, *reasons], findings=findings, error=error, notes=notes
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Sees to it that each volume that is mounted here has its shutdown inhibitor.
+
+It is taken when a volume is seen to become served, and when a daemon finds one that is. Letting go
+is not our business: systemd does it with the mount, also with no daemon there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from storage_agent.model.clock import Clock
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.errors import AgentError
+from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.snapshot import VolumeSnapshot
+
+TRIES = 3
+# systemd reads a new mount a moment later than the observer.
+PAUSE_S = 2.0
+Take = Callable[[VolumeConfig], None]
+log = structlog.get_logger()
+
+
+class Inhibition:
+    """Nothing here blocks; `follow` is for one thread, the observer's."""
+
+    def __init__(self, *, take: Take, clock: Clock) -> None:
+        self._take = take
+        self._clock = clock
+        self._mounted: dict[str, bool] = {}
+
+    def follow(self, volume: VolumeConfig, snapshot: VolumeSnapshot) -> None:
+        view = snapshot.filesystem
+        if not isinstance(view, FilesystemView):
+            return
+        is_mounted = any(mount.mount_point == volume.mount_point for mount in view.mounts)
+        was_mounted = self._mounted.get(volume.name, False)
+        self._mounted[volume.name] = is_mounted
+        if is_mounted and not was_mounted:
+            self.renew(volume)
+
+    def renew(self, volume: VolumeConfig) -> None:
+        """An operation may have taken the mount away and back between two looks."""
+        if self._mounted.get(volume.name):
+            threading.Thread(
+                target=self._try, args=(volume,), name=f"inhibit {volume.name}", daemon=True
+            ).start()
+
+    def _try(self, volume: VolumeConfig) -> None:
+        problem = ""
+        for _ in range(TRIES):
+            if not self._mounted[volume.name]:
+                return
+            try:
+                self._take(volume)
+                return
+            except AgentError as exc:
+                problem = exc.message
+            self._clock.sleep(PAUSE_S)
+        log.warning("a shutdown is not inhibited", volume=volume.name, problem=problem)

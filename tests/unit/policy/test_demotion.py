@@ -1,0 +1,131 @@
+"""May the role be given back, and may the peer be left: what would be taken away, and from whom."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from storage_agent.model.finding import Finding, Severity, blockers
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import OperationKind
+from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.demotion import demotion_findings, leaving_findings
+from tests.unit.cli.snapshots import peer_view, replica_view, secondary, serving, syncing, unknown
+from tests.unit.fakes import volume_config
+
+VOLUME = volume_config()
+LOCAL = dataclasses.replace(VOLUME, replica=None)
+ALONE = replica_view(
+    peer=peer_view(
+        connection=ConnectionState.CONNECTING,
+        role=Role.UNKNOWN,
+        disk=DiskState.DUNKNOWN,
+        replication=ReplicationState.OFF,
+    )
+)
+
+
+def findings(snapshot: VolumeSnapshot, **asked: Any) -> tuple[Finding, ...]:
+    request = OperationRequest(
+        kind=OperationKind.DEMOTE, volume="data", operation_id="x", **asked
+    )  # fmt: skip
+    return demotion_findings(VOLUME, snapshot, request, "beta")
+
+
+def leaving(snapshot: VolumeSnapshot, **asked: Any) -> list[str]:
+    request = OperationRequest(
+        kind=OperationKind.LEAVE, volume="data", operation_id="x", **asked
+    )  # fmt: skip
+    return [f.code for f in blockers(leaving_findings(VOLUME, snapshot, request, "beta"))]
+
+
+def test_a_move_to_a_peer_that_is_ready_is_not_questioned() -> None:
+    assert findings(serving()) == ()
+
+
+def test_with_nobody_to_take_over_it_says_what_it_would_take_away() -> None:
+    (finding,) = findings(serving(replica=ALONE))
+    assert (finding.code, finding.severity) == ("PEER_CANNOT_TAKE_OVER", Severity.BLOCKER)
+    assert finding.measured == (
+        "Connecting, Off, peer disk DUnknown; taken away: mounted at /srv/data; "
+        "serving at 10.9.0.10/24, clients: 10.9.0.21:900 (9 opens, 3 locks), "
+        "10.9.0.22:900 (3 opens, 1 locks)"
+    )
+    assert finding.remedy.endswith("storage-agent demote data --yes-stop-serving alpha/data")
+
+
+def test_named_it_is_done_and_warned_of() -> None:
+    (finding,) = findings(serving(replica=ALONE), stop_serving="alpha/data")
+    assert (finding.code, finding.severity) == ("PEER_CANNOT_TAKE_OVER", Severity.WARNING)
+
+
+@pytest.mark.parametrize("named", ["beta/data", "alpha/home", "data", "alpha", ""])
+def test_another_name_is_no_word(named: str) -> None:
+    assert blockers(findings(serving(replica=ALONE), stop_serving=named))
+
+
+def test_a_peer_that_is_still_being_filled_cannot_take_over() -> None:
+    (finding,) = findings(syncing())
+    assert "SyncSource, peer disk Inconsistent" in finding.measured
+
+
+def test_no_connection_at_all() -> None:
+    (finding,) = findings(serving(replica=replica_view(peer=None)))
+    assert finding.measured.startswith("no connection; taken away: ")
+
+
+def test_a_volume_without_replica_has_nobody_else() -> None:
+    request = OperationRequest(kind=OperationKind.DEMOTE, volume="data", operation_id="x")
+    (finding,) = demotion_findings(LOCAL, serving(replica=None), request, "")
+    assert finding.code == "PEER_CANNOT_TAKE_OVER"
+    assert finding.summary.startswith("no other host")
+
+
+def test_the_bare_role_is_given_back_without_a_question() -> None:
+    """What a promotion that failed has left must not stay stuck."""
+    assert findings(secondary(replica=ALONE)) == ()
+
+
+def test_what_is_secondary_already_is_not_questioned() -> None:
+    lone = dataclasses.replace(ALONE, role=Role.SECONDARY)
+    assert findings(secondary(replica=lone)) == ()
+
+
+def test_a_frozen_replica_and_a_wrong_belief() -> None:
+    frozen = serving(replica=replica_view(suspended=("fencing",)))
+    assert [f.code for f in findings(frozen)] == ["REPLICA_SUSPENDED"]
+    assert [f.code for f in findings(serving(), expected_primary="beta")] == ["WRONG_PRIMARY"]
+    assert findings(serving(), expected_primary="alpha") == ()
+
+
+def test_a_second_mount_would_be_in_the_way() -> None:
+    view = serving().filesystem
+    assert view is not None and hasattr(view, "mounts")  # noqa: PT018
+    extra = dataclasses.replace(view.mounts[0], mount_point="/mnt/other")
+    both = dataclasses.replace(view, mounts=(*view.mounts, extra))
+    (finding,) = findings(serving(filesystem=both))
+    assert (finding.code, finding.measured) == ("MOUNTED_ELSEWHERE", "/mnt/other")
+
+
+# -- leaving the peer -----------------------------------------------------------------------------
+
+
+def test_leaving_while_serving_is_refused_whatever_is_said() -> None:
+    served = ["VOLUME_PRIMARY", "VOLUME_MOUNTED", "VOLUME_EXPORTED"]
+    assert leaving(serving()) == served
+    assert leaving(serving(), stop_serving="alpha/data") == served
+    assert "UNOBSERVED" in leaving(unknown(), stop_serving="alpha/data")
+
+
+def test_leaving_a_peer_that_depends_on_this_copy_wants_the_name() -> None:
+    lone = secondary(replica=dataclasses.replace(ALONE, role=Role.SECONDARY))
+    assert leaving(lone) == ["ONLY_GOOD_COPY"]
+    assert leaving(lone, stop_serving="alpha/data") == []
+
+
+def test_leaving_a_peer_that_has_all() -> None:
+    assert leaving(secondary()) == []
+    assert leaving(secondary(replica=None)) == []

@@ -279,6 +279,8 @@ class Faults:
             kind = OperationKind.ASSEMBLE
         epoch, is_stale = self._epoch(machine, kind)
         peer_is_off, is_lie = self._declaration(machine, kind)
+        # Half of those who demote mean it, whoever can take over.
+        stops_serving = kind is OperationKind.DEMOTE and rng.random() < 0.5
         self._numbers += 1
         request = OperationRequest(
             kind=kind,
@@ -286,6 +288,7 @@ class Faults:
             operation_id=f"op-{self._numbers}",
             epoch=epoch,
             peer_is_off=peer_is_off,
+            stop_serving=f"{machine.name}/data" if stops_serving else None,
             origin="simulation",
             options=self._waiting(kind),
         )

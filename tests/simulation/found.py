@@ -98,7 +98,7 @@ def diskless_peer(seed: int) -> Simulation:
     beta = simulation.machines["beta"]
     cut(simulation)
     steps(simulation, 60)
-    must(simulation, done(simulation, "beta", DEMOTE, "aside"))
+    must(simulation, done(simulation, "beta", DEMOTE, "aside", stop_serving="beta/data"))
     beta.lose_disk()
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
@@ -103,7 +104,7 @@ def test_a_frozen_replica_and_a_wrong_belief() -> None:
 
 def test_a_second_mount_would_be_in_the_way() -> None:
     view = serving().filesystem
-    assert view is not None and hasattr(view, "mounts")  # noqa: PT018
+    assert isinstance(view, FilesystemView)
     extra = dataclasses.replace(view.mounts[0], mount_point="/mnt/other")
     both = dataclasses.replace(view, mounts=(*view.mounts, extra))
     (finding,) = findings(serving(filesystem=both))

@@ -1,0 +1,90 @@
+"""What the live guard refuses in the engine, and `leave`, which takes the replica down in order."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage_agent.engine.engine import Engine, unfinished
+from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.journal import Journal
+from storage_agent.model.nfs import ServerState
+from storage_agent.model.operation import Epoch, OperationRecord, OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind, StepKind
+from tests.unit.fakes import Crash, FakeHost, MemoryStore, agent_config, lost_peer
+
+
+def make_engine(host: FakeHost, store: MemoryStore) -> Engine:
+    EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
+    return Engine(
+        config=agent_config(), host=host, store=store, clock=host.clock, on_change=lambda _: None
+    )
+
+
+def run(engine: Engine, kind: OperationKind, **more: str) -> OperationRecord:
+    wanted = OperationRequest(kind=kind, volume="data", operation_id=f"op-{kind}", **more)  # type: ignore[arg-type]
+    return engine.run(engine.begin(wanted).request.operation_id)
+
+
+def serving_host() -> FakeHost:
+    host = FakeHost(mounted=True, server=ServerState.SERVING)
+    host._act(StepKind.PRIMARY)
+    return host
+
+
+def test_a_serving_volume_is_not_left() -> None:
+    host = serving_host()
+    record = run(make_engine(host, MemoryStore()), OperationKind.LEAVE, stop_serving="alpha/data")
+    assert record.state is OperationState.REFUSED
+    assert [f.code for f in record.findings] == [
+        "VOLUME_PRIMARY", "VOLUME_MOUNTED", "VOLUME_EXPORTED",
+    ]  # fmt: skip
+    assert host.performed == []
+
+
+def test_demoted_it_is() -> None:
+    host = serving_host()
+    engine = make_engine(host, MemoryStore())
+    assert run(engine, OperationKind.DEMOTE).state is OperationState.SUCCEEDED
+    record = run(engine, OperationKind.LEAVE)
+    assert (record.state, record.message) == (OperationState.SUCCEEDED, "replica down on alpha")
+    assert host.replica is None
+    assert host.performed[-1] is StepKind.REPLICA_DOWN
+
+
+def test_a_demote_that_nobody_takes_over_changes_nothing_unless_it_is_meant() -> None:
+    host = serving_host()
+    assert host.replica is not None
+    host.replica = lost_peer(host.replica)
+    engine = make_engine(host, MemoryStore())
+    assert run(engine, OperationKind.DEMOTE).state is OperationState.REFUSED
+    assert host.performed == []
+    meant = OperationRequest(
+        kind=OperationKind.DEMOTE, volume="data", operation_id="meant", stop_serving="alpha/data"
+    )
+    record = engine.run(engine.begin(meant).request.operation_id)
+    assert record.state is OperationState.SUCCEEDED
+    assert [f.code for f in record.findings] == ["PEER_CANNOT_TAKE_OVER"]
+
+
+def test_a_host_that_went_down_in_the_middle_of_leave_has_left() -> None:
+    host, store = FakeHost(), MemoryStore()
+
+    def power_off() -> None:
+        raise Crash
+
+    host.faults[StepKind.REPLICA_DOWN] = power_off
+    with pytest.raises(Crash):
+        run(make_engine(host, store), OperationKind.LEAVE)
+    assert [r.request.operation_id for r in unfinished(Journal(store))] == ["op-leave"]
+    after = FakeHost(boot="boot-2")
+    after.replica = None
+    engine = make_engine(after, store)
+    (operation_id,) = engine.resume()
+    assert engine.run(operation_id).state is OperationState.SUCCEEDED
+    assert after.performed == []
+
+
+def test_a_volume_that_is_served_is_not_created() -> None:
+    record = run(make_engine(serving_host(), MemoryStore()), OperationKind.CREATE)
+    assert record.state is OperationState.REFUSED
+    assert "VOLUME_MOUNTED" in {finding.code for finding in record.findings}

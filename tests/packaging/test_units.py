@@ -20,7 +20,7 @@ HOST_UNITS = Path("/lib/systemd/system")
 MAX_EXPOSURE = {
     "storage-agentd.service": 67,
     "storage-agent-nfs@.service": 75,
-    "storage-agent-shutdown.service": 30,
+    "storage-agent-shutdown.service": 15,
 }
 
 # Debian's, as far as our drop-in changes it.

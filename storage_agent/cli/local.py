@@ -47,11 +47,8 @@ class ThisHost:
 
     def status(self, *, with_use: bool = False) -> dict[str, Any]:
         from storage_agent.configuration.load import digest, load
-        from storage_agent.engine.engine import unfinished
-        from storage_agent.engine.journal import Journal
         from storage_agent.host.linux import LinuxHost
         from storage_agent.host.runner import Runner
-        from storage_agent.host.store import FileStore
         from storage_agent.model.snapshot import CHEAP_FACETS, Facet
         from storage_agent.model.wire import to_wire
         from storage_agent.policy.readiness import assess
@@ -68,7 +65,7 @@ class ThisHost:
                 name: to_wire(assess(config, config.volumes[name], volume))
                 for name, volume in snapshot.volumes.items()
             },
-            "operations": to_wire(unfinished(Journal(FileStore()))),
+            **_unfinished(),
         }
 
     def replica_devices(self) -> tuple[str, ...]:
@@ -86,3 +83,18 @@ class ThisHost:
         from storage_agent.host.block import Block
 
         return tuple(Block().by_serial(serials).values())
+
+
+def _unfinished() -> dict[str, Any]:
+    """Operations that a daemon has left, or why they cannot be told."""
+    from storage_agent.engine.engine import unfinished
+    from storage_agent.engine.journal import Journal
+    from storage_agent.host.store import FileStore
+    from storage_agent.model.errors import AgentError
+    from storage_agent.model.wire import to_wire
+
+    try:
+        return {"operations": to_wire(unfinished(Journal(FileStore())))}
+    except AgentError as exc:
+        problem = {"code": exc.code, "message": exc.message, "remedy": exc.remedy}
+        return {"operations": [], "problems": [problem]}

@@ -41,7 +41,11 @@ def safe_to_terminate(options: argparse.Namespace, context: Context) -> Answer:
 def _volumes(config: AgentConfig, looked: StatusAnswer) -> list[Finding]:
     peer = config.peer_of(config.host)
     name = peer.name if peer else ""
-    return [
+    unseen = [
+        blocker("UNOBSERVED", "not all of this host could be looked at", measured=problem)
+        for problem in (*looked.problems, *looked.snapshot.problems)
+    ]
+    return unseen + [
         finding
         for volume in config.volumes.values()
         for finding in termination_findings(volume, looked.snapshot.volumes[volume.name], name)
@@ -65,9 +69,7 @@ def _unknown_replicas(config: AgentConfig | None, context: Context) -> list[Find
     ]
 
 
-def _operations(
-    looked: StatusAnswer, context: Context, notes: list[str]
-) -> tuple[Finding, ...]:  # fmt: skip
+def _operations(looked: StatusAnswer, context: Context, notes: list[str]) -> tuple[Finding, ...]:
     """Of the daemon; without one, those that it left unfinished."""
     try:
         return operation_findings(parse_status(context.ask_daemon("status", {})).operations)
@@ -101,6 +103,4 @@ def _answer(
     error = Refused(
         f"this host must not be terminated: {findings[0].summary}", remedy=findings[0].remedy
     )
-    return Answer(
-        data=data, lines=[*told, *reasons], findings=findings, error=error, notes=notes
-    )  # fmt: skip
+    return Answer(data=data, lines=[*told, *reasons], findings=findings, error=error, notes=notes)

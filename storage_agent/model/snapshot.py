@@ -31,8 +31,7 @@ class Facet(StrEnum):
     USE = "use"
 
 
-ALL_FACETS = frozenset(Facet)
-CHEAP_FACETS = ALL_FACETS - {Facet.IDENTITY, Facet.MARKER, Facet.USE}
+CHEAP_FACETS = frozenset(Facet) - {Facet.IDENTITY, Facet.MARKER, Facet.USE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import Step
 from storage_agent.model.ports import HostPort, Progress
 from storage_agent.model.replica import Replica
-from storage_agent.model.snapshot import ALL_FACETS, Attachment, Facet, VolumeSnapshot
+from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet, VolumeSnapshot
 from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight
 
 
@@ -59,7 +59,7 @@ class WatchedHost:
         self._catch_up = catch_up
 
     def observe(
-        self, volume: VolumeConfig, facets: frozenset[Facet] = ALL_FACETS
+        self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS
     ) -> VolumeSnapshot:
         seen = self._host.observe(volume, facets)
         if volume.replica is None:

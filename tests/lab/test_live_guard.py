@@ -4,6 +4,7 @@ one that goes down all the same goes down in order."""
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -16,7 +17,9 @@ from tests.lab.writing import assert_nothing_lost, start_writer
 pytestmark = [pytest.mark.unproven, pytest.mark.lab_situation("data-serving-on-alpha")]
 INHIBITOR = "storage-agent-inhibit@data.service"
 # Emulated: many times what hardware needs.
-BOOT_TIMEOUT_S = 400
+BOOT_TIMEOUT_S = 300
+# systemd's own time-outs for a mount and processes that do not end come on top: 90 s each.
+FROZEN_TIMEOUT_S = 900
 
 
 def reasons(host: Host) -> list[str]:
@@ -85,7 +88,7 @@ def test_without_logind_it_serves_all_the_same(lab: Lab) -> None:
     assert "INHIBITOR_UNAVAILABLE" in doctor
 
 
-def reboot(lab: Lab, host: Host) -> None:
+def reboot(lab: Lab, host: Host, *, timeout_s: float = BOOT_TIMEOUT_S) -> None:
     boot_id = host.boot_id()
     host.run("systemctl reboot --ignore-inhibitors", timeout_s=60, check=False)
 
@@ -94,7 +97,7 @@ def reboot(lab: Lab, host: Host) -> None:
         seen = host.run("cat /proc/sys/kernel/random/boot_id", timeout_s=60, check=False)
         return seen.exit_status == 0 and seen.stdout.strip() != boot_id
 
-    lab.wait_until(f"{host.name} boots", is_anew, timeout_s=BOOT_TIMEOUT_S, poll_s=2)
+    lab.wait_until(f"{host.name} boots", is_anew, timeout_s=timeout_s, poll_s=2)
 
 
 def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
@@ -116,11 +119,13 @@ def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
 
 
 def test_frozen_writes_do_not_hold_up_a_reboot(lab: Lab) -> None:
-    """I21. What it takes is to be read from the journal of the boot before."""
+    """I21: it ends. How long it takes is told."""
     alpha = lab.hosts["alpha"]
     alpha.run("drbdadm suspend-io data", timeout_s=30)
     alpha.spawn("dd if=/dev/zero of=/srv/data/frozen bs=1M count=1 conv=fsync")
-    reboot(lab, alpha)
+    begun_s = time.monotonic()
+    reboot(lab, alpha, timeout_s=FROZEN_TIMEOUT_S)
+    print(f"rebooted in {time.monotonic() - begun_s:.0f} s with frozen writes")
     before = alpha.run("journalctl -b -1 -o cat -u storage-agent-shutdown", timeout_s=60).stdout
     assert "data: goes down with the host, unprepared" in before
 

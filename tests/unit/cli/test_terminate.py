@@ -93,6 +93,17 @@ def test_what_cannot_be_looked_at_is_unknown(problem: AgentError) -> None:
     assert codes(world) == ["UNOBSERVED"]
 
 
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"problems": [{"code": "X", "message": "/var/lib/storage-agent: Input/output error"}]},
+        {"unseen": ("/proc/drbd: not a version",)},
+    ],
+)
+def test_what_was_not_all_seen_is_unknown(problem: dict[str, Any]) -> None:
+    assert codes(world_of(snapshots.secondary(), **problem)) == ["UNOBSERVED"]
+
+
 def test_a_host_without_configuration_may_go_unless_it_has_a_replica() -> None:
     world = World()
     world.local.has_files, world.local.devices = False, ()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.engine.journal import Entry, Journal
-from storage_agent.model.clock import Clock, Deadline
+from storage_agent.engine.journal import Journal
+from storage_agent.engine.report import Report
+from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import (
     AgentError,
-    CommandStuck,
     OperationFailed,
     OutcomeUnknown,
     Refused,
@@ -24,7 +24,6 @@ from storage_agent.model.operation import (
     OperationRecord,
     OperationState,
     StepOutcome,
-    StepRecord,
 )
 from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
 from storage_agent.model.ports import HostPort
@@ -38,6 +37,9 @@ OPERATION_TIMEOUT_S = 900.0
 LATE_DEVICES_TIMEOUT_S = 60.0
 _LOOK_AGAIN_S = 0.05
 
+# What the other host or the link changes while this one waits. For the array and the mount point
+# the look at the beginning stands: the steps that need them find out.
+_CHANGES_UNASKED = frozenset({Facet.REPLICA})
 # From here on this host may write.
 _DECISIVE = frozenset({StepKind.GRANT_PROMOTION, StepKind.PRIMARY})
 # Goals that hold only until a later step of the same plan ends them.
@@ -47,24 +49,14 @@ _WORK = frozenset({StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA})
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class Run(Report):
     """Mutable course of one operation. `latest` joins the newest look at each facet."""
 
-    entry: Entry
     host: HostPort
     journal: Journal
-    clock: Clock
     epochs: EpochStore
-    on_change: Callable[[OperationRecord], None]
     decide: Callable[[VolumeConfig, VolumeSnapshot], tuple[Finding, ...]]
     latest: VolumeSnapshot | None = None
-    findings: tuple[Finding, ...] = ()
-    steps: list[StepRecord] = field(default_factory=list)
-    performed: list[StepKind] = field(default_factory=list)
-    begun_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.begun_s = self.clock.monotonic()
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -86,7 +78,7 @@ class Run:
         array = frozenset({Facet.ARRAY})
         findings = assembly_findings(volume, self.host.observe(volume, array))
         while only_missing(findings) and not deadline.passed(self.clock):
-            self._tell(
+            self.tell(
                 f"waiting for {len(findings)} disk(s), "
                 f"{deadline.left_s(self.clock):.0f} s left: {findings[0].summary}"
             )
@@ -111,7 +103,7 @@ class Run:
             epoch += 1
         self.entry.plan, self.entry.epoch = plan, epoch
         if not pending:
-            return self._ended(OperationState.SUCCEEDED, "already so")
+            return self.ended(OperationState.SUCCEEDED, "already so")
         self.journal.write(request.operation_id, "planned", plan=plan, epoch=epoch)
         if epoch is not None and (owns or request.epoch is not None):
             self._own(epoch)
@@ -134,6 +126,10 @@ class Run:
             return self._undo(volume, OperationFailed(self.entry.undoing))
         return self._walk(volume, plan)
 
+    def _named(self, volume: VolumeConfig) -> str:
+        assert self.latest is not None
+        return name_state(volume, self.latest)
+
     def _walk(self, volume: VolumeConfig, plan: Plan) -> OperationRecord:
         deadline = Deadline.after(self.clock, OPERATION_TIMEOUT_S)
         try:
@@ -142,7 +138,7 @@ class Run:
             self._look_at_the_whole(volume, plan)
         except AgentError as exc:
             return self._undo(volume, exc)
-        return self._ended(OperationState.SUCCEEDED, self._named(volume))
+        return self.ended(OperationState.SUCCEEDED, self._named(volume))
 
     def _look_at_the_whole(self, volume: VolumeConfig, plan: Plan) -> None:
         """A step's goal may have been lost again while later ones ran."""
@@ -166,7 +162,7 @@ class Run:
             self.look(volume, definition.facets)
         seen = definition.goal is not None and not definition.goal(volume, self.latest)
         if seen or (step.kind in _PASSING and step.kind in self.entry.done):
-            self._note(step, StepOutcome.ALREADY)
+            self.note(step, StepOutcome.ALREADY)
             return
         if step.kind in _DECISIVE:
             self._decide_again(volume)
@@ -174,19 +170,20 @@ class Run:
         if step.kind not in self.performed:
             self.performed.append(step.kind)
         begun_s = self.clock.monotonic()
-        self._note(step, StepOutcome.RUNNING)
+        self.note(step, StepOutcome.RUNNING)
         try:
             self._act_and_verify(step, volume, deadline)
         except AgentError as exc:
-            self._note(step, StepOutcome.FAILED, begun_s, exc.message)
+            self.note(step, StepOutcome.FAILED, begun_s, exc.message)
             raise
-        self._note(step, StepOutcome.DONE, begun_s)
+        self.note(step, StepOutcome.DONE, begun_s)
         self.journal.write(self.entry.request.operation_id, "done", step=step.kind)
 
     def _decide_again(self, volume: VolumeConfig) -> None:
         """Right before the role is taken: the decision may be as old as a crash or a slow step.
         Raises Refused."""
-        if refusals := blockers(self.decide(volume, self.look(volume))):
+        snapshot = self.look(volume, _CHANGES_UNASKED)
+        if refusals := blockers(self.decide(volume, snapshot)):
             raise Refused(
                 refusals[0].summary,
                 remedy=refusals[0].remedy,
@@ -199,7 +196,7 @@ class Run:
         definition = DEFINITIONS[step.kind]
         until = deadline.sooner(self.clock, step.timeout_s)
         request = dataclasses.replace(self.entry.request, epoch=self.entry.epoch)
-        self.host.perform(step, volume, request, until, self._tell)
+        self.host.perform(step, volume, request, until, self.tell)
         if Facet.MARKER in definition.facets:
             self._check_marker(step.kind, volume)
         if definition.goal is None:
@@ -263,7 +260,7 @@ class Run:
                 late = isinstance(cause, OutcomeUnknown) and kind is self.performed[-1]
                 self._undo_step(step, kind, volume, even_if_seen=late)
             except AgentError as exc:
-                return self._ended(
+                return self.ended(
                     OperationState.FAILED,
                     f"{cause.message}; taking it back failed too: {exc.message}; "
                     f"now: {self._named(volume)}",
@@ -272,7 +269,7 @@ class Run:
                 )
         # create has no undo: what it made stays, and is named.
         undone = self.entry.plan is None or self.entry.plan.operation is not OperationKind.CREATE
-        return self._ended(
+        return self.ended(
             OperationState.ROLLED_BACK if undone else OperationState.FAILED,
             f"{cause.message}; now: {self._named(volume)}",
             remedy=cause.remedy,
@@ -287,13 +284,13 @@ class Run:
         if even_if_seen or goal is None or goal(volume, self.latest):
             self._note_undo("undo-intent", step=step.kind)
             begun_s = self.clock.monotonic()
-            self._note(step, StepOutcome.UNDOING)
+            self.note(step, StepOutcome.UNDOING)
             try:
                 self._act_and_verify(step, volume, Deadline.after(self.clock, step.timeout_s))
             except AgentError as exc:
-                self._note(step, StepOutcome.UNDO_FAILED, begun_s, exc.message)
+                self.note(step, StepOutcome.UNDO_FAILED, begun_s, exc.message)
                 raise
-            self._note(step, StepOutcome.UNDONE, begun_s)
+            self.note(step, StepOutcome.UNDONE, begun_s)
         self._note_undo("undone", step=undone)
 
     def _note_undo(self, phase: str, **fields: object) -> None:
@@ -302,7 +299,7 @@ class Run:
         try:
             self.journal.write(self.entry.request.operation_id, phase, **fields)
         except OperationFailed as exc:
-            self._tell(f"journal: {exc.message}")
+            self.tell(f"journal: {exc.message}")
 
     def _after_reboot(self, volume: VolumeConfig) -> OperationRecord:
         """A restart of the host took everything down: a promote must not go on by itself."""
@@ -313,88 +310,9 @@ class Run:
         assert self.latest is not None
         left = [s for s in plan.steps if missing_goal(s.kind, volume, self.latest)]
         if plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE) and not left:
-            return self._ended(OperationState.SUCCEEDED, self._named(volume))
-        return self._ended(
+            return self.ended(OperationState.SUCCEEDED, self._named(volume))
+        return self.ended(
             OperationState.FAILED,
             f"interrupted by a restart of the host; now: {self._named(volume)}",
             remedy="ask for it again if it is still wanted",
-        )
-
-    # --- telling -------------------------------------------------------------------------------
-
-    def refused(
-        self, findings: tuple[Finding, ...], refusals: tuple[Finding, ...]
-    ) -> OperationRecord:
-        more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
-        return self._ended(
-            OperationState.REFUSED,
-            refusals[0].summary + more,
-            remedy=refusals[0].remedy,
-            findings=findings,
-        )
-
-    def stale_plan(self, plan: Plan) -> OperationRecord:
-        return self._ended(
-            OperationState.REFUSED,
-            f"what would be done is not what was confirmed: the plan is now {plan.digest()}",
-            remedy="read the plan again, then confirm that one",
-        )
-
-    def record_of(self, exc: AgentError) -> OperationRecord:
-        """An error outside any step: nothing was changed, unless steps say otherwise."""
-        stuck = isinstance(exc, CommandStuck) or bool(self.performed)
-        return self._ended(
-            OperationState.FAILED if stuck else OperationState.REFUSED,
-            exc.message,
-            remedy=exc.remedy,
-            findings=exc.findings,
-        )
-
-    def _named(self, volume: VolumeConfig) -> str:
-        assert self.latest is not None
-        return name_state(volume, self.latest)
-
-    def _tell(self, message: str) -> None:
-        self.on_change(self._record(OperationState.RUNNING, message))
-
-    def _note(
-        self, step: Step, outcome: StepOutcome, begun_s: float | None = None, detail: str = ""
-    ) -> None:
-        duration_s = None if begun_s is None else self.clock.monotonic() - begun_s
-        if self.steps and self.steps[-1].outcome in (StepOutcome.RUNNING, StepOutcome.UNDOING):
-            self.steps.pop()
-        self.steps.append(
-            StepRecord(
-                kind=step.kind,
-                title=step.title,
-                outcome=outcome,
-                duration_s=duration_s,
-                detail=detail,
-            )
-        )
-        self._tell(f"{step.title}: {outcome}")
-
-    def _ended(
-        self,
-        state: OperationState,
-        message: str,
-        *,
-        remedy: str = "",
-        findings: tuple[Finding, ...] = (),
-    ) -> OperationRecord:
-        self.findings = findings or self.findings
-        return self._record(state, message, remedy)
-
-    def _record(self, state: OperationState, message: str, remedy: str = "") -> OperationRecord:
-        return OperationRecord(
-            request=self.entry.request,
-            state=state,
-            changed=bool(self.performed),
-            epoch=self.entry.epoch,
-            message=message,
-            remedy=remedy,
-            findings=self.findings,
-            steps=tuple(self.steps),
-            started_wall_s=self.entry.accepted_wall_s,
-            duration_s=self.clock.monotonic() - self.begun_s,
         )

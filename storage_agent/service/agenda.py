@@ -53,6 +53,12 @@ class Agenda:
         at_s = max(now_s + delay_s, self._rested_s.get(task, 0.0))
         self._due_s[task] = min(self._due_s.get(task, at_s), at_s)
 
+    def postpone(self, task: Task, until_s: float) -> None:
+        """Somebody else has just looked. A hint that says when, later on, still counts."""
+        self._rested_s[task] = max(self._rested_s.get(task, 0.0), until_s)
+        if task in self._due_s:
+            self._due_s[task] = max(self._due_s[task], until_s)
+
     def begin_due(self, now_s: float) -> tuple[Task, ...]:
         """The tasks to start now; each counts as begun."""
         due = tuple(t for t, at_s in self._due_s.items() if at_s <= now_s)

@@ -18,7 +18,6 @@ from storage_agent.model.operation import (
     OperationRecord,
     OperationRequest,
     OperationState,
-    StepOutcome,
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
@@ -31,8 +30,6 @@ from storage_agent.service.runs import NOBODY, EnginePort, Runs
 
 VOLUME_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 BOOT_ORIGIN = "boot"
-# Looks after a step are not urgent: what matters most has events, and the operation looks itself.
-AFTER_STEP_S = 1.0
 # Longer than an operation may take.
 BUSY_TIMEOUT_S = 1000.0
 BUSY_RETRY_S = 2.0
@@ -256,8 +253,6 @@ class Agent:
             step=str(step.kind) if step else None,
             state=str(record.state),
         )
-        if outcome not in (None, StepOutcome.RUNNING, StepOutcome.UNDOING) and is_news:
-            self.observer.hint(request.volume, AFTER_STEP_S)
 
     def _operation_ended(self, record: OperationRecord) -> None:
         request = record.request

@@ -49,22 +49,30 @@ class WatchedHost:
     """Implements HostPort on top of another: the same looks, with the attachment's record.
 
     catch_up: returns True once everything that the kernel had said before the call was followed.
+    tell: gets each look, so that nobody else has to take it again.
     """
 
     def __init__(
-        self, host: HostPort, attachments: Attachments, catch_up: Callable[[], bool]
+        self,
+        host: HostPort,
+        attachments: Attachments,
+        catch_up: Callable[[], bool],
+        tell: Callable[[VolumeSnapshot, frozenset[Facet]], None],
     ) -> None:
         self._host = host
         self._attachments = attachments
         self._catch_up = catch_up
+        self._tell = tell
 
     def observe(
         self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS
     ) -> VolumeSnapshot:
         seen = self._host.observe(volume, facets)
+        self._tell(seen, facets)
         if volume.replica is None:
             return seen
-        if self._catch_up():
+        # Only with the replica's state does it matter that the record is as new as the look.
+        if Facet.REPLICA not in facets or self._catch_up():
             record = self._attachments.of(volume.name)
         else:
             record = lost_sight("the agent's own watch over DRBD's events does not keep up")

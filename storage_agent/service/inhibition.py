@@ -1,4 +1,4 @@
-"""Sees to it that each volume that is mounted here has its shutdown inhibitor.
+"""Sees to it that each volume that is served here has its shutdown inhibitor.
 
 It is taken when a volume is seen to become served, and when a daemon finds one that is. Letting go
 is not our business: systemd does it with the mount, also with no daemon there.
@@ -15,6 +15,8 @@ from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import AgentError
 from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.nfs import ServerState
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.snapshot import VolumeSnapshot
 
 TRIES = 3
@@ -24,27 +26,37 @@ Take = Callable[[VolumeConfig], None]
 log = structlog.get_logger()
 
 
+def _is_served(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool | None:
+    """Mounted, and clients can come in. None: not seen.
+
+    Not before that: the processes that it takes would lie in the time during which they wait."""
+    files, server = snapshot.filesystem, snapshot.nfs
+    if not isinstance(files, FilesystemView) or isinstance(server, Unobserved):
+        return None
+    is_mounted = any(mount.mount_point == volume.mount_point for mount in files.mounts)
+    return is_mounted and (server is None or server.state is ServerState.SERVING)
+
+
 class Inhibition:
     """Nothing here blocks; `follow` is for one thread, the observer's."""
 
     def __init__(self, *, take: Take, clock: Clock) -> None:
         self._take = take
         self._clock = clock
-        self._mounted: dict[str, bool] = {}
+        self._served: dict[str, bool] = {}
 
     def follow(self, volume: VolumeConfig, snapshot: VolumeSnapshot) -> None:
-        view = snapshot.filesystem
-        if not isinstance(view, FilesystemView):
+        is_served = _is_served(volume, snapshot)
+        if is_served is None:
             return
-        is_mounted = any(mount.mount_point == volume.mount_point for mount in view.mounts)
-        was_mounted = self._mounted.get(volume.name, False)
-        self._mounted[volume.name] = is_mounted
-        if is_mounted and not was_mounted:
+        was_served = self._served.get(volume.name, False)
+        self._served[volume.name] = is_served
+        if is_served and not was_served:
             self.renew(volume)
 
     def renew(self, volume: VolumeConfig) -> None:
         """An operation may have taken the mount away and back between two looks."""
-        if self._mounted.get(volume.name):
+        if self._served.get(volume.name):
             threading.Thread(
                 target=self._try, args=(volume,), name=f"inhibit {volume.name}", daemon=True
             ).start()
@@ -52,7 +64,7 @@ class Inhibition:
     def _try(self, volume: VolumeConfig) -> None:
         problem = ""
         for _ in range(TRIES):
-            if not self._mounted[volume.name]:
+            if not self._served[volume.name]:
                 return
             try:
                 self._take(volume)

@@ -23,7 +23,7 @@ from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.ports import HostPort
 from storage_agent.model.replica import Replica
-from storage_agent.model.snapshot import CHEAP_FACETS, Facet, HostSnapshot
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet, HostSnapshot, VolumeSnapshot
 from storage_agent.service.agenda import SETTLE_S, STUCK_S, Agenda, Task
 from storage_agent.service.attachments import Attachments
 from storage_agent.service.changes import Event, describe_changes
@@ -39,6 +39,8 @@ from storage_agent.service.sources import Hint, Source
 # The loop turns at least so often, to show that it lives.
 TURN_S = 10.0
 CATCH_UP_TIMEOUT_S = 1.0
+# An operation's own looks keep the snapshot fresh for so long.
+BUSY_S = 2.0
 Publish = Callable[[HostSnapshot, str, tuple[Event, ...]], None]
 log = structlog.get_logger()
 
@@ -101,6 +103,11 @@ class Observer:
     def hint(self, volume: str, delay_s: float = SETTLE_S) -> None:
         """Something was done there."""
         self._post(lambda: self._take(Hint(CHEAP_FACETS, volume, delay_s)))
+
+    def looked(self, seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
+        """An operation has looked for itself: taken over, and not looked at again for a while.
+        Its own acts would else set off a second look each, beside its own."""
+        self._post(lambda: self._take_over(seen, facets))
 
     def reconfigure(self, config: AgentConfig) -> None:
         """From the next look on; what is configured and was never looked at is unknown."""
@@ -200,6 +207,18 @@ class Observer:
                 return
 
     # --- looking --------------------------------------------------------------------------------
+
+    def _take_over(self, seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
+        """The replica's state is left to the event stream, which shows each in order."""
+        volume = self._config.volumes.get(seen.volume)
+        if volume is None:
+            return
+        now_s = self._clock.monotonic()
+        for facet in looked_at(volume):
+            task = Task(seen.volume, facet)
+            self._agenda.postpone(task, now_s + BUSY_S)
+            if facet in facets and facet is not Facet.REPLICA:
+                self._merge(task, getattr(seen, facet.value), seen.taken_monotonic_s)
 
     def _adopt(self) -> None:
         """Makes the snapshot and the agenda those of the present configuration."""

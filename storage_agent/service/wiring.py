@@ -65,7 +65,7 @@ def make_agent(
     )
     engine = Engine(
         config=setup.config,
-        host=WatchedHost(host, attachments, observer.catch_up),
+        host=WatchedHost(host, attachments, observer.catch_up, observer.looked),
         store=FileStore(state_folder),
         clock=clock,
         on_change=lambda record: agent.runs.changed(record),

@@ -13,6 +13,7 @@ from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Step, StepKind
 from storage_agent.model.replica import Replica
+from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.service.attachments import Attachments, WatchedHost
 from tests.simulation.machine import Machine, is_whole
 from tests.simulation.ports import SimClock, SimHost, SimStore
@@ -20,6 +21,10 @@ from tests.simulation.world import Killed, Task
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
+
+
+def _unheard(seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
+    """Nobody asks a simulated daemon for its status."""
 
 
 @dataclass
@@ -57,7 +62,7 @@ class Daemon:
         self.store = SimStore(machine, self)
         self.engine = Engine(
             config=simulation.config(machine.name),
-            host=WatchedHost(SimHost(machine, self), self.attachments, self._catch_up),
+            host=WatchedHost(SimHost(machine, self), self.attachments, self._catch_up, _unheard),
             store=self.store,
             clock=SimClock(machine),
             on_change=lambda record: None,

@@ -144,7 +144,7 @@ _WRITE_EPOCH = EpochStore.write
 
 def _no_undo(self: Run, volume: Any, cause: Any) -> OperationRecord:
     self.look(volume)
-    return self._ended(OperationState.ROLLED_BACK, cause.message)
+    return self.ended(OperationState.ROLLED_BACK, cause.message)
 
 
 def _refused_undo() -> Patch:
@@ -179,7 +179,7 @@ def _goes_on(self: Run, volume: Any) -> OperationRecord:
 
 def _believes(self: Run, step: Any, volume: Any, deadline: Deadline) -> None:
     request = dataclasses.replace(self.entry.request, epoch=self.entry.epoch)
-    self.host.perform(step, volume, request, deadline, self._tell)
+    self.host.perform(step, volume, request, deadline, self.tell)
     self.look(volume)
 
 

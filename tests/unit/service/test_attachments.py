@@ -7,10 +7,15 @@ import dataclasses
 from storage_agent.model.clock import Deadline
 from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.replica import DiskState
+from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.evidence import NEVER_SEEN
 from storage_agent.service.attachments import Attachments, WatchedHost
 from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
 from tests.unit.service.parts import request_of
+
+
+def unheard(seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
+    pass
 
 
 def test_nothing_is_known_before_anything_was_seen() -> None:
@@ -38,16 +43,32 @@ def test_a_gap_in_the_watch_breaks_it_and_keeps_the_first_reason() -> None:
 def test_every_look_carries_the_record() -> None:
     records = Attachments()
     records.follow("data", in_sync_replica())
-    host = WatchedHost(FakeHost(), records, lambda: True)
+    host = WatchedHost(FakeHost(), records, lambda: True, unheard)
     seen = host.observe(volume_config()).attachment
     assert seen is not None
     assert seen.in_sync_until_loss
 
 
+def test_every_look_is_told_with_what_was_looked_at() -> None:
+    told: list[tuple[VolumeSnapshot, frozenset[Facet]]] = []
+    host = WatchedHost(FakeHost(), Attachments(), lambda: True, lambda *look: told.append(look))
+    host.observe(volume_config(), frozenset({Facet.ARRAY}))
+    ((seen, facets),) = told
+    assert (seen.volume, facets) == ("data", frozenset({Facet.ARRAY}))
+
+
+def test_only_a_look_at_the_replica_waits_for_the_watch() -> None:
+    def catch_up() -> bool:
+        raise AssertionError("the link's record is not asked for")
+
+    host = WatchedHost(FakeHost(), Attachments(), catch_up, unheard)
+    assert host.observe(volume_config(), frozenset({Facet.NFS})).attachment == NEVER_SEEN
+
+
 def test_where_the_watch_lags_nothing_is_known() -> None:
     records = Attachments()
     records.follow("data", in_sync_replica())
-    host = WatchedHost(FakeHost(), records, lambda: False)
+    host = WatchedHost(FakeHost(), records, lambda: False, unheard)
     seen = host.observe(volume_config()).attachment
     assert seen is not None
     assert not seen.in_sync_until_loss
@@ -60,13 +81,13 @@ def test_a_volume_without_a_replica_has_no_record() -> None:
     def catch_up() -> bool:
         raise AssertionError("nothing to catch up with")
 
-    host = WatchedHost(FakeHost(), Attachments(), catch_up)
+    host = WatchedHost(FakeHost(), Attachments(), catch_up, unheard)
     assert host.observe(local).attachment is None
 
 
 def test_all_else_is_the_hosts_own() -> None:
     inner = FakeHost()
-    host = WatchedHost(inner, Attachments(), lambda: True)
+    host = WatchedHost(inner, Attachments(), lambda: True, unheard)
     assert host.boot_id() == "boot-1"
     assert host.disks(("x",)) == ()
     step = Step(kind=StepKind.MOUNT, title="mount", commands=(), check="", undo=None, timeout_s=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,6 +68,10 @@ class LinuxHost:
         self._performer = Performer(config, self._tools)
 
     def boot_id(self) -> str:
+        return self._boot_id
+
+    @cached_property
+    def _boot_id(self) -> str:
         return (self._root / "proc/sys/kernel/random/boot_id").read_text().strip()
 
     def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:

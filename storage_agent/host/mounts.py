@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from storage_agent.model.errors import Missing, ParseError
@@ -112,4 +113,10 @@ def read_mount_lines(process: str, root: Path) -> tuple[MountLine, ...]:
         raise Missing(
             f"{path}: {exc.strerror or exc}", remedy="is /proc mounted?", code="NO_MOUNTINFO"
         ) from exc
+    return _parse_remembered(text)
+
+
+@lru_cache(maxsize=4)
+def _parse_remembered(text: str) -> tuple[MountLine, ...]:
+    """An operation reads the same table many times."""
     return parse_mount_lines(text)

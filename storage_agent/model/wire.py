@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from storage_agent.model.observed import Unobserved
 
 T = TypeVar("T")
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_NAMES: dict[type, tuple[str, ...]] = {}
 
 
 class WireError(ValueError):
@@ -20,10 +22,13 @@ class WireError(ValueError):
 
 def to_wire(value: object) -> Any:
     """Dataclass, enum, tuple, dict, scalar -> what json.dumps takes."""
+    # Most values are these, and every step of an operation sends its whole record.
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, Unobserved):
         return {"unobserved": value.reason}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_wire(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if names := _field_names(type(value)):
+        return {name: to_wire(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple | list | frozenset):
@@ -31,6 +36,14 @@ def to_wire(value: object) -> Any:
     if isinstance(value, dict):
         return {str(key): to_wire(item) for key, item in value.items()}
     return value
+
+
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Empty where it is no dataclass."""
+    if kind not in _NAMES:
+        is_dataclass = dataclasses.is_dataclass(kind)
+        _NAMES[kind] = tuple(f.name for f in dataclasses.fields(kind)) if is_dataclass else ()
+    return _NAMES[kind]
 
 
 def from_wire(kind: type[T], value: object) -> T:

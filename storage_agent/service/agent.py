@@ -18,6 +18,7 @@ from storage_agent.model.operation import (
     OperationRecord,
     OperationRequest,
     OperationState,
+    StepOutcome,
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
@@ -242,9 +243,11 @@ class Agent:
         request = record.request
         step = record.steps[-1] if record.steps else None
         outcome = step.outcome if step else None
-        # What only counts down is for the caller, not for the journal.
+        # What only counts down is for the caller, not for the log; and that a step has begun
+        # stands in the operation's own journal.
         stage = (record.state, len(record.steps), outcome)
-        is_news = self._stages.get(request.volume) != stage
+        has_begun = outcome in (StepOutcome.RUNNING, StepOutcome.UNDOING)
+        is_news = self._stages.get(request.volume) != stage and not has_begun
         self._stages[request.volume] = stage
         (log.info if is_news else log.debug)(
             record.message,

@@ -26,6 +26,11 @@ FENCING = {
     Arbitration.NONE: "resource-only",
     Arbitration.COORDINATOR: "resource-and-stonith",
 }
+# Only then may the handler open an incident and wait: without freezing nobody would answer it.
+HANDLER = {
+    Arbitration.NONE: FENCE_PEER,
+    Arbitration.COORDINATOR: f"{FENCE_PEER} coordinator",
+}
 
 # A silent peer is noticed after at most ping-int + ping-timeout = 6 s on an idle link; the
 # defaults (10 s, 0.5 s) take longer and yet call a host dead that stood still for half a second.
@@ -104,7 +109,7 @@ def render_resource(config: AgentConfig, volume: VolumeConfig, *, driver_version
         *disk,
         *(options if driver_version_9 else ()),
         "    handlers {",
-        f'        fence-peer           "{FENCE_PEER}";',
+        f'        fence-peer           "{HANDLER[volume.arbitration]}";',
         "    }",
         STARTUP,
         *(

@@ -27,16 +27,18 @@ class Handler:
     folder: Path
     env: dict[str, str] = field(default_factory=lambda: {"DRBD_RESOURCE": "home", "DRBD_PEER": "b"})
 
+    @property
+    def grants(self) -> Path:
+        return self.folder / "run/storage-agent/grants"
+
     def grant(self, text: str, *, name: str = "home", age_s: float = 0) -> None:
-        path = self.folder / "grants" / name
+        path = self.grants / name
         path.write_text(text)
         when = time.time() - age_s
         os.utime(path, (when, when))
 
     def answer(self) -> int:
-        return self.run(
-            "fence-peer", self.folder / "grants", self.folder / "boot_id", env=self.env
-        ).returncode
+        return self.run("fence-peer", "none", self.folder, env=self.env).returncode
 
     def logged(self) -> list[str]:
         return (self.folder / "log").read_text().splitlines()
@@ -44,8 +46,9 @@ class Handler:
 
 @pytest.fixture
 def handler(run_script: Run, tool: Tool, tmp_path: Path) -> Handler:
-    (tmp_path / "grants").mkdir()
-    (tmp_path / "boot_id").write_text(f"{BOOT}\n")
+    (tmp_path / "run/storage-agent/grants").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text(f"{BOOT}\n")
     tool("logger", f"echo \"$*\" >> '{tmp_path}/log'")
     return Handler(run=run_script, folder=tmp_path)
 
@@ -91,7 +94,7 @@ def test_a_grant_of_another_boot_does_not_count(handler: Handler) -> None:
 
 def test_an_unreadable_boot_id_is_no_answer(handler: Handler) -> None:
     handler.grant("promote  op-17\n")
-    (handler.folder / "boot_id").unlink()
+    (handler.folder / "proc/sys/kernel/random/boot_id").unlink()
     assert handler.answer() == NO
 
 
@@ -117,7 +120,7 @@ def test_a_damaged_grant_does_not_count(handler: Handler, text: str) -> None:
 
 def test_a_link_is_not_a_grant(handler: Handler) -> None:
     handler.grant(f"promote {BOOT} op-17\n", name="elsewhere")
-    (handler.folder / "grants" / "home").symlink_to("elsewhere")
+    (handler.grants / "home").symlink_to("elsewhere")
     assert handler.answer() == NO
 
 

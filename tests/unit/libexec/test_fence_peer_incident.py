@@ -1,0 +1,266 @@
+"""fence-peer of a volume with arbitration by a coordinator: a frozen Primary asks and waits."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.unit.libexec.conftest import LIBEXEC, Tool
+
+pytestmark = pytest.mark.processes
+
+BOOT = "4e4c0a0e-4a5c-4b8f-9f7e-0a4a6f3f9d10"
+NONCE = "0b6d7f0e-52a0-4a3c-8f0e-7a3f3b1d2c11"
+OTHER = "11111111-52a0-4a3c-8f0e-7a3f3b1d2c11"
+CONTINUE, DENY, NO = 4, 6, 1
+HEAD = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: F73C670A7EC572DB9CF3E5B \n"
+# Recorded: proc-drbd/8.4.11, link-cut, frozen-by-fencing and their like.
+FROZEN = " 0: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C s-----\n    ns:1 nr:0\n"
+FROZEN_EARLY = " 0: cs:NetworkFailure ro:Primary/Unknown ds:UpToDate/DUnknown C s-----\n"
+SECONDARY = " 0: cs:WFConnection ro:Secondary/Unknown ds:UpToDate/DUnknown C r-----\n    ns:0 nr:1\n"
+THAWED = " 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n    ns:1 nr:0\n"
+NINE = "version: 9.1.23 (api:2/proto:118-121)\nTransports (api:21): tcp (9.1.23)\n"
+
+
+@dataclass
+class Asking:
+    """The handler in a small world of its own, on its way."""
+
+    root: Path
+    wait_s: str = "30"
+    env: dict[str, str] = field(
+        default_factory=lambda: {"DRBD_RESOURCE": "home", "DRBD_PEER": "b", "DRBD_MINOR": "0"}
+    )
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run/storage-agent"
+
+    @property
+    def incident(self) -> Path:
+        return self.run / "incidents/home"
+
+    def kernel_shows(self, text: str, head: str = HEAD) -> None:
+        beside = self.root / "proc/drbd.new"
+        beside.write_text(head + text)
+        beside.rename(self.root / "proc/drbd")
+
+    def begin(self) -> None:
+        env = {"PATH": f"{self.root}/bin:/usr/sbin:/usr/bin:/sbin:/bin", **self.env}
+        argv = [LIBEXEC / "fence-peer", "coordinator", str(self.root), self.wait_s]
+        self.process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL)
+
+    def begin_and_open(self) -> list[str]:
+        """The words of the incident."""
+        self.begin()
+        self.until(self.incident.exists)
+        return self.incident.read_text().split()
+
+    def until(self, is_so: Callable[[], object]) -> None:
+        until_s = time.monotonic() + 10
+        while not is_so():
+            assert time.monotonic() < until_s, "did not happen in time"
+            time.sleep(0.01)
+
+    def answer(self, text: str) -> None:
+        folder = self.run / "answers"
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / ".new"
+        beside.write_text(text)
+        beside.rename(folder / "home")
+
+    def ended(self) -> int:
+        assert self.process is not None
+        return self.process.wait(10)
+
+    def logged(self) -> str:
+        return (self.root / "log").read_text()
+
+
+@pytest.fixture
+def asking(tool: Tool, tmp_path: Path) -> Iterator[Asking]:
+    random = tmp_path / "proc/sys/kernel/random"
+    random.mkdir(parents=True)
+    (random / "boot_id").write_text(f"{BOOT}\n")
+    (random / "uuid").write_text(f"{NONCE}\n")
+    (tmp_path / "proc/uptime").symlink_to("/proc/uptime")
+    (tmp_path / "run/storage-agent/grants").mkdir(parents=True)
+    tool("logger", f"echo \"$*\" >> '{tmp_path}/log'")
+    asking = Asking(tmp_path)
+    asking.kernel_shows(FROZEN)
+    yield asking
+    if asking.process is not None and asking.process.poll() is None:
+        asking.process.kill()
+        asking.process.wait()
+
+
+def test_a_frozen_primary_opens_an_incident(asking: Asking) -> None:
+    words = asking.begin_and_open()
+    assert asking.process is not None
+    assert words[:3] == ["incident", BOOT, NONCE]
+    assert abs(int(words[3]) - time.time()) < 20
+    assert int(words[4]) == asking.process.pid
+    assert asking.process.poll() is None
+    assert asking.incident.stat().st_mode & 0o077 == 0
+    # How host/incidents.py knows that somebody still waits.
+    assert Path(f"/proc/{words[4]}/comm").read_text() == "fence-peer\n"
+
+
+@pytest.mark.parametrize(("word", "status"), [("continue", CONTINUE), ("deny", DENY)])
+def test_the_verdict_is_the_exit_status(asking: Asking, word: str, status: int) -> None:
+    asking.begin_and_open()
+    asking.answer(f"{word} {BOOT} {NONCE} 17\n")
+    assert asking.ended() == status
+    assert "epoch 17" in asking.logged()
+    # It stays for the status and for a caller that asks again.
+    assert asking.incident.exists()
+
+
+def test_the_verdict_may_come_late_and_the_state_is_then_read_again(asking: Asking) -> None:
+    asking.kernel_shows(FROZEN_EARLY)
+    asking.begin_and_open()
+    asking.kernel_shows(FROZEN)
+    time.sleep(0.6)
+    asking.answer(f"continue {BOOT} {NONCE} 17\n")
+    assert asking.ended() == CONTINUE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"continue {BOOT} {OTHER} 17\n", f"continue {OTHER} {NONCE} 17\n", f"deny {BOOT} x 3\n"],
+)
+def test_an_answer_for_another_incident_is_none(asking: Asking, text: str) -> None:
+    asking.wait_s = "2"
+    asking.answer(text)
+    asking.begin_and_open()
+    assert asking.ended() == NO
+    assert not asking.incident.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "\0" * 50,
+        f"continue {BOOT} {NONCE}\n",
+        f"continue {BOOT} {NONCE} 17 more\n",
+        f"continue {BOOT} {NONCE} 1x7\n",
+        f"continue {BOOT} {NONCE} $(id)\n",
+        f"promote {BOOT} {NONCE} 17\n",
+        f"Continue {BOOT} {NONCE} 17\n",
+        f"{BOOT} continue {NONCE} 17\n",
+    ],
+)
+def test_a_damaged_answer_leaves_it_frozen(asking: Asking, text: str) -> None:
+    asking.begin_and_open()
+    asking.answer(text)
+    assert asking.ended() == NO
+    assert "damaged" in asking.logged()
+
+
+def test_a_link_is_no_answer(asking: Asking) -> None:
+    asking.wait_s = "2"
+    (asking.run / "answers").mkdir()
+    (asking.root / "elsewhere").write_text(f"continue {BOOT} {NONCE} 17\n")
+    (asking.run / "answers/home").symlink_to(asking.root / "elsewhere")
+    asking.begin_and_open()
+    assert asking.ended() == NO
+
+
+def test_without_an_answer_it_ends_frozen(asking: Asking) -> None:
+    asking.wait_s = "1"
+    asking.begin_and_open()
+    assert asking.ended() == NO
+    assert not asking.incident.exists()
+    assert "no verdict within 1 s: stays frozen" in asking.logged()
+
+
+def test_a_peer_that_is_back_ends_it(asking: Asking) -> None:
+    asking.begin_and_open()
+    asking.kernel_shows(THAWED)
+    assert asking.ended() == NO
+    assert not asking.incident.exists()
+
+
+def test_a_newer_incident_ends_the_older_one(asking: Asking) -> None:
+    asking.begin_and_open()
+    newer = f"incident {BOOT} {OTHER} 1700000000 1\n"
+    asking.incident.write_text(newer)
+    assert asking.ended() == NO
+    assert asking.incident.read_text() == newer
+
+
+def test_ended_from_outside_it_takes_its_incident_along(asking: Asking) -> None:
+    asking.begin_and_open()
+    time.sleep(0.3)
+    assert asking.process is not None
+    asking.process.send_signal(signal.SIGTERM)
+    assert asking.ended() == NO
+    assert not asking.incident.exists()
+
+
+def test_a_promotion_is_no_permission_for_a_primary(asking: Asking) -> None:
+    asking.wait_s = "1"
+    (asking.run / "grants/home").write_text(f"promote {BOOT} op-17\n")
+    asking.begin_and_open()
+    assert asking.ended() == NO
+
+
+def test_a_promoting_secondary_opens_nothing_and_is_never_told_six(asking: Asking) -> None:
+    asking.kernel_shows(SECONDARY)
+    asking.answer(f"deny {BOOT} {NONCE} 17\n")
+    asking.begin()
+    assert asking.ended() == NO
+    (asking.run / "grants/home").write_text(f"promote {BOOT} op-17\n")
+    asking.begin()
+    assert asking.ended() == CONTINUE
+    assert not asking.incident.exists()
+
+
+@pytest.mark.parametrize(
+    ("shown", "head", "minor"),
+    [
+        ("", HEAD, "0"),
+        (FROZEN, HEAD, "1"),
+        (FROZEN, HEAD, ""),
+        ("", NINE, "0"),
+        (THAWED, HEAD, "0"),
+        (" 0: cs:Unconfigured\n", HEAD, "0"),
+    ],
+)
+def test_without_a_frozen_primary_there_is_no_incident(
+    asking: Asking, shown: str, head: str, minor: str
+) -> None:
+    asking.kernel_shows(shown, head)
+    asking.env["DRBD_MINOR"] = minor
+    asking.begin()
+    assert asking.ended() == NO
+    assert not asking.incident.exists()
+
+
+def test_another_minor_is_not_taken_for_it(asking: Asking) -> None:
+    asking.kernel_shows(SECONDARY + FROZEN.replace(" 0:", "10:").replace("ns:1", "ns:2"))
+    asking.begin()
+    assert asking.ended() == NO
+    asking.env["DRBD_MINOR"] = "10"
+    asking.begin_and_open()
+
+
+def test_without_proc_drbd_there_is_no_incident(asking: Asking) -> None:
+    (asking.root / "proc/drbd").unlink()
+    asking.begin()
+    assert asking.ended() == NO
+
+
+def test_an_incident_that_cannot_be_written_is_no_answer(asking: Asking) -> None:
+    (asking.run / "incidents").write_text("in the way")
+    asking.begin()
+    assert asking.ended() == NO

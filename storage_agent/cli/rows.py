@@ -13,6 +13,7 @@ from storage_agent.cli.text import counted, part_text, percent_text, size_text
 from storage_agent.model.array import Array, ArrayState, ArrayView
 from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.filesystem import Capacity, FilesystemView
+from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import (
@@ -46,6 +47,7 @@ def volume_rows(snapshot: VolumeSnapshot, peer: str, known: VolumeConfig | None)
         replica = [Row(Tone.BAD, "replica", f"not up: DRBD knows no {snapshot.volume} here")]
     if known is not None and known.replica is not None:
         replica.append(Row(Tone.OK, "arbitration", ARBITRATION_TEXTS[known.arbitration]))
+    replica += _incident_rows(snapshot, peer)
     rows = [*_array_rows(snapshot), *replica, *_filesystem_rows(snapshot)]
     return (*rows, *_nfs_rows(snapshot), *_service_rows(snapshot))
 
@@ -147,6 +149,21 @@ def _replica_rows(snapshot: VolumeSnapshot, peer: str) -> list[Row]:
     loudest = Tone.BAD if Tone.BAD in (tone, peer_tone) else peer_tone
     rows.append(Row(loudest, "replica", f"{text}; {peer}: {peer_text}"))
     return rows
+
+
+def _incident_rows(snapshot: VolumeSnapshot, peer: str) -> list[Row]:
+    incident = snapshot.incident
+    if isinstance(incident, Unobserved):
+        return [_unknown("incident", incident)]
+    if incident is None:
+        return []
+    if incident.answer is IncidentAnswer.NONE:
+        return [Row(Tone.BAD, "incident", f"OPEN: {peer} is lost, may this host go on?")]
+    if incident.answer is IncidentAnswer.CONTINUE:
+        return [Row(Tone.OK, "incident", f"the last one: granted, epoch {incident.epoch}")]
+    frozen = isinstance(snapshot.replica, Replica) and snapshot.replica.suspended
+    text = f"DENIED: {peer} was granted epoch {incident.epoch}"
+    return [Row(Tone.BAD if frozen else Tone.WARN, "incident", text)]
 
 
 def _peer_text(

@@ -8,6 +8,7 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
@@ -21,8 +22,11 @@ def findings_for(
     snapshot: VolumeSnapshot,
     request: OperationRequest,
     host: HostPort,
+    *,
+    is_granted: bool,
 ) -> tuple[Finding, ...]:
-    """Blockers refuse the request, warnings go with its answer.
+    """Blockers refuse the request, warnings go with its answer. is_granted: the coordinator has
+    said that the peer will not write, to exactly this request.
 
     `create` looks at the disks themselves, which are not part of a volume's snapshot.
     """
@@ -35,6 +39,10 @@ def findings_for(
     if request.kind is OperationKind.LEAVE:
         return leaving_findings(volume, snapshot, request, peer)
     if request.kind is OperationKind.PROMOTE:
-        return promotion_findings(volume, snapshot, request, peer)
+        return promotion_findings(volume, snapshot, request, peer, is_granted=is_granted)
+    if request.kind is OperationKind.OPEN_LINK:
+        return opening_findings(volume, snapshot)
+    if request.kind is OperationKind.CLOSE_LINK:
+        return ()
     disks = host.disks(volume.array.disks.get(config.host, ()))
     return (*service_findings(volume, snapshot), *creation_findings(config, volume, disks))

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable
 
+from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.decide import findings_for
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Entry, Journal
@@ -30,6 +31,15 @@ from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
 
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def require_operation_id(operation_id: str) -> None:
+    """Raises UsageError for what is none."""
+    if not _OPERATION_ID.fullmatch(operation_id):
+        raise UsageError(
+            f"{operation_id[:80]!r} is not an operation id",
+            remedy="1 to 64 letters, digits, dots, dashes and underscores",
+        )
 
 
 class Engine:
@@ -51,6 +61,7 @@ class Engine:
         self._on_change = on_change
         self._journal = Journal(store)
         self._epochs = EpochStore(store)
+        self.arbitration = Arbitration(host=host, store=store, epochs=self._epochs)
         self._lock = threading.Lock()
         self._running: dict[str, OperationRecord] = {}
 
@@ -70,11 +81,7 @@ class Engine:
         Raises Busy while another operation holds the volume, UsageError for an unknown volume or
         an id that was used for something else, OperationFailed where nothing can be recorded.
         """
-        if not _OPERATION_ID.fullmatch(request.operation_id):
-            raise UsageError(
-                f"{request.operation_id[:80]!r} is not an operation id",
-                remedy="1 to 64 letters, digits, dots, dashes and underscores",
-            )
+        require_operation_id(request.operation_id)
         self._volume(request)
         with self._lock:
             known = self.show(request.operation_id)
@@ -122,9 +129,7 @@ class Engine:
             clock=self._clock,
             epochs=self._epochs,
             on_change=self._changed,
-            decide=lambda volume, snapshot: findings_for(
-                self._config, volume, snapshot, entry.request, self._host
-            ),
+            decide=lambda volume, snapshot: self._decide(volume, snapshot, entry.request),
         )
         try:
             record = self._decide_and_execute(entry, run)
@@ -230,7 +235,10 @@ class Engine:
         self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
     ) -> tuple[Finding, ...]:
         """A plan that waits for the peer decides again before it takes the role."""
-        findings = findings_for(self._config, volume, snapshot, request, self._host)
+        granted = self.arbitration.is_granted(request)
+        findings = findings_for(
+            self._config, volume, snapshot, request, self._host, is_granted=granted
+        )
         waits = request.kind is OperationKind.PROMOTE and "wait_s" in request.options
         return without_primary_peer(findings) if waits else findings
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import threading
 import zlib
 
-from storage_agent.model.errors import Refused
-from storage_agent.model.operation import Epoch, Marker
+from storage_agent.model.errors import Refused, refuse_blockers
+from storage_agent.model.operation import Epoch, Marker, OperationRequest
 from storage_agent.model.ports import Store
-from storage_agent.policy.epoch import unusable_epoch
+from storage_agent.policy.epoch import epoch_findings, unusable_epoch
 
 
 class EpochStore:
@@ -16,6 +18,7 @@ class EpochStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._lock = threading.Lock()
 
     def read(self, volume: str) -> Epoch:
         """Raises Refused, saying how an admin restores it."""
@@ -31,8 +34,18 @@ class EpochStore:
         except (ValueError, KeyError, TypeError):
             raise _refused(volume, "EPOCH_DAMAGED", "is damaged") from None
 
+    def own(self, request: OperationRequest, number: int) -> None:
+        """The request's operation takes this epoch, unless it was taken meanwhile: an operation
+        and the coordinator's word may come at once. Durable on return.
+
+        Raises Refused: what epoch_findings says, and for an unusable file."""
+        asked = dataclasses.replace(request, epoch=number)
+        with self._lock:
+            refuse_blockers(epoch_findings(asked, self.read(request.volume)))
+            self.write(request.volume, Epoch(number=number, operation_id=request.operation_id))
+
     def write(self, volume: str, epoch: Epoch) -> None:
-        """Durable on return."""
+        """As an admin or `create` says. Durable on return."""
         body = json.dumps({"epoch": epoch.number, "operation_id": epoch.operation_id}).encode()
         self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
 

@@ -15,11 +15,10 @@ from storage_agent.model.errors import (
     AgentError,
     OperationFailed,
     OutcomeUnknown,
-    Refused,
+    refuse_blockers,
 )
-from storage_agent.model.finding import Finding, blockers
+from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
-    Epoch,
     Marker,
     OperationRecord,
     OperationState,
@@ -31,6 +30,7 @@ from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.operations.steps import DEFINITIONS, make_step, missing_goal
 from storage_agent.policy.assembly import assembly_findings, only_missing
 from storage_agent.policy.currency import currency_findings
+from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.naming import name_state
 
 OPERATION_TIMEOUT_S = 900.0
@@ -44,6 +44,8 @@ _CHANGES_UNASKED = frozenset({Facet.REPLICA})
 _DECISIVE = frozenset({StepKind.GRANT_PROMOTION, StepKind.PRIMARY})
 # Goals that hold only until a later step of the same plan ends them.
 _PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM, StepKind.WAIT_FOR_PEER})
+# On a frozen host nothing may wait for the filesystem: what shuts its clients out sees no more.
+_SIGHT = {OperationKind.CLOSE_LINK: frozenset({Facet.NFS})}
 # Steps that prove themselves and are work of their own: a plan with one is never "already so".
 _WORK = frozenset({StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA})
 
@@ -60,10 +62,13 @@ class Run(Report):
 
     # --- looking -------------------------------------------------------------------------------
 
-    def look(self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS) -> VolumeSnapshot:
-        """Observes these facets and keeps the others as they were seen before."""
+    def look(self, volume: VolumeConfig, facets: frozenset[Facet] | None = None) -> VolumeSnapshot:
+        """Observes these facets (None: all that matter to this kind of operation) and keeps the
+        others as they were seen before."""
+        whole = _SIGHT.get(self.entry.request.kind, CHEAP_FACETS)
+        facets = whole if facets is None else facets
         fresh = self.host.observe(volume, facets)
-        if self.latest is not None and facets != CHEAP_FACETS:
+        if self.latest is not None and facets != whole:
             kept = {
                 facet.value: getattr(self.latest, facet.value) for facet in CHEAP_FACETS - facets
             }
@@ -180,16 +185,13 @@ class Run(Report):
         self.journal.write(self.entry.request.operation_id, "done", step=step.kind)
 
     def _decide_again(self, volume: VolumeConfig) -> None:
-        """Right before the role is taken: the decision may be as old as a crash or a slow step.
-        Raises Refused."""
-        snapshot = self.look(volume, _CHANGES_UNASKED)
-        if refusals := blockers(self.decide(volume, snapshot)):
-            raise Refused(
-                refusals[0].summary,
-                remedy=refusals[0].remedy,
-                code=refusals[0].code,
-                findings=refusals,
-            )
+        """Right before the role is taken: the decision may be as old as a crash or a slow step,
+        and the coordinator may have said something newer since. Raises Refused."""
+        findings = self.decide(volume, self.look(volume, _CHANGES_UNASKED))
+        if self.entry.epoch is not None:
+            request = dataclasses.replace(self.entry.request, epoch=self.entry.epoch)
+            findings += epoch_findings(request, self.epochs.read(volume.name))
+        refuse_blockers(findings)
 
     def _act_and_verify(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
         """Raises AgentError where the goal is not seen by the deadline, whatever the act said."""
@@ -214,10 +216,8 @@ class Run(Report):
 
     def _own(self, epoch: int) -> None:
         """Durable before the first step that depends on it."""
-        request = self.entry.request
         self.entry.epoch = epoch
-        owner = Epoch(number=epoch, operation_id=request.operation_id)
-        self.epochs.write(request.volume, owner)
+        self.epochs.own(self.entry.request, epoch)
 
     def _check_marker(self, kind: StepKind, volume: VolumeConfig) -> None:
         """Raises Refused where the filesystem is not the newest known state.
@@ -227,13 +227,7 @@ class Run(Report):
         request = self.entry.request
         found = self.host.observe(volume, frozenset({Facet.MARKER})).marker
         known = self.epochs.last_marker(volume.name)
-        if refusals := currency_findings(request, found, known):
-            raise Refused(
-                refusals[0].summary,
-                remedy=refusals[0].remedy,
-                code=refusals[0].code,
-                findings=refusals,
-            )
+        refuse_blockers(currency_findings(request, found, known))
         if not isinstance(found, Marker):
             return
         mine = found.operation_id == request.operation_id
@@ -247,6 +241,9 @@ class Run(Report):
 
     def _undo(self, volume: VolumeConfig, cause: AgentError) -> OperationRecord:
         """Every performed step in reverse, also the one that failed: it may have acted."""
+        if self.entry.request.kind is OperationKind.CLOSE_LINK:
+            # Never let clients in again because shutting them out was slow.
+            return self.ended(OperationState.FAILED, cause.message, remedy=cause.remedy)
         self._note_undo("undoing", reason=cause.message)
         snapshot = self.look(volume)
         for kind in reversed(self.performed):

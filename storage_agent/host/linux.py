@@ -13,6 +13,7 @@ from storage_agent.host.block import Block, probe_signatures, written_bytes
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.filesystem import Filesystem
 from storage_agent.host.holders import find_holders
+from storage_agent.host.incidents import read_incident, write_answer
 from storage_agent.host.marker import read_marker
 from storage_agent.host.mdraid import MdRaid
 from storage_agent.host.nfs import NfsObserver
@@ -21,8 +22,9 @@ from storage_agent.host.runner import Runner
 from storage_agent.host.services import Services
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
-from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.errors import AgentError, OperationFailed
+from storage_agent.model.incident import Incident
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import Step
@@ -112,6 +114,9 @@ class LinuxHost:
             services=look(Facet.SERVICES, lambda: tools.services.view(volume.services)),
             marker=look(Facet.MARKER, lambda: self._marker(volume)),
             use=look(Facet.USE, lambda: self._use(volume)),
+            incident=None
+            if volume.arbitration is Arbitration.NONE
+            else look(Facet.INCIDENT, lambda: read_incident(volume.name, self._root)),
         )
 
     def _use(self, volume: VolumeConfig) -> UseView:
@@ -160,6 +165,9 @@ class LinuxHost:
         progress: Progress,
     ) -> None:
         self._performer.perform(step.kind, volume, request, deadline)
+
+    def answer(self, incident: Incident) -> None:
+        write_answer(incident, self._root)
 
 
 def _bold(view: Callable[[], T]) -> T | Unobserved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from storage_agent.model.finding import Finding
+from storage_agent.model.finding import Finding, blockers
 
 
 class AgentError(Exception):
@@ -46,6 +46,13 @@ class Refused(AgentError):
 
     exit_status = 3
     default_code = "REFUSED"
+
+
+def refuse_blockers(findings: tuple[Finding, ...]) -> None:
+    """Raises Refused, in the words of the first blocker, where there is one."""
+    if refusals := blockers(findings):
+        first = refusals[0]
+        raise Refused(first.summary, remedy=first.remedy, code=first.code, findings=refusals)
 
 
 class NotPermitted(AgentError):

@@ -11,11 +11,15 @@ from storage_agent.model.wire import to_wire
 
 
 class OperationKind(StrEnum):
+    """CLOSE_LINK and OPEN_LINK: by the agent alone, while a coordinator arbitrates."""
+
     CREATE = "create"
     ASSEMBLE = "assemble"
     PROMOTE = "promote"
     DEMOTE = "demote"
     LEAVE = "leave"
+    CLOSE_LINK = "close-link"
+    OPEN_LINK = "open-link"
 
 
 class StepKind(StrEnum):

@@ -9,6 +9,7 @@ from typing import Protocol
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import Step
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
@@ -45,6 +46,10 @@ class HostPort(Protocol):
         progress: Progress,
     ) -> None:
         """Does one step. Returning proves nothing: the caller observes. Raises AgentError."""
+        ...
+
+    def answer(self, incident: Incident) -> None:
+        """Gives the handler that waits `incident.answer`, with its epoch. As `perform`."""
         ...
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import FilesystemView, Holder
+from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker
@@ -29,6 +30,7 @@ class Facet(StrEnum):
     NFS = "nfs"
     SERVICES = "services"
     USE = "use"
+    INCIDENT = "incident"
 
 
 CHEAP_FACETS = frozenset(Facet) - {Facet.IDENTITY, Facet.MARKER, Facet.USE}
@@ -87,6 +89,7 @@ class VolumeSnapshot:
     attachment: Attachment | None = None
     marker: Marker | Unobserved | None = None
     use: UseView | Unobserved | None = None
+    incident: Incident | Unobserved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

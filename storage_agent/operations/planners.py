@@ -21,6 +21,8 @@ def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
         OperationKind.PROMOTE: _promote,
         OperationKind.DEMOTE: _demote,
         OperationKind.LEAVE: _leave,
+        OperationKind.CLOSE_LINK: _close_link,
+        OperationKind.OPEN_LINK: _open_link,
     }[request.kind](volume, snapshot, request)
     return Plan(
         operation=request.kind,
@@ -110,3 +112,15 @@ def _leave(
 ) -> list[StepKind]:
     """The peer sees this copy go in order, so that it neither freezes nor waits for it."""
     return [StepKind.REPLICA_DOWN] if volume.replica else []
+
+
+def _close_link(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    return [StepKind.LINK_DOWN]
+
+
+def _open_link(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    return [StepKind.LINK_UP]

@@ -105,6 +105,55 @@ VOLUME: dict[str, Explanation] = {
         risk="whoever writes waits; nothing acknowledged is lost",
         next_steps=(_STATUS, "storage-agent events"),
     ),
+    # Arbitration by a coordinator.
+    "COORDINATOR_NEEDED": Explanation(
+        meaning="The volume's configuration leaves it to a coordinator who may write when the "
+        "hosts lose each other.",
+        risk="without one that watches, the volume stands still from then on",
+        next_steps=("on the coordinator's machine: storage-coordinator watch",
+                    'or set arbitration = "none" in agent.toml on both hosts'),
+    ),
+    "INCIDENT_OPEN": Explanation(
+        meaning="The primary lost its peer, has frozen all writes, and asks the coordinator.",
+        risk="clients wait; nothing that was acknowledged is lost",
+        next_steps=("on the coordinator's machine: storage-coordinator status",
+                    "bring the link between the hosts back: it then goes on by itself"),
+    ),
+    "INCIDENT_DENIED": Explanation(
+        meaning="The coordinator has chosen the other host; this one stays frozen and shuts its "
+        "clients out.",
+        risk="writes that were never acknowledged are lost with the reboot; no others",
+        next_steps=("reboot this host: it cannot be demoted, because unmounting would hang",
+                    "afterwards: storage-agent status shows the resync"),
+    ),
+    "INCIDENT_UNKNOWN": Explanation(
+        meaning="An answer names an incident that does not wait here: forged, old, or of another "
+        "boot.",
+        next_steps=(_STATUS, "journalctl -t storage-agent-fence-peer"),
+    ),
+    "INCIDENT_ANSWERED": Explanation(
+        meaning="The incident has its answer, and another one was given.",
+        risk="two answers mean two deciders: find out whether two coordinators run",
+        next_steps=(_STATUS, "storage-agent events"),
+    ),
+    "INCIDENT_GONE": Explanation(
+        meaning="The frozen host stopped asking while it was being answered: the peer came back, "
+        "or it had waited nine minutes.",
+        risk="whether the answer was heard is not known",
+        next_steps=(_STATUS, "journalctl -t storage-agent-fence-peer"),
+    ),
+    "GRANT_NOT_USED": Explanation(
+        meaning="A grant was sent for a volume that no coordinator arbitrates.",
+        next_steps=("storage-agent config show", "the coordinator's configuration"),
+    ),
+    "PROMOTION_NOT_GRANTED": Explanation(
+        meaning="The other host is silent, and only the coordinator can say that it does not "
+        "write.",
+        risk="promoted beside it, two hosts would write",
+        next_steps=("on the coordinator's machine: storage-coordinator failover VOLUME",
+                    'or set arbitration = "none" in agent.toml on both hosts, then promote with '
+                    "--peer-is-off HOST"),
+    ),
     "DISK_NOT_UPTODATE": Explanation(
         meaning="This host's copy is known not to be the current data.",
         risk="promoted, it would serve old or torn data",

@@ -23,8 +23,11 @@ def name_state(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
         )
         if isinstance(view, Unobserved)
     ]
-    parts = [_holding(volume, snapshot)]
     view = snapshot.filesystem
+    dark = isinstance(snapshot.replica, Unobserved) and isinstance(view, Unobserved)
+    if dark and isinstance(snapshot.nfs, NfsView):
+        return f"NFS server {snapshot.nfs.state} on {snapshot.host}, the rest unknown"
+    parts = [_holding(volume, snapshot)]
     mounted = isinstance(view, FilesystemView) and bool(view.mounts)
     server = snapshot.nfs.state if isinstance(snapshot.nfs, NfsView) else None
     if mounted and server in (ServerState.SERVING, None) and parts[0].startswith("primary"):

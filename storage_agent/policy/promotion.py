@@ -38,13 +38,19 @@ _KNOWN_WORSE = frozenset({DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.
 
 
 def promotion_findings(
-    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+    volume: VolumeConfig,
+    snapshot: VolumeSnapshot,
+    request: OperationRequest,
+    peer: str,
+    *,
+    is_granted: bool = False,
 ) -> tuple[Finding, ...]:
-    """peer: name of the other host, for texts and for the declaration that it is off."""
+    """peer: name of the other host, for texts and for the declaration that it is off.
+    is_granted: the coordinator has said that it will not write."""
     return (
         *unobserved(snapshot),
         *_array(volume, snapshot),
-        *_replica(volume, snapshot, request, peer),
+        *_replica(volume, snapshot, request, peer, is_granted),
         *_mount_point(volume, snapshot),
     )
 
@@ -89,7 +95,11 @@ def _array(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...
 
 
 def _replica(
-    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+    volume: VolumeConfig,
+    snapshot: VolumeSnapshot,
+    request: OperationRequest,
+    peer: str,
+    is_granted: bool,
 ) -> tuple[Finding, ...]:
     replica = snapshot.replica
     if volume.replica is None or isinstance(replica, Unobserved):
@@ -118,7 +128,7 @@ def _replica(
         found += _local_disk(
             volume, replica, frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
         )
-        found += _unconnected(volume, snapshot, replica, request, peer)
+        found += _unconnected(volume, snapshot, replica, request, peer, is_granted)
     return tuple(found)
 
 
@@ -217,6 +227,7 @@ def _unconnected(
     replica: Replica,
     request: OperationRequest,
     peer: str,
+    is_granted: bool,
 ) -> tuple[Finding, ...]:
     found = []
     known_worse = (
@@ -227,13 +238,16 @@ def _unconnected(
     if replica.peer is not None and replica.peer.connection is ConnectionState.STANDALONE:
         found.append(_stand_alone(volume, peer))
     # A peer whose copy is known to be worse may still be primary and serve from ours as it was.
-    if request.peer_is_off != peer:
+    seen = "connection: " + (replica.peer.connection if replica.peer else "not configured")
+    if volume.arbitration is Arbitration.COORDINATOR:
+        if not is_granted:
+            found.append(_not_granted(volume, seen, peer))
+    elif request.peer_is_off != peer:
         found.append(
             blocker(
                 "PEER_NOT_PROVEN_OFF",
                 f"{peer} is not connected, and nobody has shown that it is off",
-                measured="connection: "
-                + (replica.peer.connection if replica.peer else "not configured"),
+                measured=seen,
                 limit=f"connected, or {peer} declared to be powered off",
                 remedy=f"power {peer} off, make sure of it, then: "
                 f"storage-agent promote {volume.name} --peer-is-off {peer}",
@@ -269,6 +283,20 @@ def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tupl
             "or both hosts' generation identifiers seen",
             remedy=f"bring {peer} back with its disk, so that the two compare their data",
         ),
+    )
+
+
+def _not_granted(volume: VolumeConfig, seen: str, peer: str) -> Finding:
+    """A person's word is none here: two people, or a person and the coordinator, could say
+    different things at once, and the frozen peer listens to the coordinator alone."""
+    return blocker(
+        "PROMOTION_NOT_GRANTED",
+        f"{peer} is not connected, and the coordinator has not granted {volume.name} to this host",
+        measured=seen,
+        limit="connected, or a grant for this operation's epoch and id",
+        remedy=f"on the coordinator's machine: storage-coordinator failover {volume.name}; if it "
+        f'is lost for good, set arbitration = "none" for {volume.name} in agent.toml on both '
+        f"hosts, then promote with --peer-is-off {peer}",
     )
 
 

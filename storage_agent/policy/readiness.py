@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 
-from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.finding import Finding, Severity, blockers
+from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
@@ -42,7 +44,7 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
     if is_primary(volume, snapshot):
         findings = (*unobserved(snapshot), *_serving(config, volume, snapshot))
         return Readiness(
-            verdict=Verdict.DEGRADED if findings else Verdict.SERVING, findings=findings
+            verdict=Verdict.DEGRADED if _disturb(findings) else Verdict.SERVING, findings=findings
         )
     findings = assembly_findings(volume, snapshot)
     if not blockers(findings):
@@ -54,9 +56,22 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
         # That the peer serves is as it should be; it is in the way of a promotion, not of
         # being ready for one.
         findings = tuple(f for f in findings if f.code != "PEER_IS_PRIMARY")
+        # Nor is the grant: whoever wants to give it must see whether anything else is.
+        findings = tuple(
+            dataclasses.replace(f, severity=Severity.WARNING)
+            if f.code == "PROMOTION_NOT_GRANTED"
+            else f
+            for f in findings
+        )
+        findings += _watched(volume)
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
-    return Readiness(verdict=Verdict.DEGRADED if findings else Verdict.READY, findings=findings)
+    verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.READY
+    return Readiness(verdict=verdict, findings=findings)
+
+
+def _disturb(findings: tuple[Finding, ...]) -> bool:
+    return any(f.severity is not Severity.NOTE for f in findings)
 
 
 def is_primary(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool:
@@ -71,25 +86,81 @@ def _serving(
     config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot
 ) -> tuple[Finding, ...]:
     peer = config.peer_of(config.host)
-    found = list(_layers(volume, snapshot))
+    name = peer.name if peer else "the peer"
     replica = snapshot.replica
+    found: list[Finding] = []
     if isinstance(replica, Replica):
-        if replica.suspended:
-            found.append(
-                blocker(
-                    "REPLICA_SUSPENDED",
-                    f"DRBD has frozen the writes of {volume.name}",
-                    measured=f"suspended: {', '.join(replica.suspended)}",
-                    limit="not suspended",
-                    remedy="the coordinator answers incidents; see storage-agent events",
-                )
-            )
-        if not replica.in_sync():
-            found.append(_no_fallback(volume, replica, peer.name if peer else "the peer"))
+        found += _frozen(volume, snapshot, replica, name)
+    if not found or volume.arbitration is Arbitration.NONE:
+        # What stands still anyway has clients shut out and no peer; neither is to be mended first.
+        found += _layers(volume, snapshot)
+        if isinstance(replica, Replica) and not replica.in_sync():
+            found.append(_no_fallback(volume, replica, name))
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
-    return tuple(found)
+    return (*found, *_watched(volume))
+
+
+def _watched(volume: VolumeConfig) -> tuple[Finding, ...]:
+    if volume.arbitration is Arbitration.NONE:
+        return ()
+    return (
+        Finding(
+            code="COORDINATOR_NEEDED",
+            severity=Severity.NOTE,
+            summary=f"when the hosts lose each other, {volume.name} stands still until a "
+            "coordinator answers: one must be watching",
+            limit="storage-coordinator watch runs, and reaches both hosts",
+            remedy="on the coordinator's machine: storage-coordinator status",
+        ),
+    )
+
+
+def _frozen(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str
+) -> tuple[Finding, ...]:
+    """Why the writes stand still, and what ends that."""
+    incident = snapshot.incident
+    if isinstance(incident, Incident) and incident.answer is IncidentAnswer.NONE:
+        return (
+            blocker(
+                "INCIDENT_OPEN",
+                f"{volume.name} lost {peer}: its writes are frozen, and this host asks whether "
+                "to go on",
+                measured=f"incident {incident.incident}, no answer yet",
+                limit="an answer of the coordinator, usually within 2 s",
+                remedy="on the coordinator's machine: storage-coordinator status; "
+                "or bring the link between the hosts back",
+            ),
+        )
+    if not replica.suspended:
+        return ()
+    if isinstance(incident, Incident) and incident.answer is IncidentAnswer.DENY:
+        return (
+            blocker(
+                "INCIDENT_DENIED",
+                f"denied: {peer} was granted epoch {incident.epoch} of {volume.name}; "
+                "this host may not write any more",
+                measured=f"incident {incident.incident} answered: deny",
+                limit="secondary",
+                remedy="reboot this host (demote cannot unmount what is frozen); it comes back "
+                f"as secondary and resyncs from {peer}: storage-agent status",
+            ),
+        )
+    is_forgotten = "fencing" in replica.suspended
+    return (
+        blocker(
+            "REPLICA_SUSPENDED",
+            f"DRBD has frozen the writes of {volume.name}",
+            measured=f"suspended: {', '.join(replica.suspended)}"
+            + (", and no handler asks what to do" if is_forgotten else ""),
+            limit="not suspended",
+            remedy=f"bring the link to {peer} back; if {peer} was promoted, reboot this host"
+            if is_forgotten
+            else "see why: storage-agent events",
+        ),
+    )
 
 
 def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from storage_agent import __version__
+from storage_agent.engine.journal import KEPT_OPERATIONS
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, UsageError
@@ -25,6 +26,7 @@ from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 from storage_agent.service.answers import Changed, Problem, Setup, Status
 from storage_agent.service.changes import Event, EventRing
 from storage_agent.service.inhibition import Inhibition
+from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import BadRequest
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
@@ -79,6 +81,14 @@ class Agent:
         # What was logged last of each volume's operation.
         self._stages: dict[str, tuple[object, ...]] = {}
         self._journal_problem: AgentError | None = None
+        self._links = LinkKeeper(
+            clock=clock,
+            boot_id=observer.snapshot.boot_id,
+            start=lambda request: self.runs.start(self.engine, request, NOBODY),
+            history=lambda: self.engine.history(KEPT_OPERATIONS),
+            epoch=engine.epoch,
+        )
+        self._news = threading.Event()
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -97,10 +107,12 @@ class Agent:
             self._tell(f"operation {operation_id} was interrupted and is resumed")
             self.runs.resume(self.engine, operation_id)
         self._start_assembly()
+        threading.Thread(target=self._keep_links, name="links", daemon=True).start()
 
     def stop(self, grace_s: float) -> bool:
         """True where no operation was in the middle of a step any more."""
         rested = self.runs.stop(grace_s)
+        self._news.set()
         self.observer.stop()
         return rested
 
@@ -166,6 +178,18 @@ class Agent:
         except AgentError as exc:
             self._tell(f"{volume}: not assembled: {exc.message}", volume=volume)
         return True
+
+    def _keep_links(self) -> None:
+        """Until the agent stops: whatever is new may concern a frozen host's link."""
+        wait_s: float | None = 0.0
+        while not self.runs.is_stopping():
+            self._news.wait(wait_s)
+            self._news.clear()
+            try:
+                wait_s = self._links.keep(self.setup.config, self.observer.snapshot.volumes)
+            except Exception:
+                log.exception("keeping the links failed, goes on")
+                wait_s = LAST_PAUSE_S
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -238,6 +262,7 @@ class Agent:
             log.info(event.text, volume=event.volume)
         changed = Changed(volume=volume, snapshot=snapshot.volumes[volume], events=events)
         self._broadcast("changed", changed)
+        self._news.set()
 
     def _operation_changed(self, record: OperationRecord) -> None:
         request = record.request
@@ -273,10 +298,16 @@ class Agent:
         configured = self.setup.config.volumes.get(request.volume)
         if configured is not None and record.state is not OperationState.SUCCEEDED:
             self._inhibition.renew(configured)
+        self._news.set()
         if request.kind is OperationKind.CREATE:
             # It wrote the configuration, and what its caller asks for next needs that.
             with self._reload_lock:
                 self._reload_now()
+
+    def told(self, volume: str, text: str) -> None:
+        """Somebody has said something about a volume, and it was taken."""
+        self._tell(f"{volume}: {text}", volume=volume)
+        self.observer.hint(volume)
 
     def _tell(self, text: str, *, volume: str | None = None) -> None:
         self.events.add((Event(wall_s=self._clock.wall(), text=text, volume=volume),))

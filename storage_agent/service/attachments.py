@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import Step
 from storage_agent.model.ports import HostPort, Progress
@@ -93,3 +94,6 @@ class WatchedHost:
         progress: Progress,
     ) -> None:
         self._host.perform(step, volume, request, deadline, progress)
+
+    def answer(self, incident: Incident) -> None:
+        self._host.answer(incident)

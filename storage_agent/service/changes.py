@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Replica
@@ -22,7 +23,7 @@ RING_SIZE = 1000
 NOT_LOOKED_AT = "not looked at yet"
 TEXT_LIMIT_CHARS = 400
 # The first part of an aspect's name; each part of a volume has exactly one head.
-_HEADS = ("array", "replica", "filesystem", "nfs", "services")
+_HEADS = ("array", "replica", "incident", "filesystem", "nfs", "services")
 
 Aspects = dict[str, str]
 
@@ -112,6 +113,7 @@ def aspects_of(volume: VolumeSnapshot) -> Aspects:
     for head, value in (
         ("array", volume.array),
         ("replica", volume.replica),
+        ("incident", volume.incident),
         ("filesystem", volume.filesystem),
         ("nfs", volume.nfs),
         ("services", volume.services),
@@ -124,6 +126,8 @@ def aspects_of(volume: VolumeSnapshot) -> Aspects:
             found |= _array_aspects(value)
         elif isinstance(value, Replica):
             found |= _replica_aspects(value)
+        elif isinstance(value, Incident):
+            found[head] = _incident_text(value)
         elif isinstance(value, FilesystemView):
             found |= _filesystem_aspects(value)
         elif isinstance(value, NfsView):
@@ -168,6 +172,12 @@ def _replica_aspects(replica: Replica) -> Aspects:
         found["replica replication"] = str(peer.replication)
     found["replica in sync"] = "yes" if replica.in_sync() else "no"
     return found
+
+
+def _incident_text(incident: Incident) -> str:
+    if incident.answer is IncidentAnswer.NONE:
+        return f"{incident.incident} waits for an answer"
+    return f"{incident.incident} answered: {incident.answer}, epoch {incident.epoch}"
 
 
 def _filesystem_aspects(view: FilesystemView) -> Aspects:

@@ -9,7 +9,8 @@ import structlog
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.clock import Clock
-from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.ports import HostPort
@@ -22,6 +23,8 @@ from storage_agent.service.changes import NOT_LOOKED_AT
 REPLICA_SYNC_PERIOD_S = 2.0
 ARRAY_SYNC_PERIOD_S = 5.0
 SERVER_PERIOD_S = 10.0
+# A handler that was killed leaves its incident behind, without any change of a folder.
+INCIDENT_PERIOD_S = 2.0
 _UNLOOKED = Unobserved(reason=NOT_LOOKED_AT)
 _AT_REST = frozenset(
     {
@@ -41,6 +44,8 @@ def looked_at(volume: VolumeConfig) -> frozenset[Facet]:
     absent = set()
     if volume.replica is None:
         absent.add(Facet.REPLICA)
+    if volume.arbitration is Arbitration.NONE:
+        absent.add(Facet.INCIDENT)
     if volume.nfs is None:
         absent.add(Facet.NFS)
     if not volume.services:
@@ -54,6 +59,8 @@ def period_s(value: object) -> float:
         return REPLICA_SYNC_PERIOD_S
     if isinstance(value, ArrayView) and value.array and value.array.sync_action not in ("", "idle"):
         return ARRAY_SYNC_PERIOD_S
+    if isinstance(value, Incident) and value.answer is IncidentAnswer.NONE:
+        return INCIDENT_PERIOD_S
     if isinstance(value, NfsView) and value.state is not ServerState.ABSENT:
         return SERVER_PERIOD_S
     return RESCAN_S
@@ -98,6 +105,7 @@ def _blank_volume(
         filesystem=_UNLOOKED,
         nfs=_UNLOOKED if volume.nfs else None,
         services=_UNLOOKED if volume.services else (),
+        incident=None if volume.arbitration is Arbitration.NONE else _UNLOOKED,
     )
 
 

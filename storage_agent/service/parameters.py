@@ -68,6 +68,34 @@ class OperateParameters:
     wait_s: int | None = None
 
 
+class Verdict(StrEnum):
+    """The answers of model.incident that somebody can give."""
+
+    CONTINUE = "continue"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerParameters:
+    """Of `incident.answer`. incident, boot_id: as `incident.list` shows them.  epoch: a new one,
+    which the coordinator has recorded together with the verdict."""
+
+    volume: str
+    incident: str
+    boot_id: str
+    epoch: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantParameters:
+    """Of `grant.promote`: that of the one `promote` which it allows."""
+
+    volume: str
+    epoch: int
+    operation_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochParameters:
     """Of `epoch.restore`."""

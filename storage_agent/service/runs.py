@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from storage_agent.engine.arbitration import Arbitration
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
@@ -23,6 +24,9 @@ log = structlog.get_logger()
 
 class EnginePort(Protocol):
     """What the service needs of engine.engine.Engine."""
+
+    @property
+    def arbitration(self) -> Arbitration: ...
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]: ...
 

@@ -12,6 +12,7 @@ from storage_agent.engine.engine import Engine
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.device_events import DeviceEvents
 from storage_agent.host.drbd.stream import stream_argv
+from storage_agent.host.incidents import last_change_ns
 from storage_agent.host.inhibitor import Inhibitor
 from storage_agent.host.linux import LinuxHost
 from storage_agent.host.runner import Runner, end_stream
@@ -22,6 +23,7 @@ from storage_agent.policy.readiness import assess
 from storage_agent.service.agent import Agent
 from storage_agent.service.answers import Setup
 from storage_agent.service.attachments import Attachments, WatchedHost
+from storage_agent.service.incident_source import IncidentSource
 from storage_agent.service.observer import Observer
 from storage_agent.service.replica_source import ReplicaSource
 from storage_agent.service.sources import ArraySource, DeviceSource, MountSource
@@ -61,7 +63,13 @@ def make_agent(
         host=host,
         clock=clock,
         attachments=attachments,
-        sources=(replicas, ArraySource(), MountSource(), DeviceSource(DeviceEvents)),
+        sources=(
+            replicas,
+            ArraySource(),
+            MountSource(),
+            DeviceSource(DeviceEvents),
+            IncidentSource(last_change_ns),
+        ),
     )
     engine = Engine(
         config=setup.config,

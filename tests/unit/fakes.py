@@ -21,6 +21,7 @@ from storage_agent.model.configuration import (
 )
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
@@ -169,6 +170,8 @@ class FakeHost:
     deaf: set[StepKind] = field(default_factory=set)
     disk_list: tuple[Disk, ...] = ()
     marker: Marker | None = None
+    incident: Incident | Unobserved | None = None
+    answered: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.replica is None:
@@ -201,7 +204,14 @@ class FakeHost:
             nfs=look(Facet.NFS, lambda: NfsView(state=self.server, address="10.9.0.10")),
             services=look(Facet.SERVICES, lambda: self._services_view(volume)),
             marker=look(Facet.MARKER, lambda: self.marker),
+            incident=None
+            if volume.arbitration is Arbitration.NONE
+            else look(Facet.INCIDENT, lambda: self.incident),
         )
+
+    def answer(self, incident: Incident) -> None:
+        self.answered.append(incident)
+        self.incident = incident
 
     def perform(
         self,

@@ -31,7 +31,7 @@ from tests.unit.fakes import ARRAY_UUID, agent_config
 
 def status_result(*volumes: VolumeSnapshot, **more: Any) -> dict[str, Any]:
     """What the daemon answers to `status`, judged by the real policy."""
-    config = agent_config()
+    config = more.pop("config", agent_config())
     snapshot = HostSnapshot(
         host="alpha",
         boot_id="boot-1",

@@ -18,6 +18,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
+from tests.unit import incidents
 from tests.unit.fakes import ARRAY_UUID, SERIALS, in_sync_replica
 
 GIB = 1 << 30
@@ -197,6 +198,21 @@ def contradictory() -> VolumeSnapshot:
     return serving(
         replica=replica_view(suspended=("fencing",), peer=peer_view(out_of_sync_bytes=64 << 10)),
         filesystem=FilesystemView(uuid=None, type=None, mounts=(), mount_point_state="not-empty"),
+    )
+
+
+def frozen(answer: str = "none", epoch: int | None = None) -> VolumeSnapshot:
+    """alpha lost beta and has asked; its clients are shut out."""
+    lost = peer_view(
+        connection=ConnectionState.CONNECTING,
+        role=Role.UNKNOWN,
+        disk=DiskState.DUNKNOWN,
+        replication=ReplicationState.OFF,
+    )
+    return serving(
+        replica=replica_view(suspended=("fencing",), peer=lost),
+        nfs=NfsView(state=ServerState.STARTED, address="10.9.0.10/24"),
+        incident=incidents.incident(answer, epoch),
     )
 
 

@@ -14,6 +14,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationState, StepOutcome
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.model.wire import to_wire
+from tests.unit import incidents
 from tests.unit.cli import answers, snapshots
 from tests.unit.cli.answers import status_result
 from tests.unit.cli.golden import assert_golden
@@ -39,6 +40,18 @@ def test_the_whole_view(name: str) -> None:
     assert world.run("status") == 0
     assert_golden(f"status-{name}", world.out)
     assert world.err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "snapshot"),
+    [("frozen", snapshots.frozen()), ("denied", snapshots.frozen("deny", 7))],
+)
+def test_a_frozen_primary_is_loud(name: str, snapshot: VolumeSnapshot) -> None:
+    world = World()
+    world.local.loaded = incidents.CONFIG
+    world.answers["status"] = status_result(snapshot, config=incidents.CONFIG)
+    world.run("status")
+    assert_golden(f"status-{name}", world.out)
 
 
 def test_the_first_line_is_the_verdict() -> None:

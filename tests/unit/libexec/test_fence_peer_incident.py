@@ -23,7 +23,9 @@ HEAD = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: F73C670A7EC572DB9CF3E5
 # Recorded: proc-drbd/8.4.11, link-cut, frozen-by-fencing and their like.
 FROZEN = " 0: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C s-----\n    ns:1 nr:0\n"
 FROZEN_EARLY = " 0: cs:NetworkFailure ro:Primary/Unknown ds:UpToDate/DUnknown C s-----\n"
-SECONDARY = " 0: cs:WFConnection ro:Secondary/Unknown ds:UpToDate/DUnknown C r-----\n    ns:0 nr:1\n"
+SECONDARY = (
+    " 0: cs:WFConnection ro:Secondary/Unknown ds:UpToDate/DUnknown C r-----\n    ns:0 nr:1\n"
+)
 THAWED = " 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n    ns:1 nr:0\n"
 NINE = "version: 9.1.23 (api:2/proto:118-121)\nTransports (api:21): tcp (9.1.23)\n"
 
@@ -54,7 +56,7 @@ class Asking:
 
     def begin(self) -> None:
         env = {"PATH": f"{self.root}/bin:/usr/sbin:/usr/bin:/sbin:/bin", **self.env}
-        argv = [LIBEXEC / "fence-peer", "coordinator", str(self.root), self.wait_s]
+        argv = [str(LIBEXEC / "fence-peer"), "coordinator", str(self.root), self.wait_s]
         self.process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL)
 
     def begin_and_open(self) -> list[str]:

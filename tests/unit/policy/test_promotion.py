@@ -123,11 +123,36 @@ def test_stand_alone_is_refused_whatever_else_is_said() -> None:
 
 
 def test_arbitration_by_a_coordinator_does_not_take_a_persons_word() -> None:
+    host = FakeHost(replica=lost_peer(SYNCED), attachment=PROVEN)
+    for declared in (None, "beta"):
+        found = arbitrated(host, request(declared))
+        assert [finding.code for finding in found] == ["PROMOTION_NOT_GRANTED"]
+        assert 'arbitration = "none"' in found[0].remedy
+
+
+def test_a_grant_stands_for_the_peer_and_for_nothing_else() -> None:
+    lost = lost_peer(SYNCED)
+    proven = FakeHost(replica=lost, attachment=PROVEN)
+    assert arbitrated(proven, request(), is_granted=True) == ()
+    host = FakeHost(replica=lost, attachment=NEVER_SEEN)
+    found = arbitrated(host, request(), is_granted=True)
+    assert [finding.code for finding in found] == ["CURRENCY_UNPROVEN"]
+    worse = FakeHost(replica=with_peer(lost, disk=DiskState.OUTDATED))
+    assert [f.code for f in arbitrated(worse, request())] == ["PROMOTION_NOT_GRANTED"]
+    assert arbitrated(worse, request(), is_granted=True) == ()
+
+
+def test_a_grant_counts_for_nothing_without_a_coordinator() -> None:
+    host = FakeHost(replica=lost_peer(SYNCED), attachment=PROVEN)
+    found = promotion_findings(VOLUME, host.observe(VOLUME), request(), "beta", is_granted=True)
+    assert [finding.code for finding in blockers(found)] == ["PEER_NOT_PROVEN_OFF"]
+
+
+def arbitrated(
+    host: FakeHost, asked: OperationRequest, *, is_granted: bool = False
+) -> tuple[Finding, ...]:
     volume = dataclasses.replace(VOLUME, arbitration=Arbitration.COORDINATOR)
-    host = FakeHost(replica=lost_peer(SYNCED), attachment=NEVER_SEEN)
-    found = promotion_findings(volume, host.observe(volume), request(), "beta")
-    codes = [finding.code for finding in found]
-    assert codes == ["PEER_NOT_PROVEN_OFF", "CURRENCY_UNPROVEN"]
+    return promotion_findings(volume, host.observe(volume), asked, "beta", is_granted=is_granted)
 
 
 @pytest.mark.parametrize("state", ["missing", "not-empty", "occupied", "unsafe"])

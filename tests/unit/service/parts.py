@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from storage_agent.engine.arbitration import Arbitration
+from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
+    Epoch,
     OperationRecord,
     OperationRequest,
     OperationState,
@@ -29,7 +32,7 @@ from storage_agent.service.attachments import Attachments
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import Request
 from storage_agent.service.sources import Source
-from tests.unit.fakes import FakeHost, agent_config
+from tests.unit.fakes import FakeHost, MemoryStore, agent_config
 
 
 class ThreadClock:
@@ -88,6 +91,11 @@ class FakeEngine:
         self.breaks: Exception | None = None
         self.resume_fails: AgentError | None = None
         self.epochs: dict[str, int] = {"data": 5}
+        self.host = FakeHost()
+        self.store = MemoryStore()
+        known = EpochStore(self.store)
+        known.write("data", Epoch(number=5, operation_id="before"))
+        self.arbitration = Arbitration(host=self.host, store=self.store, epochs=known)
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         self.begun.append(request)

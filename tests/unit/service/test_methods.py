@@ -136,6 +136,8 @@ def test_a_role_belongs_to_create_alone(agent: Agent, parameters: dict[str, Any]
         ("operation.show", {"operation_id": "nobody"}, "UNKNOWN_OPERATION"),
         ("hello", {"role": "observe", "key_id": "k"}, "USAGE"),
         ("promote", {**PROMOTE, "operation_id": "boot-x-data"}, "REFUSED"),
+        ("promote", {**PROMOTE, "operation_id": "arbitration-x-data"}, "REFUSED"),
+        ("promote", {**PROMOTE, "operation_id": "a b"}, "USAGE"),
         *(
             ("promote", {**PROMOTE, "volume": name}, "bad-name")
             for name in (
@@ -166,10 +168,10 @@ def test_an_unknown_volume_names_the_known_ones(agent: Agent) -> None:
 ALLOWED = {
     Role.NONE: {"hello"},
     Role.OBSERVE: {"ping", "status", "plan", "operation.show", "operation.list", "subscribe"}
-    | {"events", "config.show"},
+    | {"events", "config.show", "incident.list"},
 }
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
-ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE]
+ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave"}
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage_agent.model.array import ArrayState, ArrayView
-from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Replica, ReplicationState, Role
@@ -300,7 +300,10 @@ def test_stopping_ends_the_thread_and_closes_the_sources(bench: Bench) -> None:
 def test_parts_that_a_volume_does_not_have_are_not_looked_at() -> None:
     local = dataclasses.replace(volume_config(), replica=None, nfs=None)
     assert looked_at(local) == {Facet.ARRAY, Facet.FILESYSTEM}
-    assert looked_at(volume_config(services=("a.service",))) == CHEAP_FACETS
+    whole = volume_config(services=("a.service",))
+    assert looked_at(whole) == CHEAP_FACETS - {Facet.INCIDENT}
+    arbitrated = dataclasses.replace(whole, arbitration=Arbitration.COORDINATOR)
+    assert looked_at(arbitrated) == CHEAP_FACETS
 
 
 def array_view(sync_action: str) -> ArrayView:

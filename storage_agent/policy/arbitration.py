@@ -1,0 +1,155 @@
+"""Arbitration by a coordinator: what counts as its word, and what a frozen host does meanwhile."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.finding import Finding
+from storage_agent.model.incident import Incident, IncidentAnswer
+from storage_agent.model.nfs import NfsView, ServerState
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import Replica, Role
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.common import blocker
+
+_SHUT = frozenset({ServerState.ABSENT, ServerState.STANDBY, ServerState.STARTED})
+
+
+class LinkWish(StrEnum):
+    """What is to become of the link of a volume's NFS server."""
+
+    LEAVE = "leave"
+    CLOSE = "close"
+    OPEN = "open"
+
+
+def grant_findings(volume: VolumeConfig) -> tuple[Finding, ...]:
+    """May a promotion of this volume be granted at all?"""
+    if volume.arbitration is Arbitration.COORDINATOR:
+        return ()
+    return (
+        blocker(
+            "GRANT_NOT_USED",
+            f"no coordinator arbitrates {volume.name}: a grant would count for nothing",
+            measured=f'arbitration = "{volume.arbitration}"',
+            limit='arbitration = "coordinator"',
+            remedy="on both hosts: set it in agent.toml, then storage-agent assemble "
+            f"{volume.name}; or promote with --peer-is-off",
+        ),
+    )
+
+
+def answer_findings(
+    volume: VolumeConfig,
+    found: Incident | Unobserved | None,
+    asked: Incident,
+    boot_id: str,
+) -> tuple[Finding, ...]:
+    """May `asked` (with its answer and epoch) answer the incident that was found? None for an
+    answer that was given before, word for word."""
+    is_this = (
+        isinstance(found, Incident)
+        and (found.incident, found.boot_id) == (asked.incident, asked.boot_id)
+        and found.boot_id == boot_id
+    )
+    if not is_this or not isinstance(found, Incident):
+        return (
+            blocker(
+                "INCIDENT_UNKNOWN",
+                f"no such incident of {volume.name} waits for an answer",
+                measured=found.reason
+                if isinstance(found, Unobserved)
+                else f"incident {found.incident} of boot {found.boot_id}"
+                if found
+                else "no incident",
+                limit="the nonce and the boot id of the open incident",
+                remedy="look again: storage-agent status",
+            ),
+        )
+    given = (found.answer, found.epoch)
+    if found.answer is not IncidentAnswer.NONE and given != (asked.answer, asked.epoch):
+        return (
+            blocker(
+                "INCIDENT_ANSWERED",
+                f"this incident of {volume.name} was answered already",
+                measured=f"answered: {found.answer}, epoch {found.epoch}",
+                limit="one answer an incident",
+                remedy="look again: storage-agent status",
+            ),
+        )
+    return ()
+
+
+def is_frozen(snapshot: VolumeSnapshot) -> bool:
+    """A Primary whose writes wait for the fence-peer handler."""
+    replica = snapshot.replica
+    return (
+        isinstance(replica, Replica)
+        and replica.role is Role.PRIMARY
+        and "fencing" in replica.suspended
+    )
+
+
+def is_denied(snapshot: VolumeSnapshot, epoch: int | None) -> bool:
+    """The other side was chosen, and nothing newer has happened here. epoch: what this host
+    knows now."""
+    incident = snapshot.incident
+    if not isinstance(incident, Incident) or incident.answer is not IncidentAnswer.DENY:
+        return False
+    replica = snapshot.replica
+    if isinstance(replica, Replica) and replica.role is not Role.PRIMARY:
+        return False
+    return epoch is None or incident.epoch is None or incident.epoch >= epoch
+
+
+def link_wish(volume: VolumeConfig, snapshot: VolumeSnapshot, epoch: int | None) -> LinkWish:
+    """A frozen or denied host would go on answering reads from its cache, so it shuts its
+    clients out. OPEN: nothing of that holds; whether it is for us to open is another matter."""
+    if volume.arbitration is not Arbitration.COORDINATOR or volume.nfs is None:
+        return LinkWish.LEAVE
+    server, incident = snapshot.nfs, snapshot.incident
+    is_open = isinstance(incident, Incident) and incident.answer is IncidentAnswer.NONE
+    if is_frozen(snapshot) or is_open or is_denied(snapshot, epoch):
+        shut = isinstance(server, NfsView) and server.state in _SHUT
+        return LinkWish.LEAVE if shut else LinkWish.CLOSE
+    started = isinstance(server, NfsView) and server.state is ServerState.STARTED
+    if started and not opening_findings(volume, snapshot):
+        return LinkWish.OPEN
+    return LinkWish.LEAVE
+
+
+def opening_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """May clients be let in again? Only where the volume is served but for its link."""
+    replica, view, incident = snapshot.replica, snapshot.filesystem, snapshot.incident
+    served = (
+        isinstance(replica, Replica)
+        and replica.role is Role.PRIMARY
+        and isinstance(view, FilesystemView)
+        and any(m.mount_point == volume.mount_point and not m.read_only for m in view.mounts)
+    )
+    if not served or not isinstance(replica, Replica):
+        return (
+            blocker(
+                "NOT_MOUNTED",
+                f"{volume.name} is not served on {snapshot.host}",
+                limit=f"primary, and mounted at {volume.mount_point}",
+                remedy=f"storage-agent promote {volume.name}",
+            ),
+        )
+    asks = isinstance(incident, Unobserved) or (
+        isinstance(incident, Incident) and incident.answer is not IncidentAnswer.CONTINUE
+    )
+    if replica.suspended or asks:
+        return (
+            blocker(
+                "REPLICA_SUSPENDED",
+                f"DRBD has frozen the writes of {volume.name}",
+                measured=f"suspended: {', '.join(replica.suspended) or 'no'}; "
+                f"incident {'not answered with continue' if asks else 'none'}",
+                limit="not suspended",
+                remedy="the coordinator answers incidents; see storage-agent status",
+            ),
+        )
+    return ()

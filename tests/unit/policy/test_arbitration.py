@@ -1,0 +1,157 @@
+"""What counts as the coordinator's word, and when clients are shut out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from storage_agent.model.incident import Incident
+from storage_agent.model.nfs import ServerState
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.snapshot import Attachment, Facet
+from storage_agent.policy.arbitration import (
+    LinkWish,
+    answer_findings,
+    grant_findings,
+    link_wish,
+    opening_findings,
+)
+from storage_agent.policy.readiness import Verdict, assess
+from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
+from tests.unit.incidents import (
+    CONFIG,
+    PRIMARY,
+    VOLUME,
+    frozen_host,
+    incident,
+    serving_host,
+)
+
+ASKED = incident("continue", 7)
+
+
+def test_only_arbitrated_volumes_take_grants() -> None:
+    assert grant_findings(VOLUME) == ()
+    assert [f.code for f in grant_findings(volume_config())] == ["GRANT_NOT_USED"]
+
+
+@pytest.mark.parametrize(
+    ("found", "codes"),
+    [
+        (incident(), []),
+        (incident("continue", 7), []),
+        (incident("continue", 6), ["INCIDENT_ANSWERED"]),
+        (incident("deny", 7), ["INCIDENT_ANSWERED"]),
+        (incident(incident="another"), ["INCIDENT_UNKNOWN"]),
+        (incident("continue", 7, incident="another"), ["INCIDENT_UNKNOWN"]),
+        (incident(boot_id="boot-0"), ["INCIDENT_UNKNOWN"]),
+        (None, ["INCIDENT_UNKNOWN"]),
+        (Unobserved(reason="damaged"), ["INCIDENT_UNKNOWN"]),
+    ],
+)
+def test_answers(found: Incident | Unobserved | None, codes: list[str]) -> None:
+    assert [f.code for f in answer_findings(VOLUME, found, ASKED, "boot-1")] == codes
+
+
+def test_an_incident_of_another_boot_is_never_answered() -> None:
+    old = incident(boot_id="boot-0")
+    asked = dataclasses.replace(ASKED, boot_id="boot-0")
+    assert [f.code for f in answer_findings(VOLUME, old, asked, "boot-1")] == ["INCIDENT_UNKNOWN"]
+
+
+def wish(host: FakeHost, epoch: int | None = 7) -> LinkWish:
+    return link_wish(VOLUME, host.observe(VOLUME), epoch)
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        (serving_host(), LinkWish.LEAVE),
+        (frozen_host(), LinkWish.CLOSE),
+        # The handler was killed, or the incident cannot be read.
+        (frozen_host(incident=None), LinkWish.CLOSE),
+        (frozen_host(incident=Unobserved(reason="damaged")), LinkWish.CLOSE),
+        # The kernel's events lag behind the handler.
+        (frozen_host(replica=PRIMARY), LinkWish.CLOSE),
+        (frozen_host(server=ServerState.STARTED), LinkWish.LEAVE),
+        (frozen_host(server=ServerState.STANDBY), LinkWish.LEAVE),
+        (frozen_host(server=ServerState.ABSENT), LinkWish.LEAVE),
+        (frozen_host(blind={Facet.NFS: "stuck"}), LinkWish.CLOSE),
+        # Answered.
+        (frozen_host(incident=incident("continue", 7)), LinkWish.CLOSE),
+        (serving_host(incident=incident("continue", 7)), LinkWish.LEAVE),
+        (
+            serving_host(incident=incident("continue", 7), server=ServerState.STARTED),
+            LinkWish.OPEN,
+        ),
+        (frozen_host(incident=incident("deny", 7)), LinkWish.CLOSE),
+        (serving_host(incident=incident("deny", 7)), LinkWish.CLOSE),
+        (serving_host(incident=incident("deny", 7), server=ServerState.STARTED), LinkWish.LEAVE),
+        # An admin has promoted it anew since.
+        (serving_host(incident=incident("deny", 6)), LinkWish.LEAVE),
+        # The peer came back without an answer.
+        (serving_host(server=ServerState.STARTED), LinkWish.OPEN),
+        (serving_host(server=ServerState.STARTED, mounted=False), LinkWish.LEAVE),
+        (
+            serving_host(server=ServerState.STARTED, replica=in_sync_replica()),
+            LinkWish.LEAVE,
+        ),
+        (serving_host(server=ServerState.STARTED, incident=Unobserved(reason="?")), LinkWish.LEAVE),
+    ],
+)
+def test_links(host: FakeHost, wanted: LinkWish) -> None:
+    assert wish(host) is wanted
+
+
+def test_without_a_coordinator_nothing_is_done_to_a_link() -> None:
+    for host in (frozen_host(), serving_host(server=ServerState.STARTED)):
+        volume = volume_config()
+        assert link_wish(volume, host.observe(volume), 7) is LinkWish.LEAVE
+        bare = dataclasses.replace(VOLUME, nfs=None)
+        assert link_wish(bare, host.observe(bare), 7) is LinkWish.LEAVE
+
+
+def test_a_denied_secondary_may_be_promoted_by_the_next_grant() -> None:
+    host = FakeHost(replica=in_sync_replica(), incident=incident("deny", 7))
+    assert wish(host) is LinkWish.LEAVE
+
+
+@pytest.mark.parametrize(
+    ("host", "codes"),
+    [
+        (serving_host(), []),
+        (frozen_host(), ["REPLICA_SUSPENDED"]),
+        (frozen_host(incident=None), ["REPLICA_SUSPENDED"]),
+        (serving_host(incident=incident("deny", 7)), ["REPLICA_SUSPENDED"]),
+        (serving_host(blind={Facet.REPLICA: "stuck"}), ["NOT_MOUNTED"]),
+    ],
+)
+def test_opening(host: FakeHost, codes: list[str]) -> None:
+    assert [f.code for f in opening_findings(VOLUME, host.observe(VOLUME))] == codes
+
+
+def seen(host: FakeHost) -> tuple[Verdict, list[str]]:
+    readiness = assess(CONFIG, VOLUME, host.observe(VOLUME))
+    return readiness.verdict, [f.code for f in readiness.findings]
+
+
+def test_a_coordinator_must_watch_and_that_is_no_fault() -> None:
+    assert seen(serving_host()) == (Verdict.SERVING, ["COORDINATOR_NEEDED"])
+    assert seen(FakeHost()) == (Verdict.READY, ["COORDINATOR_NEEDED"])
+
+
+def test_what_a_frozen_host_says() -> None:
+    assert seen(frozen_host())[1][:1] == ["INCIDENT_OPEN"]
+    assert seen(frozen_host(incident=None))[1][:1] == ["REPLICA_SUSPENDED"]
+    denied = frozen_host(incident=incident("deny", 7))
+    assert seen(denied)[1][:1] == ["INCIDENT_DENIED"]
+    finding = assess(CONFIG, VOLUME, denied.observe(VOLUME)).findings[0]
+    assert "beta was granted epoch 7" in finding.summary
+    assert "reboot this host" in finding.remedy
+
+
+def test_a_lost_peer_leaves_a_secondary_ready_for_the_grant() -> None:
+    proven = Attachment(in_sync_until_loss=True)
+    host = FakeHost(replica=lost_peer(in_sync_replica()), attachment=proven)
+    assert seen(host) == (Verdict.DEGRADED, ["PROMOTION_NOT_GRANTED", "COORDINATOR_NEEDED"])

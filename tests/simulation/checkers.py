@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Step, StepKind
@@ -35,6 +36,8 @@ _FORBIDDEN = (
     "fsck",
 )
 _WORSE = (DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS)
+# Neither serving nor secondary is their goal.
+_NOT_TO_AN_END = (OperationKind.ASSEMBLE, OperationKind.CLOSE_LINK, OperationKind.OPEN_LINK)
 # A command that was given up at its deadline.
 _GIVEN_UP = ("does not end", "did not end in time")
 # An operation's own limit is 900 s; taking back has its own deadlines.
@@ -85,14 +88,23 @@ class Checks:
     def _one_writer(self, alpha: Machine, beta: Machine) -> None:
         """I1: at most one Primary that is not frozen."""
         self.counts["I1"] += 1
-        if _writes(alpha.node) and _writes(beta.node):
+        if self._writes(alpha.node) and self._writes(beta.node):
             self.expect("I1", False, "both hosts are Primary and not frozen")
+
+    def _writes(self, node: Node) -> bool:
+        """With a coordinator: and would get a write acknowledged. A Primary that has not noticed
+        yet that its peer is gone waits for the peer's acknowledgement, and then freezes."""
+        if node.s.role is not Role.PRIMARY or node.s.susp:
+            return False
+        other = node.link.other(node)
+        is_cut_off = node.s.with_peer() and other.session != node.session
+        return not (self.simulation.has_coordinator and is_cut_off)
 
     def _one_mount(self, alpha: Machine, beta: Machine) -> None:
         """I9: mounted read-write on one host at most."""
         self.counts["I9"] += 1
         if alpha.mounted and beta.mounted:
-            if alpha.node.s.susp or beta.node.s.susp:
+            if not (self._writes(alpha.node) and self._writes(beta.node)):
                 self.known["FROZEN_STAYS_MOUNTED"] += 1
             else:
                 self.expect("I9", False, "mounted read-write on both hosts")
@@ -101,7 +113,7 @@ class Checks:
         """I11: the service link is up on one host at most."""
         self.counts["I11"] += 1
         if alpha.server is beta.server is ServerState.SERVING:
-            if alpha.node.s.susp or beta.node.s.susp:
+            if not (self._writes(alpha.node) and self._writes(beta.node)):
                 self.known["FROZEN_KEEPS_LINK"] += 1
             else:
                 self.expect("I11", False, "the service link is up on both hosts")
@@ -138,7 +150,7 @@ class Checks:
                 usable or machine.disk_lost_s >= daemon.looked_s,
                 proven,
             )
-            if request.peer_is_off is not None:
+            if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
 
     def _alone(self, machine: Machine, request: OperationRequest) -> None:
@@ -160,8 +172,12 @@ class Checks:
         if seen is not None and found is not None:
             newest = tuple(json.loads(seen))
             self.expect("I4", found.age() >= newest, f"{found.age()} mounted, {newest} was seen")
-        if not self.simulation.is_lying:
+        if self.simulation.is_lying:
+            return
+        if self._writes(machine.node):
             self.content(machine, f"mounted on {machine.name}")
+        else:
+            self.known["FROZEN_STAYS_MOUNTED"] += 1
 
     def content(self, machine: Machine, where: str) -> None:
         if self.world.doubt:
@@ -189,6 +205,12 @@ class Checks:
         """I19: an array is started of complete and current members only."""
         events = {m.events for m in machine.members if m.attached}
         self.expect("I19", len(events) == 1, f"{machine.name} starts stale members: {events}")
+
+    def answers(self, machine: Machine, incident: Incident) -> None:
+        """I6: an answer has its epoch durable before the handler can see it."""
+        assert incident.epoch is not None
+        durable = epoch_of(machine) >= incident.epoch
+        self.expect("I6", durable, f"{machine.name} answers before epoch {incident.epoch}")
 
     # --- epochs ---------------------------------------------------------------------------------
 
@@ -270,7 +292,7 @@ class Checks:
 
     def _whole(self, machine: Machine, course: Course, record: OperationRecord, name: str) -> None:
         """I10, after the act: serving or secondary, never in between."""
-        if not course.performed or course.request.kind is OperationKind.ASSEMBLE:
+        if not course.performed or course.request.kind in _NOT_TO_AN_END:
             return
         if not course.was_whole or self.simulation.touches[machine.name] != course.touches:
             return
@@ -279,7 +301,3 @@ class Checks:
             self.known["LATE_COMMAND"] += 1
             return
         self.expect("I10", whole, f"{name} {record.state}, but is in between")
-
-
-def _writes(node: Node) -> bool:
-    return node.s.role is Role.PRIMARY and not node.s.susp

@@ -106,7 +106,8 @@ def _prepare(simulation: Simulation, kind: OperationKind) -> Machine:
 
 def _recorded(machine: Machine) -> str:
     content = machine.files.get("operation-op", b"")
-    return "ended" if b'"ended"' in content else "gone" if not content else "unfinished"
+    # A first record that a power cut has torn was not accepted.
+    return "ended" if b'"ended"' in content else "unfinished" if b"\n" in content else "gone"
 
 
 def _state(machine: Machine) -> str:

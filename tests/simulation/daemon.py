@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 from storage_agent.engine.engine import Engine
 from storage_agent.model.errors import AgentError, Busy
+from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Step, StepKind
 from storage_agent.model.replica import Replica
-from storage_agent.model.snapshot import Facet, VolumeSnapshot
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.service.attachments import Attachments, WatchedHost
+from storage_agent.service.link_keeper import LinkKeeper
 from tests.simulation.machine import Machine, is_whole
 from tests.simulation.ports import SimClock, SimHost, SimStore
-from tests.simulation.world import Killed, Task
+from tests.simulation.world import Killed, Task, TaskLock
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
@@ -60,14 +62,20 @@ class Daemon:
         machine.node.watch = self.saw
         machine.daemon = self
         self.store = SimStore(machine, self)
+        self.host = WatchedHost(SimHost(machine, self), self.attachments, self._catch_up, _unheard)
         self.engine = Engine(
             config=simulation.config(machine.name),
-            host=WatchedHost(SimHost(machine, self), self.attachments, self._catch_up, _unheard),
+            host=self.host,
             store=self.store,
             clock=SimClock(machine),
             on_change=lambda record: None,
         )
+        # Tasks of one thread: a real lock would never come free.
+        self.engine._epochs._lock = TaskLock(self.world)  # type: ignore[assignment]
+        self.has_news = True
         self._spawn("start", self._start)
+        if simulation.has_coordinator:
+            self._spawn("links", self._keep_links)
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -129,6 +137,38 @@ class Daemon:
             except AgentError:
                 return
 
+    def _keep_links(self) -> None:
+        """service/agent.py: the thread `links`."""
+        keeper = LinkKeeper(
+            clock=SimClock(self.machine),
+            boot_id=self.machine.boot_id,
+            start=self._start_own,
+            history=lambda: self.engine.history(50),
+            epoch=self.engine.epoch,
+        )
+        config = self.simulation.config(self.machine.name)
+        self.world.wait(lambda: self.started)
+        wait_s: float | None = 0.0
+        while True:
+            until_s = None if wait_s is None else self.world.now_s + wait_s
+            self.world.wait(lambda: self.has_news, until_s)
+            self.has_news = False
+            seen = self.host.observe(config.volumes["data"], CHEAP_FACETS)
+            wait_s = keeper.keep(config, {"data": seen})
+
+    def _start_own(self, request: OperationRequest) -> None:
+        course = self.simulation.course(request, self.machine)
+        task = self.world.current
+        assert task is not None
+        task.atomic = True
+        try:
+            self.engine.begin(request)
+        finally:
+            task.atomic = False
+        course.boot = self.machine.boot
+        course.touches = self.simulation.touches[self.machine.name]
+        self._spawn(request.operation_id, lambda: self._run(course))
+
     # --- operations -----------------------------------------------------------------------------
 
     def ask(self, request: OperationRequest, *, is_lie: bool = False) -> Course:
@@ -168,6 +208,7 @@ class Daemon:
             record = self.engine.run(operation_id)
         finally:
             self.active.discard(operation_id)
+            self.has_news = True
         if self.dead:
             raise Killed
         self.world.log(
@@ -212,10 +253,14 @@ class Daemon:
         if name == "epoch-data":
             self.simulation.checks.wrote_epoch(self.machine)
 
+    def answers(self, incident: Incident) -> None:
+        self.simulation.checks.answers(self.machine, incident)
+
     # --- watching -------------------------------------------------------------------------------
 
     def saw(self, view: Replica | None) -> None:
         self.events.append(view)
+        self.has_news = True
 
     def take_event(self) -> None:
         """The observer's thread, one event at a time."""

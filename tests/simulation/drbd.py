@@ -362,7 +362,8 @@ class Node:
                 self.change(pdsk=OUTDATED)
             elif status == 3:
                 self.change(pdsk=INCONSISTENT)
-            elif status == 6:
+            elif status == 6 and self.s.role is not Role.PRIMARY:
+                # is_valid_state() refuses it to a Primary; recorded: peer-is-primary-exit-6.
                 self.change(disk=OUTDATED)
             elif status == 5 and self.s.disk is UP_TO_DATE:
                 self.change(pdsk=OUTDATED)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
 from tests.simulation.daemon import Course
+from tests.simulation.handler import incident
 from tests.simulation.machine import HOSTS, Machine
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ def heal(simulation: Simulation) -> None:
     simulation.world.frozen_hosts.clear()
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False
+    simulation.coordinator.down_until_s = 0.0
+    simulation.coordinator.cut.clear()
     for machine in simulation.machines.values():
         machine.repair_array()
         machine.busy_until_s = 0.0
@@ -30,11 +34,23 @@ def heal(simulation: Simulation) -> None:
         elif machine.daemon is None:
             simulation.restart_later(machine)
     settle(simulation)
+    _reboot_denied(simulation)
     for machine in simulation.machines.values():
         if machine.node.up or machine.running is not None:
             machine.assemble()
             if not machine.node.split_brain:
                 machine.kernel("admin adjust", machine.adjust)
+    settle(simulation)
+
+
+def _reboot_denied(simulation: Simulation) -> None:
+    """What status says is to be done there (INCIDENT_DENIED)."""
+    for machine in simulation.machines.values():
+        found = incident(machine)
+        denied = found is not None and found.answer is IncidentAnswer.DENY
+        if denied and machine.node.s.susp:
+            machine.power_off()
+            simulation.boot(machine)
     settle(simulation)
 
 

@@ -20,6 +20,7 @@ POINT_RATE = 0.004
 STEP_RATE = 0.05
 LOOK_RATE = 0.004
 SIGHT_RATE = 0.01
+ANSWER_RATE = 0.4
 # A weight for each thing that happens by itself.
 _WEIGHTS: dict[str, int] = {
     "daemon killed": 6,
@@ -42,12 +43,18 @@ _WEIGHTS: dict[str, int] = {
     "admin takes it down": 2,
     "admin unmounts": 2,
     "power on": 10,
+    "coordinator down": 3,
+    "coordinator cut off": 3,
 }
 POINT_KINDS = ("killed at a port call", "power cut at a port call")
 STEP_KINDS = ("a step fails", "a step hangs", "a step does nothing")
 OTHER_KINDS = ("look fails", "watch does not keep up")
 REQUEST_KINDS = ("repeated id", "old epoch", "peer is off", "lying admin")
-ALL_KINDS = (*_WEIGHTS, *POINT_KINDS, *STEP_KINDS, *OTHER_KINDS, *REQUEST_KINDS)
+ANSWER_KINDS = ("answer delayed", "answer repeated", "answer forged")
+ALL_KINDS = (
+    *(*_WEIGHTS, *POINT_KINDS, *STEP_KINDS, *OTHER_KINDS, *REQUEST_KINDS),
+    *ANSWER_KINDS,
+)
 
 
 # Done by the agent itself in memory (/run): no tool, no device.
@@ -118,6 +125,13 @@ class Faults:
             return False
         self.note("watch does not keep up", daemon.machine.name)
         return True
+
+    def at_answer(self, daemon: Daemon) -> str:
+        if not self.enabled or self.world.random() >= ANSWER_RATE:
+            return ""
+        kind = self.world.rng.choice(ANSWER_KINDS)
+        self.note(kind, daemon.machine.name)
+        return kind
 
     # --- by themselves --------------------------------------------------------------------------
 
@@ -221,6 +235,20 @@ class Faults:
         if machine.daemon is None:
             return False
         machine.daemon.lose_sight()
+        return True
+
+    def _coordinator_down(self, machine: Machine) -> bool:
+        coordinator = self.simulation.coordinator
+        if not self.simulation.has_coordinator:
+            return False
+        coordinator.down_until_s = self.world.now_s + self.world.rng.choice((5.0, 60.0, 700.0))
+        return True
+
+    def _coordinator_cut_off(self, machine: Machine) -> bool:
+        """It cannot reach this host, or can again."""
+        if not self.simulation.has_coordinator:
+            return False
+        self.simulation.coordinator.cut ^= {machine.name}
         return True
 
     def _filesystem_busy(self, machine: Machine) -> bool:

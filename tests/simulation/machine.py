@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Marker
 from storage_agent.model.replica import Role
 from tests.simulation.disk import Disk
 from tests.simulation.drbd import Node
+from tests.simulation.handler import Asked, fence_peer, incident
 from tests.simulation.states import CONNECTING, REPORT, STANDALONE
 from tests.simulation.world import Task, World
 from tests.simulation.writes import Request, read, submit
@@ -23,7 +25,6 @@ from tests.simulation.writes import Request, read, submit
 if TYPE_CHECKING:
     from tests.simulation.daemon import Daemon
 
-GRANT_LIFE_S = 120.0
 HOSTS = ("alpha", "beta")
 EXPORTING = (ServerState.STARTED, ServerState.SERVING)
 
@@ -42,7 +43,7 @@ class Machine:
         self.world = world
         self.name = name
         self.node = Node(world, name, stonith=stonith)
-        self.node.handler = self._fence_peer
+        self.node.handler = lambda: fence_peer(self)
         self.disk = disk
         self.members = [Member(f"{name}-{i}") for i in range(4)]
         self.files: dict[str, bytes] = {}
@@ -53,6 +54,7 @@ class Machine:
         self.disk_lost_s = 0.0
         self.daemon: Daemon | None = None
         self._number = 0
+        self.incidents = 0
         self._clear()
 
     @property
@@ -68,6 +70,8 @@ class Machine:
         self.server_number = 0
         self.in_grace = False
         self.grant: tuple[str, str, float] | None = None
+        self.asked: Asked | None = None
+        self.answered: Incident | None = None
 
     def wall_s(self) -> float:
         return 1_700_000_000.0 + self.world.now_s + self.wall_skew_s
@@ -170,14 +174,15 @@ class Machine:
         node.watch(None)
         return ""
 
-    def _fence_peer(self) -> int:
-        """libexec/fence-peer: 4 while a fresh grant of this boot is there, else 1."""
-        self.world.sleep(0.1)
-        if self.grant is None:
-            return 1
-        boot, _, written_s = self.grant
-        age_s = self.wall_s() - written_s
-        return 4 if boot == self.boot_id and 0 <= age_s < GRANT_LIFE_S else 1
+    def answered_epoch(self) -> int | None:
+        """Of the answer to the incident that lies there; None while it has none."""
+        found = incident(self)
+        return None if found is None else found.epoch
+
+    def news(self) -> None:
+        """A file of the handler has changed: the agent's observer sees it soon."""
+        if self.daemon is not None:
+            self.daemon.has_news = True
 
     # --- filesystem -----------------------------------------------------------------------------
 

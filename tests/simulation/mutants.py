@@ -10,13 +10,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from storage_agent.engine import arbitration as arbitration_module
 from storage_agent.engine import engine as engine_module
+from storage_agent.engine import epoch as epoch_module
 from storage_agent.engine import run as run_module
+from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal
 from storage_agent.engine.run import Run
+from storage_agent.model import errors
 from storage_agent.model.clock import Deadline
+from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.operation import Epoch, OperationRecord, OperationState
 from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
@@ -25,6 +30,9 @@ from storage_agent.operations import planners, steps
 from storage_agent.policy import assembly, promotion
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.service import attachments
+from storage_agent.service.link_keeper import LinkKeeper
+from tests.simulation import handler
+from tests.simulation.coordinator import Coordinator
 from tests.simulation.scenes import violations
 
 SEEDS = 12
@@ -190,11 +198,11 @@ def _ever_in_sync(record: Attachment, replica: Any) -> Attachment:
 
 
 def _waived_for_worse(
-    volume: Any, snapshot: Any, replica: Any, request: Any, peer: str
+    volume: Any, snapshot: Any, replica: Any, request: Any, peer: str, is_granted: bool
 ) -> tuple[Any, ...]:
     if replica.peer is not None and replica.peer.disk in promotion._KNOWN_WORSE:
         return ()
-    return tuple(_UNCONNECTED(volume, snapshot, replica, request, peer))
+    return tuple(_UNCONNECTED(volume, snapshot, replica, request, peer, is_granted))
 
 
 _UNCONNECTED = promotion._unconnected
@@ -213,6 +221,17 @@ def _resume_without_epoch(self: Run, volume: Any) -> OperationRecord:
 def _glued(self: Journal, operation_id: str, phase: str, **fields: object) -> None:
     line = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
     self._store.append(f"operation-{operation_id}", line.encode() + b"\n")
+
+
+def _only_lower(request: Any, known: Epoch) -> Any:
+    same = dataclasses.replace(known, operation_id=request.operation_id)
+    return epoch_policy.epoch_findings(request, same)
+
+
+def _to_both(self: Coordinator, machine: Any) -> tuple[IncidentAnswer, int]:
+    epoch = self._fresh_epoch()
+    self._promise(self.simulation.other(machine).name, epoch)
+    return IncidentAnswer.CONTINUE, epoch
 
 
 def _fulfilled(volume: Any, snapshot: Any) -> str:
@@ -252,12 +271,13 @@ MUTANTS = (
     _m("the marker that was written is forgotten", "I6", "switchover",
        lambda: [(EpochStore, "note_marker", lambda self, volume, marker: None)]),
     _m("old epochs accepted", "I7", "switchover",
-       lambda: [(engine_module, "epoch_findings", _nothing)]),
+       lambda: [(module, "epoch_findings", _nothing)
+                for module in (engine_module, epoch_module, run_module)]),
     _m("only lower epochs refused", "I7", "switchover",
-       lambda: [(engine_module, "epoch_findings", lambda r, known: epoch_policy.epoch_findings(
-           r, dataclasses.replace(known, operation_id=r.operation_id)))]),
+       lambda: [(module, "epoch_findings", _only_lower)
+                for module in (engine_module, epoch_module, run_module)]),
     _m("blockers do not block", "I7", "switchover",
-       lambda: [(engine_module, "blockers", _nothing)]),
+       lambda: [(module, "blockers", _nothing) for module in (engine_module, errors)]),
     _m("the epoch is not fsynced", "I6", "power_cut_in_promote",
        lambda: [(EpochStore, "write", _epoch_in_cache)]),
     _m("the epoch is not written", "I6", "switchover",
@@ -317,8 +337,25 @@ MUTANTS = (
        lambda: [_commands(S.PRIMARY, "drbdadm primary --force")]),
     _m("replica-up discards", "I24", "plain_reboot",
        lambda: [_commands(S.REPLICA_UP, "drbdadm connect --discard-my-data")]),
-    _m("a coordinator's volume needs no declaration", "I1", "both_granted",
-       lambda: [(promotion, "_unconnected", _without("PEER_NOT_PROVEN_OFF"))]),
+    _m("a coordinator's volume needs no grant", "I1", "both_granted",
+       lambda: [(promotion, "_unconnected", _without("PROMOTION_NOT_GRANTED"))]),
+    _m("an answer's epoch is not made durable", "I6", "granted_to_primary",
+       lambda: [(EpochStore, "own", _nothing)]),
+    _m("one epoch is good for two answers", "I7", "twice_in_one_epoch",
+       lambda: [(epoch_module, "epoch_findings", _nothing)]),
+    _m("an answer need not name the incident", "I7", "twice_in_one_epoch",
+       lambda: [(arbitration_module, "answer_findings", _nothing)]),
+    _m("the coordinator grants both sides", "I1", "granted_to_secondary",
+       lambda: [(Coordinator, "_decide", _to_both)]),
+    _m("deny is taken for continue", "I1", "granted_to_secondary",
+       lambda: [(handler.STATUS, IncidentAnswer.DENY, 4)]),
+    _m("any operation may use the grant", "I1", "another_operation",
+       lambda: [(Arbitration, "is_granted", lambda self, request:
+                 self._store.read("grant-data") is not None)]),
+    _m("a promotion's grant thaws a primary", "I1", "leftover_grant",
+       lambda: [(handler, "_wait", handler._promotion)]),
+    _m("a frozen host keeps its link", "I11", "nobody_answers",
+       lambda: [(LinkKeeper, "keep", lambda self, config, volumes: None)]),
     _m("decided once is decided for good", "I1", "decided_long_ago",
        lambda: [(Run, "_decide_again", lambda self, volume: None)]),
     _m("a worse peer cannot be Primary", "I1", "inconsistent_primary",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, Superblock
 from storage_agent.model.clock import Deadline
-from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.errors import (
     CommandStuck,
     CommandTimeout,
     OperationFailed,
 )
 from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
@@ -22,6 +23,7 @@ from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.world import Killed
 
@@ -129,6 +131,9 @@ class SimHost:
             nfs=look(Facet.NFS, self._nfs),
             services=() if Facet.SERVICES in facets else _NOT_ASKED,
             marker=look(Facet.MARKER, self._read_marker),
+            incident=None
+            if volume.arbitration is Arbitration.NONE
+            else look(Facet.INCIDENT, lambda: incident(machine)),
         )
 
     def _replica(self) -> Replica | None:
@@ -206,6 +211,13 @@ class SimHost:
             return Unobserved(reason=str(exc))
         assert found is None or isinstance(found, Marker)
         return found
+
+    def answer(self, incident: Incident) -> None:
+        self._daemon.point("answer", before=True)
+        self._daemon.answers(incident)
+        self._machine.answered = incident
+        self._machine.news()
+        self._daemon.point("answer", before=False)
 
     # --- acting ---------------------------------------------------------------------------------
 

@@ -6,6 +6,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
+from tests.simulation.arbitrated import (
+    another_operation,
+    granted_to_primary,
+    granted_to_secondary,
+    killed_while_answering,
+    leftover_grant,
+    nobody_answers,
+    primary_dies,
+    rebooted_with_grant,
+    twice_in_one_epoch,
+)
 from tests.simulation.breaking import (
     failing_steps,
     killed_then_failing,
@@ -219,6 +230,15 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         diskless_peer,
         killed_before_epoch,
         torn_record,
+        granted_to_primary,
+        granted_to_secondary,
+        primary_dies,
+        nobody_answers,
+        killed_while_answering,
+        rebooted_with_grant,
+        another_operation,
+        leftover_grant,
+        twice_in_one_epoch,
         random_schedules,
     )
 }

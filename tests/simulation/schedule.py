@@ -27,6 +27,7 @@ from storage_agent.model.replica import Role
 from tests.simulation import ending
 from tests.simulation.checkers import Checks, Violation
 from tests.simulation.client import Client
+from tests.simulation.coordinator import Coordinator
 from tests.simulation.daemon import Course, Daemon
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
@@ -99,6 +100,7 @@ class Simulation:
         self.client = Client(self.world, self.machines)
         self.checks = Checks(self)
         self.faults = Faults(self)
+        self.coordinator = Coordinator(self)
         self._restarts: list[tuple[float, Machine, int]] = []
         arbitration = Arbitration.COORDINATOR if self.has_coordinator else Arbitration.NONE
         self.volume = volume_config(arbitration)
@@ -206,8 +208,10 @@ class Simulation:
             done = self.link.step()
         elif chance < 0.93:
             done = self.client.step()
-        else:
+        elif chance < 0.97:
             done = self._observe()
+        else:
+            done = self.coordinator.step()
         if not done:
             done = self._anything()
         self.checks.always()
@@ -223,11 +227,14 @@ class Simulation:
     def _anything(self) -> bool:
         if self.link.step() or self.world.run_some_task() or self.client.step():
             return True
+        if self.coordinator.step():
+            return True
         later = [s for s, m, boot in self._restarts if m.powered and m.boot == boot]
         wake_s = self.world.next_wake_s()
         if wake_s is not None:
             later.append(wake_s)
-        later += [t for t in self._deadlines() if t > self.world.now_s]
+        coordinator_s = self.coordinator.wake_s()
+        later += [t for t in (*self._deadlines(), coordinator_s or 0.0) if t > self.world.now_s]
         if not later:
             return False
         self.world.now_s = max(self.world.now_s, min(later)) + 0.001
@@ -259,7 +266,8 @@ class Simulation:
         alive = all(m.daemon is not None for m in self.machines.values())
         busy = any(t for m in self.machines.values() if m.daemon for t in m.daemon.active)
         waiting = any(t.is_ready(self.world.now_s) or t.wake_s for t in self.world.tasks)
-        return alive and not busy and not waiting and not self.link.has_work()
+        asked = self.coordinator.has_work()
+        return alive and not busy and not waiting and not asked and not self.link.has_work()
 
     # --- the whole ----------------------------------------------------------------------------
 

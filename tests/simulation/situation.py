@@ -22,6 +22,7 @@ def pair(seed: int, primary: str | None, arbitration: Arbitration = Arbitration.
     for machine in simulation.machines.values():
         machine.node.stonith = simulation.has_coordinator
     simulation.faults.enabled = False
+    simulation.coordinator.is_on = False
     simulation.begin(primary)
     steps(simulation, 60)
     return simulation

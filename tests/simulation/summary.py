@@ -21,8 +21,9 @@ KNOWN = {
     "RESYNC_ABORTED": "DRBD 8.4 (as modelled, not seen in a lab) calls a target UpToDate whose "
     "source loses its disk in the bitmap exchange",
     "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",
-    "FROZEN_KEEPS_LINK": "a frozen Primary keeps its service link up until incidents are handled",
-    "FROZEN_STAYS_MOUNTED": "a frozen Primary stays mounted: unmounting would hang",
+    "FROZEN_KEEPS_LINK": "a Primary that lost its peer keeps its service link up until kernel and "
+    "agent have noticed: reads may be old for that long",
+    "FROZEN_STAYS_MOUNTED": "a Primary that lost its peer stays mounted: unmounting would hang",
 }
 
 
@@ -78,7 +79,7 @@ class Summary:
         return "\n".join(lines)
 
 
-_KINDS = ("promote", "demote", "assemble")
+_KINDS = ("promote", "demote", "assemble", "close-link", "open-link")
 
 
 def _table(title: str, counts: Counter[str] | dict[str, int]) -> list[str]:

@@ -72,6 +72,21 @@ class Task:
         self.done = True
 
 
+class TaskLock:
+    """threading.Lock among tasks."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._is_held = False
+
+    def __enter__(self) -> None:
+        self._world.wait(lambda: not self._is_held)
+        self._is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._is_held = False
+
+
 class World:
     """Time, chance, tasks and what is remembered of a schedule."""
 

@@ -1,0 +1,243 @@
+"""Scenes of a pair that a coordinator arbitrates: the link goes, and somebody has to decide."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from storage_agent.model.configuration import Arbitration
+from storage_agent.model.errors import AgentError
+from storage_agent.model.incident import IncidentAnswer
+from storage_agent.model.nfs import ServerState
+from storage_agent.model.replica import Role
+from tests.simulation.ending import finish, heal
+from tests.simulation.faults import POINT_KINDS
+from tests.simulation.handler import incident
+from tests.simulation.machine import Machine
+from tests.simulation.schedule import Simulation
+from tests.simulation.situation import PROMOTE, ask, cut, done, pair, steps, wait
+
+
+def granted_to_primary(seed: int) -> Simulation:
+    """The link is cut: alpha may go on. What it acknowledges alone is there in the end."""
+    simulation = _lost(seed, IncidentAnswer.CONTINUE)
+    alpha = simulation.machines["alpha"]
+    before = len(simulation.client.acknowledged)
+    _must(simulation, _serves(simulation, alpha), "alpha was granted and does not serve")
+    steps(simulation, 200)
+    more = len(simulation.client.acknowledged) > before
+    _must(simulation, more, "alpha was granted and acknowledges nothing")
+    return _end(simulation)
+
+
+def granted_to_secondary(seed: int) -> Simulation:
+    """The link is cut: beta takes over, alpha is denied, shuts its clients out and is rebooted."""
+    simulation = _lost(seed, IncidentAnswer.DENY)
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    _must(simulation, _serves(simulation, beta), "beta was granted and does not serve")
+    shut = simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
+    simulation.checks.expect("I11", shut, "alpha was denied and keeps its link")
+    steps(simulation, 200)
+    return _end(simulation)
+
+
+def primary_dies(seed: int) -> Simulation:
+    """alpha loses its power: beta is granted without any incident."""
+    simulation = _pair(seed, IncidentAnswer.DENY)
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    alpha.power_off()
+    _must(simulation, _serves(simulation, beta), "alpha is gone, beta does not serve")
+    steps(simulation, 200)
+    return _end(simulation)
+
+
+def nobody_answers(seed: int) -> Simulation:
+    """The coordinator is down: alpha freezes and shuts its clients out; the link comes back."""
+    simulation = _pair(seed, None)
+    simulation.coordinator.is_on = False
+    alpha = simulation.machines["alpha"]
+    cut(simulation)
+    shut = simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
+    simulation.checks.expect("I11", shut, "alpha is frozen and keeps its link")
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = False
+    _must(simulation, _serves(simulation, alpha), "the link is back, alpha does not serve")
+    return _end(simulation)
+
+
+def killed_while_answering(seed: int) -> Simulation:
+    """alpha's agent is killed, or alpha loses its power, with the answer half taken."""
+    simulation = _pair(seed, IncidentAnswer.CONTINUE)
+    how = POINT_KINDS[seed % 2]
+    points = ("replace", "answer")
+
+    def strike(daemon: object, name: str, before: bool) -> str:
+        if name != points[seed // 2 % 2] or before is (seed // 4 % 2 == 0):
+            return ""
+        simulation.faults.crash_at = lambda d, n, b: ""
+        return how
+
+    simulation.faults.crash_at = strike
+    cut(simulation)
+    alpha = simulation.machines["alpha"]
+    simulation.wait_for(lambda: alpha.daemon is None)
+    if not alpha.powered:
+        simulation.boot(alpha)
+    steps(simulation, 300)
+    return _end(simulation)
+
+
+def rebooted_with_grant(seed: int) -> Simulation:
+    """beta was granted and loses its power before it acts; alpha stays frozen."""
+    simulation = _pair(seed, IncidentAnswer.DENY)
+    simulation.coordinator.is_on = False
+    beta = simulation.machines["beta"]
+    cut(simulation)
+    _grant(simulation, beta, 9, "granted")
+    beta.power_off()
+    simulation.boot(beta)
+    simulation.wait_for(lambda: beta.node.backing is not None and beta.daemon is not None)
+    done(simulation, "beta", PROMOTE, "granted", epoch=9)
+    is_primary = beta.node.s.role is Role.PRIMARY
+    simulation.checks.expect("I4", not is_primary, "promoted by a grant of an earlier boot")
+    return _end(simulation)
+
+
+def another_operation(seed: int) -> Simulation:
+    """alpha may go on. An old grant to beta is for another operation than the one that comes."""
+    simulation = _pair(seed, IncidentAnswer.CONTINUE)
+    simulation.coordinator.is_on = False
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    _grant(simulation, beta, 9, "granted")
+    cut(simulation)
+    _answer(simulation, alpha, IncidentAnswer.CONTINUE, 10)
+    steps(simulation, 100)
+    done(simulation, "beta", PROMOTE, "another")
+    done(simulation, "beta", PROMOTE, "another-2", epoch=11)
+    return simulation
+
+
+def leftover_grant(seed: int) -> Simulation:
+    """beta was promoted alone, and its own grant is still there when it loses alpha again: the
+    coordinator has chosen alpha meanwhile."""
+    simulation = _pair(seed, None)
+    simulation.coordinator.is_on = False
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    cut(simulation)
+    beta.grant = (beta.boot_id, "left", beta.wall_s())
+    alpha.grant = (alpha.boot_id, "left", alpha.wall_s())
+    _grant(simulation, beta, 9, "granted")
+    wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
+    steps(simulation, 200)
+    return simulation
+
+
+def twice_in_one_epoch(seed: int) -> Simulation:
+    """A frozen alpha gets two words of one epoch, one for each of two incidents, and forged
+    ones."""
+    simulation = _pair(seed, None)
+    simulation.coordinator.is_on = False
+    alpha = simulation.machines["alpha"]
+    for number in range(2):
+        cut(simulation)
+        forged = _answer(simulation, alpha, IncidentAnswer.CONTINUE, 20, nonce="nonce-0")
+        simulation.checks.expect("I7", not forged, "an answer to another incident was taken")
+        taken = _answer(simulation, alpha, IncidentAnswer.CONTINUE, 9)
+        steps(simulation, 100)
+        fine = taken if number == 0 else not taken
+        simulation.checks.expect("I7", fine, f"epoch 9, word {number + 1}: taken {taken}")
+        for host in simulation.link.is_cut:
+            simulation.link.is_cut[host] = False
+        simulation.wait_for(simulation.in_sync)
+    return _end(simulation)
+
+
+def _pair(seed: int, prefers: IncidentAnswer | None) -> Simulation:
+    simulation = pair(seed, "alpha", Arbitration.COORDINATOR)
+    simulation.coordinator.prefers = prefers
+    simulation.coordinator.is_on = True
+    # Both were looked at before anything happens, as a coordinator that watches does.
+    for machine in simulation.machines.values():
+        _call(simulation, machine)
+    return simulation
+
+
+def _lost(seed: int, prefers: IncidentAnswer) -> Simulation:
+    """The link is cut under a write, and beta is looked at before alpha's incident is."""
+    simulation = _pair(seed, prefers)
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    simulation.coordinator.is_on = False
+    cut(simulation)
+    simulation.wait_for(lambda: alpha.asked is not None)
+    for machine in (beta, alpha):
+        _call(simulation, machine)
+    simulation.coordinator.is_on = True
+    return simulation
+
+
+def _call(simulation: Simulation, machine: Machine) -> None:
+    daemon, coordinator = machine.daemon, simulation.coordinator
+    assert daemon is not None
+    task = daemon._spawn("coordinator", lambda: coordinator._call(daemon))
+    simulation.wait_for(lambda: task.done)
+
+
+def _serves(simulation: Simulation, machine: Machine) -> bool:
+    node = machine.node
+    return simulation.wait_for(
+        lambda: (
+            node.s.role is Role.PRIMARY
+            and not node.s.susp
+            and machine.server is ServerState.SERVING
+        )
+    )
+
+
+def _grant(simulation: Simulation, machine: Machine, epoch: int, operation_id: str) -> None:
+    daemon = machine.daemon
+    assert daemon is not None
+    arbitration, volume = daemon.engine.arbitration, simulation.volume
+    task = daemon._spawn("grant", lambda: arbitration.grant(volume, epoch, operation_id))
+    simulation.wait_for(lambda: task.done)
+
+
+def _answer(
+    simulation: Simulation,
+    machine: Machine,
+    answer: IncidentAnswer,
+    epoch: int,
+    nonce: str | None = None,
+) -> bool:
+    """Whether it was taken."""
+    simulation.wait_for(lambda: machine.asked is not None and machine.answered_epoch() is None)
+    daemon, found = machine.daemon, incident(machine)
+    assert daemon is not None
+    if found is None:
+        return False
+    arbitration, volume = daemon.engine.arbitration, simulation.volume
+    asked = dataclasses.replace(found, answer=answer, epoch=epoch)
+    asked = dataclasses.replace(asked, incident=nonce or found.incident)
+
+    def tell() -> bool:
+        try:
+            arbitration.answer(volume, asked)
+        except AgentError:
+            return False
+        return True
+
+    task = daemon._spawn("answer", tell)
+    simulation.wait_for(lambda: task.done)
+    return bool(task.result)
+
+
+def _must(simulation: Simulation, fine: bool, text: str) -> None:
+    simulation.checks.expect("I26", fine, text)
+
+
+def _end(simulation: Simulation) -> Simulation:
+    simulation.coordinator.is_on = True
+    heal(simulation)
+    for machine in simulation.machines.values():
+        if machine.node.s.role is Role.PRIMARY and not machine.node.s.susp:
+            simulation.checks.content(machine, f"in the end on {machine.name}")
+    finish(simulation)
+    return simulation

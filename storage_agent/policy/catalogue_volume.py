@@ -113,6 +113,13 @@ VOLUME: dict[str, Explanation] = {
         next_steps=("on the coordinator's machine: storage-coordinator watch",
                     'or set arbitration = "none" in agent.toml on both hosts'),
     ),
+    "ARBITRATION_NEEDS_84": Explanation(
+        meaning="A coordinator is configured, but with DRBD 9 the fence-peer handler cannot tell "
+        "a frozen primary from a promoting secondary.",
+        risk="when the hosts lose each other, the primary freezes and nobody can answer it",
+        next_steps=("modinfo -F version drbd",
+                    'use the driver of the kernel, or set arbitration = "none"'),
+    ),
     "INCIDENT_OPEN": Explanation(
         meaning="The primary lost its peer, has frozen all writes, and asks the coordinator.",
         risk="clients wait; nothing that was acknowledged is lost",

@@ -63,7 +63,7 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
             else f
             for f in findings
         )
-        findings += _watched(volume)
+        findings += _watched(volume, snapshot)
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
     verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.READY
@@ -99,12 +99,24 @@ def _serving(
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
-    return (*found, *_watched(volume))
+    return (*found, *_watched(volume, snapshot))
 
 
-def _watched(volume: VolumeConfig) -> tuple[Finding, ...]:
+def _watched(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     if volume.arbitration is Arbitration.NONE:
         return ()
+    replica = snapshot.replica
+    if isinstance(replica, Replica) and replica.driver_version.startswith("9."):
+        return (
+            warning(
+                "ARBITRATION_NEEDS_84",
+                f"DRBD {replica.driver_version} does not show the fence-peer handler who asks: a "
+                f"frozen primary of {volume.name} opens no incident, and nobody can answer it",
+                measured=f"driver {replica.driver_version}",
+                limit="driver 8.4, which comes with the kernel",
+                remedy='use the kernel\'s own driver, or set arbitration = "none" in agent.toml',
+            ),
+        )
     return (
         Finding(
             code="COORDINATOR_NEEDED",

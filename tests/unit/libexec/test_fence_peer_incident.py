@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from storage_agent.host.incidents import read_incident, write_answer
+from storage_agent.model.incident import IncidentAnswer
 from tests.unit.libexec.conftest import LIBEXEC, Tool
 
 pytestmark = pytest.mark.processes
@@ -123,6 +126,30 @@ def test_the_verdict_is_the_exit_status(asking: Asking, word: str, status: int) 
     assert "epoch 17" in asking.logged()
     # It stays for the status and for a caller that asks again.
     assert asking.incident.exists()
+
+
+@pytest.mark.parametrize(("word", "status"), [("continue", CONTINUE), ("deny", DENY)])
+def test_handler_and_agent_understand_each_other(asking: Asking, word: str, status: int) -> None:
+    asking.begin_and_open()
+    assert asking.process is not None
+    own = asking.root / "proc" / str(asking.process.pid)
+    own.symlink_to(f"/proc/{asking.process.pid}")
+    found = read_incident("home", asking.root)
+    assert found is not None
+    assert (found.incident, found.boot_id, found.answer) == (NONCE, BOOT, IncidentAnswer.NONE)
+    given = dataclasses.replace(found, answer=IncidentAnswer(word), epoch=17)
+    write_answer(given, asking.root)
+    assert asking.ended() == status
+    assert read_incident("home", asking.root) == given
+
+
+def test_a_killed_handler_asks_no_more(asking: Asking) -> None:
+    asking.begin_and_open()
+    assert asking.process is not None
+    asking.process.kill()
+    asking.process.wait()
+    assert asking.incident.exists()
+    assert read_incident("home", asking.root) is None
 
 
 def test_the_verdict_may_come_late_and_the_state_is_then_read_again(asking: Asking) -> None:

@@ -141,6 +141,11 @@ def test_a_coordinator_must_watch_and_that_is_no_fault() -> None:
     assert seen(FakeHost()) == (Verdict.READY, ["COORDINATOR_NEEDED"])
 
 
+def test_with_a_driver_that_shows_no_roles_there_is_no_arbitration() -> None:
+    nine = dataclasses.replace(PRIMARY, driver_version="9.1.23")
+    assert seen(serving_host(replica=nine)) == (Verdict.DEGRADED, ["ARBITRATION_NEEDS_84"])
+
+
 def test_what_a_frozen_host_says() -> None:
     assert seen(frozen_host())[1][:1] == ["INCIDENT_OPEN"]
     assert seen(frozen_host(incident=None))[1][:1] == ["REPLICA_SUSPENDED"]

@@ -13,14 +13,11 @@ from typing import Any
 import structlog
 
 from storage_agent import __version__
-from storage_agent.engine.engine import require_operation_id
-from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
-from storage_agent.model.incident import Incident, IncidentAnswer
+from storage_agent.model.errors import AgentError, Busy, NotPermitted, UsageError
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.access import GATEWAY_ROLES, Role, require_role
-from storage_agent.service.agent import BOOT_ORIGIN, Agent
-from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
+from storage_agent.service.agent import Agent
 from storage_agent.service.parameters import (
     AnswerParameters,
     CreateParameters,
@@ -38,6 +35,12 @@ from storage_agent.service.parameters import (
 from storage_agent.service.rpc import BadRequest
 from storage_agent.service.runs import Watcher
 from storage_agent.service.session import Call
+from storage_agent.service.verdicts import (
+    answer_incident,
+    callers_id,
+    grant_promotion,
+    list_incidents,
+)
 
 PROTOCOL_VERSION = 1
 EVENTS_LIMIT = 1000
@@ -171,7 +174,7 @@ def _operate(kind: OperationKind) -> Handler:
         request = OperationRequest(
             kind=kind,
             volume=parameters.volume,
-            operation_id=_callers_id(parameters.operation_id),
+            operation_id=callers_id(parameters.operation_id),
             epoch=parameters.epoch,
             expected_primary=parameters.expected_primary,
             peer_is_off=parameters.peer_is_off,
@@ -201,51 +204,12 @@ def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> ob
     return {"volume": parameters.volume, "epoch": agent.engine.epoch(parameters.volume)}
 
 
-def _incidents(agent: Agent, _call: Call, _parameters: Nothing) -> object:
-    found = (agent.engine.arbitration.incident(v) for v in agent.setup.config.volumes.values())
-    return {"incidents": tuple(incident for incident in found if incident is not None)}
-
-
-def _answer_incident(agent: Agent, call: Call, parameters: AnswerParameters) -> object:
-    volume = agent.require_volume(parameters.volume)
-    agent.require_usable()
-    asked = Incident(
-        incident=parameters.incident,
-        volume=volume.name,
-        resource=volume.name,
-        boot_id=parameters.boot_id,
-        opened_unix_s=0,
-        epoch=parameters.epoch,
-        answer=IncidentAnswer(parameters.verdict),
-    )
-    answered = agent.engine.arbitration.answer(volume, asked)
-    agent.told(
-        volume.name,
-        f"incident {answered.incident} answered: {answered.answer}, epoch {answered.epoch}, "
-        f"by {call.session.origin}",
-    )
-    return {"incident": answered}
-
-
-def _grant_promotion(agent: Agent, call: Call, parameters: GrantParameters) -> object:
-    volume = agent.require_volume(parameters.volume)
-    agent.require_usable()
-    operation_id = _callers_id(parameters.operation_id)
-    granted = agent.engine.arbitration.grant(volume, parameters.epoch, operation_id)
-    agent.told(
-        volume.name,
-        f"promotion granted: operation {operation_id}, epoch {granted.epoch}, "
-        f"by {call.session.origin}",
-    )
-    return {"granted": granted}
-
-
 def _create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
     agent.require_volume(parameters.volume)
     request = OperationRequest(
         kind=OperationKind.CREATE,
         volume=parameters.volume,
-        operation_id=_callers_id(parameters.operation_id),
+        operation_id=callers_id(parameters.operation_id),
         origin=call.session.origin,
         options={"role": str(parameters.role), "confirm": parameters.confirm},
     )
@@ -275,18 +239,6 @@ def _origin(call: Call, operation_id: str) -> str:
     is_shutdown = operation_id.startswith(f"{SHUTDOWN_ORIGIN}-")
     is_local = call.session.role is Role.LOCAL
     return SHUTDOWN_ORIGIN if is_shutdown and is_local else call.session.origin
-
-
-def _callers_id(operation_id: str) -> str:
-    """The agent's own ones are not for callers. Raises UsageError, Refused."""
-    require_operation_id(operation_id)
-    for origin in (BOOT_ORIGIN, ARBITRATION_ORIGIN):
-        if operation_id.startswith(f"{origin}-"):
-            raise Refused(
-                f"operation ids that begin with {origin}- are the agent's own",
-                remedy="choose another one",
-            )
-    return operation_id
 
 
 def _marker(given: tuple[int, ...] | None) -> tuple[int, ...] | None:
@@ -366,19 +318,19 @@ METHODS: Mapping[str, Method] = {
             handler=_restore_epoch,
         ),
         Method(
-            name="incident.list", parameters=Nothing, needs=Role.OBSERVE, handler=_incidents
+            name="incident.list", parameters=Nothing, needs=Role.OBSERVE, handler=list_incidents
         ),
         Method(
             name="incident.answer",
             parameters=AnswerParameters,
             needs=Role.GRANT,
-            handler=_answer_incident,
+            handler=answer_incident,
         ),
         Method(
             name="grant.promote",
             parameters=GrantParameters,
             needs=Role.GRANT,
-            handler=_grant_promotion,
+            handler=grant_promotion,
         ),
         Method(
             name="operation.show", parameters=ShowParameters, needs=Role.OBSERVE, handler=_show

@@ -179,8 +179,10 @@ class Link(Transfer):
         self.world.wait(lambda: node.s.conn != REPORT and node.waiting_reply is None)
         s = node.s
         if s.with_peer() and Role.PRIMARY in (s.role, s.peer):
-            self.ask_peer(node, "disconnect")
-            if node.s.with_peer():
+            session = node.session
+            agreed = not self.ask_peer(node, "disconnect")
+            # What a lost session has answered says nothing about the next one.
+            if agreed and node.session == session and node.s.with_peer():
                 is_primary = node.s.role is Role.PRIMARY
                 more: dict[str, object] = {"pdsk": OUTDATED} if is_primary else {}
                 if not is_primary and RANK[node.s.disk] > 5:

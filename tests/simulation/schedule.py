@@ -32,7 +32,7 @@ from tests.simulation.daemon import Course, Daemon
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
 from tests.simulation.link import Link
-from tests.simulation.machine import HOSTS, Machine
+from tests.simulation.machine import HOSTS, Machine, is_whole
 from tests.simulation.states import CONNECTED, CONNECTING, UP_TO_DATE
 from tests.simulation.world import World
 
@@ -117,7 +117,12 @@ class Simulation:
     def course(self, request: OperationRequest, machine: Machine) -> Course:
         course = self.courses.get(request.operation_id)
         if course is None:
-            course = Course(request=request, host=machine.name, begun_s=self.world.now_s)
+            course = Course(
+                request=request,
+                host=machine.name,
+                begun_s=self.world.now_s,
+                was_whole=is_whole(machine),
+            )
             self.courses[request.operation_id] = course
         return course
 

@@ -1,0 +1,62 @@
+"""The methods of a coordinator: incidents, their answers, and grants for a promotion."""
+
+from __future__ import annotations
+
+from storage_agent.engine.engine import require_operation_id
+from storage_agent.model.errors import Refused
+from storage_agent.model.incident import Incident, IncidentAnswer
+from storage_agent.service.agent import BOOT_ORIGIN, Agent
+from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
+from storage_agent.service.parameters import AnswerParameters, GrantParameters, Nothing
+from storage_agent.service.session import Call
+
+
+def list_incidents(agent: Agent, _call: Call, _parameters: Nothing) -> object:
+    found = (agent.engine.arbitration.incident(v) for v in agent.setup.config.volumes.values())
+    return {"incidents": tuple(incident for incident in found if incident is not None)}
+
+
+def answer_incident(agent: Agent, call: Call, parameters: AnswerParameters) -> object:
+    volume = agent.require_volume(parameters.volume)
+    agent.require_usable()
+    asked = Incident(
+        incident=parameters.incident,
+        volume=volume.name,
+        resource=volume.name,
+        boot_id=parameters.boot_id,
+        opened_unix_s=0,
+        epoch=parameters.epoch,
+        answer=IncidentAnswer(parameters.verdict),
+    )
+    answered = agent.engine.arbitration.answer(volume, asked)
+    agent.told(
+        volume.name,
+        f"incident {answered.incident} answered: {answered.answer}, epoch {answered.epoch}, "
+        f"by {call.session.origin}",
+    )
+    return {"incident": answered}
+
+
+def grant_promotion(agent: Agent, call: Call, parameters: GrantParameters) -> object:
+    volume = agent.require_volume(parameters.volume)
+    agent.require_usable()
+    operation_id = callers_id(parameters.operation_id)
+    granted = agent.engine.arbitration.grant(volume, parameters.epoch, operation_id)
+    agent.told(
+        volume.name,
+        f"promotion granted: operation {operation_id}, epoch {granted.epoch}, "
+        f"by {call.session.origin}",
+    )
+    return {"granted": granted}
+
+
+def callers_id(operation_id: str) -> str:
+    """The agent's own ones are not for callers. Raises UsageError, Refused."""
+    require_operation_id(operation_id)
+    for origin in (BOOT_ORIGIN, ARBITRATION_ORIGIN):
+        if operation_id.startswith(f"{origin}-"):
+            raise Refused(
+                f"operation ids that begin with {origin}- are the agent's own",
+                remedy="choose another one",
+            )
+    return operation_id

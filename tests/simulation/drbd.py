@@ -185,6 +185,8 @@ class Node:
         """The handler said that the peer is outdated: w_after_conn_state_ch() case 1."""
         if self.new_uuid_pending and self.backing is not None:
             self.make_new_uuid()
+        # Without a disk it has no generation to renew: summary.KNOWN, RESYNC_ABORTED.
+        self.world.doubt |= self.new_uuid_pending and self.backing is None
         self.new_uuid_pending = False
         self.s.susp = False
         self.world.log(self.host, "drbd: thawed, the peer counts as outdated")

@@ -29,6 +29,16 @@ from storage_agent.operations.planners import make_plan
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
 
+# A host that goes down leaves its volumes also where their epoch is lost.
+_WITH_EPOCH = frozenset(
+    {
+        OperationKind.PROMOTE,
+        OperationKind.DEMOTE,
+        OperationKind.STANDALONE,
+        OperationKind.REJOIN,
+        OperationKind.SPLIT_BRAIN,
+    }
+)
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -215,7 +225,7 @@ class Engine:
         snapshot = run.look(volume)
         findings = self._decide(volume, snapshot, request)
         epoch = None
-        if request.kind in (OperationKind.PROMOTE, OperationKind.DEMOTE):
+        if request.kind in _WITH_EPOCH:
             known = self._epochs.read(volume.name)
             findings = (*findings, *epoch_findings(request, known))
             epoch = known.number if request.epoch is None else request.epoch

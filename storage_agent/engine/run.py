@@ -40,8 +40,10 @@ _LOOK_AGAIN_S = 0.05
 # What the other host or the link changes while this one waits. For the array and the mount point
 # the look at the beginning stands: the steps that need them find out.
 _CHANGES_UNASKED = frozenset({Facet.REPLICA})
-# From here on this host may write.
-_DECISIVE = frozenset({StepKind.GRANT_PROMOTION, StepKind.PRIMARY})
+# From here on this host may write, or write alone, or lose what it wrote.
+_DECISIVE = frozenset(
+    {StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.DISCONNECT, StepKind.CONNECT_DISCARDING}
+)
 # Goals that hold only until a later step of the same plan ends them.
 _PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM, StepKind.WAIT_FOR_PEER})
 # Steps that prove themselves and are work of their own: a plan with one is never "already so".
@@ -182,14 +184,7 @@ class Run(Report):
     def _decide_again(self, volume: VolumeConfig) -> None:
         """Right before the role is taken: the decision may be as old as a crash or a slow step.
         Raises Refused."""
-        snapshot = self.look(volume, _CHANGES_UNASKED)
-        if refusals := blockers(self.decide(volume, snapshot)):
-            raise Refused(
-                refusals[0].summary,
-                remedy=refusals[0].remedy,
-                code=refusals[0].code,
-                findings=refusals,
-            )
+        _require(self.decide(volume, self.look(volume, _CHANGES_UNASKED)))
 
     def _act_and_verify(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
         """Raises AgentError where the goal is not seen by the deadline, whatever the act said."""
@@ -227,13 +222,7 @@ class Run(Report):
         request = self.entry.request
         found = self.host.observe(volume, frozenset({Facet.MARKER})).marker
         known = self.epochs.last_marker(volume.name)
-        if refusals := currency_findings(request, found, known):
-            raise Refused(
-                refusals[0].summary,
-                remedy=refusals[0].remedy,
-                code=refusals[0].code,
-                findings=refusals,
-            )
+        _require(currency_findings(request, found, known))
         if not isinstance(found, Marker):
             return
         mine = found.operation_id == request.operation_id
@@ -309,10 +298,20 @@ class Run(Report):
             return self._walk(volume, plan)
         assert self.latest is not None
         left = [s for s in plan.steps if missing_goal(s.kind, volume, self.latest)]
-        if plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE) and not left:
+        if (
+            plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE, OperationKind.REJOIN)
+            and not left
+        ):
             return self.ended(OperationState.SUCCEEDED, self._named(volume))
         return self.ended(
             OperationState.FAILED,
             f"interrupted by a restart of the host; now: {self._named(volume)}",
             remedy="ask for it again if it is still wanted",
         )
+
+
+def _require(findings: tuple[Finding, ...]) -> None:
+    """Raises Refused with the blockers, where there are any."""
+    if refusals := blockers(findings):
+        first = refusals[0]
+        raise Refused(first.summary, remedy=first.remedy, code=first.code, findings=refusals)

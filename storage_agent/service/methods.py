@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from storage_agent import __version__
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
@@ -28,6 +29,7 @@ from storage_agent.service.parameters import (
     OperateParameters,
     PlanParameters,
     ShowParameters,
+    SplitBrainParameters,
     decode_parameters,
 )
 from storage_agent.service.rpc import BadRequest
@@ -137,12 +139,12 @@ def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
     agent.require_volume(parameters.volume)
     _require_persons_word(call, parameters)
-    is_create = parameters.operation is OperationKind.CREATE
-    if is_create != (parameters.role is not None):
-        raise BadRequest("bad-type", "the key 'role' belongs to create, and create needs it")
+    chosen = {"role": parameters.role, "choice": parameters.choice}
+    for key, kind in (("role", OperationKind.CREATE), ("choice", OperationKind.SPLIT_BRAIN)):
+        if (parameters.operation is kind) != (chosen[key] is not None):
+            raise BadRequest("bad-type", f"the key {key!r} belongs to {kind}, and {kind} needs it")
     options = _wait(parameters.operation, parameters.wait_s)
-    if parameters.role is not None:
-        options["role"] = str(parameters.role)
+    options |= {key: str(value) for key, value in chosen.items() if value is not None}
     request = OperationRequest(
         kind=parameters.operation,
         volume=parameters.volume,
@@ -161,8 +163,13 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
 
 def _operate(kind: OperationKind) -> Handler:
     def handle(agent: Agent, call: Call, parameters: OperateParameters) -> object:
-        agent.require_volume(parameters.volume)
+        volume = agent.require_volume(parameters.volume)
         _require_persons_word(call, parameters)
+        if kind is OperationKind.STANDALONE and volume.arbitration is Arbitration.COORDINATOR:
+            _require_confirmed(call, parameters)
+        options = _wait(kind, parameters.wait_s)
+        if parameters.confirm is not None:
+            options["confirm"] = parameters.confirm
         request = OperationRequest(
             kind=kind,
             volume=parameters.volume,
@@ -173,7 +180,7 @@ def _operate(kind: OperationKind) -> Handler:
             marker_at_least=_marker(parameters.marker_at_least),
             stop_serving=parameters.stop_serving,
             origin=_origin(call, parameters.operation_id),
-            options=_wait(kind, parameters.wait_s),
+            options=options,
         )
         return _start(agent, call, request)
 
@@ -188,6 +195,31 @@ def _wait(kind: OperationKind, wait_s: int | None) -> dict[str, str]:
             "bad-type", f"wait_s: 0 to {WAIT_LIMIT_S} seconds, for promote and assemble"
         )
     return {"wait_s": str(wait_s)}
+
+
+def _require_confirmed(call: Call, parameters: OperateParameters) -> None:
+    """Who may write alone is the coordinator's to say; else a local person's, who has read the
+    plan. Raises NotPermitted, Refused."""
+    require_role(call.session.role, Role.LOCAL, "standalone without the coordinator")
+    if parameters.confirm is None:
+        raise Refused(
+            f"{parameters.volume} is arbitrated by a coordinator: to let it go on alone without "
+            "asking that must be confirmed",
+            remedy=f"storage-agent standalone {parameters.volume}",
+            code="NOT_CONFIRMED",
+        )
+
+
+def _split_brain(agent: Agent, call: Call, parameters: SplitBrainParameters) -> object:
+    agent.require_volume(parameters.volume)
+    request = OperationRequest(
+        kind=OperationKind.SPLIT_BRAIN,
+        volume=parameters.volume,
+        operation_id=_callers_id(parameters.operation_id),
+        origin=call.session.origin,
+        options={"choice": str(parameters.choice), "confirm": parameters.confirm},
+    )
+    return _start(agent, call, request)
 
 
 def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> object:
@@ -304,7 +336,20 @@ METHODS: Mapping[str, Method] = {
                 needs=Role.OPERATE,
                 handler=_operate(kind),
             )
-            for kind in (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE)
+            for kind in (
+                OperationKind.PROMOTE,
+                OperationKind.DEMOTE,
+                OperationKind.ASSEMBLE,
+                OperationKind.STANDALONE,
+                OperationKind.REJOIN,
+            )
+        ),
+        # It can give up data: never from afar.
+        Method(
+            name="split-brain",
+            parameters=SplitBrainParameters,
+            needs=Role.LOCAL,
+            handler=_split_brain,
         ),
         Method(
             name="leave",

@@ -140,6 +140,9 @@ class Run(Report):
             self._look_at_the_whole(volume, plan)
         except AgentError as exc:
             return self._undo(volume, exc)
+        if plan.operation is OperationKind.STANDALONE and self.latest is not None:
+            after = self.decide(volume, self.latest)  # Only now: could the peer be told?
+            self.findings = tuple({f.code: f for f in (*after, *self.findings)}.values())
         return self.ended(OperationState.SUCCEEDED, self._named(volume))
 
     def _look_at_the_whole(self, volume: VolumeConfig, plan: Plan) -> None:
@@ -298,10 +301,7 @@ class Run(Report):
             return self._walk(volume, plan)
         assert self.latest is not None
         left = [s for s in plan.steps if missing_goal(s.kind, volume, self.latest)]
-        if (
-            plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE, OperationKind.REJOIN)
-            and not left
-        ):
+        if plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE) and not left:
             return self.ended(OperationState.SUCCEEDED, self._named(volume))
         return self.ended(
             OperationState.FAILED,

@@ -144,7 +144,8 @@ VOLUME: dict[str, Explanation] = {
         next_steps=("make the other host well again", "storage-agent rejoin VOLUME"),
     ),
     "PEER_NOT_TOLD": Explanation(
-        meaning="The other host was not reached, so its copy does not know that it is getting old.",
+        meaning="DRBD did not outdate the other host's copy, which so does not know that it gets "
+        "old: it was not reached, or it was not in sync.",
         risk="a person who declares this host to be off could promote that old copy",
         next_steps=("keep the other host off until it has rejoined",
                     "connected first, it would have been outdated in order"),

@@ -61,25 +61,27 @@ def standing_alone(volume: VolumeConfig, replica: Replica, peer: str) -> Finding
 
 
 def _is_told(replica: Replica) -> bool:
-    """DRBD outdates a connected peer before it lets go, and a worse copy cannot be promoted
-    anyway (drbd_nl.c conn_try_disconnect(): SS_PRIMARY_NOP, with fencing other than dont-care)."""
+    """DRBD outdates a connected peer before it lets go, and shows it so afterwards (drbd_nl.c
+    conn_try_disconnect(): SS_PRIMARY_NOP, with fencing other than dont-care). It does not ask one
+    that is Inconsistent or Diskless; and one that is shown as Outdated while it is only looked
+    for may be so by the fence-peer handler's word alone."""
     peer = replica.peer
     if peer is None:
         return False
-    connected = peer.connection is ConnectionState.CONNECTED
-    settled = peer.replication is not ReplicationState.OFF
-    worse = peer.disk in (DiskState.OUTDATED, DiskState.INCONSISTENT)
-    return (connected and settled) or worse
+    if peer.connection is ConnectionState.CONNECTED:
+        settled = peer.replication is not ReplicationState.OFF
+        return settled and peer.disk is DiskState.UP_TO_DATE
+    return replica.stands_alone() and peer.disk is DiskState.OUTDATED
 
 
 def _not_told(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:
     view = replica.peer
     return warning(
         "PEER_NOT_TOLD",
-        f"{peer} cannot be told that its copy of {volume.name} gets old: DRBD does not reach it",
+        f"{peer} is not told that its copy of {volume.name} gets old",
         measured=f"connection: {view.connection if view else 'none'}, "
         f"peer disk: {view.disk if view else 'unknown'}",
-        limit="connected, so that it is outdated in order",
+        limit="connected and in sync, so that it is outdated in order",
         remedy=f"keep {peer} off, or let nobody use --peer-is-off on it, until it has rejoined",
     )
 

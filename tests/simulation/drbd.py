@@ -111,6 +111,8 @@ class Node:
         if os.conn == WAIT_TARGET and ns.conn == CONNECTED and ns.disk is UP_TO_DATE:
             self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
         self.s = ns
+        if ns.with_peer():
+            self.split_brain = False
         self._write_flags()
         if self.backing is not None and RANK[os.disk] < 7 <= RANK[ns.disk]:
             self.exposed_uuid = self.md.current
@@ -387,6 +389,7 @@ class Node:
             disk=s.disk,
             size_bytes=512 << 20,
             suspended=("fencing",) if s.susp else (),
+            split_brain=self.split_brain and s.conn == STANDALONE,
             peer=PeerView(
                 connection=connection,
                 role=s.peer,

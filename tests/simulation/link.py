@@ -177,10 +177,10 @@ class Link(Transfer):
         Between a Primary and a Secondary the latter becomes Outdated (recorded: `outdated`).
         """
         self.world.wait(lambda: node.s.conn != REPORT and node.waiting_reply is None)
-        s = node.s
-        if s.with_peer() and Role.PRIMARY in (s.role, s.peer):
-            self.ask_peer(node, "disconnect")
-            if node.s.with_peer():
+        while node.s.with_peer() and Role.PRIMARY in (node.s.role, node.s.peer):
+            session = node.session
+            refused = self.ask_peer(node, "disconnect")
+            if not refused and node.session == session:
                 is_primary = node.s.role is Role.PRIMARY
                 more: dict[str, object] = {"pdsk": OUTDATED} if is_primary else {}
                 if not is_primary and RANK[node.s.disk] > 5:

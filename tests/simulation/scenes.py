@@ -24,6 +24,12 @@ from tests.simulation.found import (
     killed_before_epoch,
     torn_record,
 )
+from tests.simulation.leaving import (
+    standalone_and_dead,
+    standalone_unreached,
+    standalone_wrong,
+    there_and_back,
+)
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import (
     DEMOTE,
@@ -219,6 +225,10 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         diskless_peer,
         killed_before_epoch,
         torn_record,
+        standalone_and_dead,
+        standalone_unreached,
+        standalone_wrong,
+        there_and_back,
         random_schedules,
     )
 }

@@ -9,6 +9,7 @@ import pytest
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationState, StepOutcome
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.replica import DiskState
 from tests.unit.engine.parts import make_engine, request, run, serving_host
 from tests.unit.fakes import Crash, FakeHost, MemoryStore, with_peer
 
@@ -80,16 +81,9 @@ def test_frozen_while_it_leaves_is_not_success() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "step", "expected"),
-    [
-        # The restart has ended it: it is not done a second time by itself.
-        (STANDALONE, StepKind.DISCONNECT, OperationState.FAILED),
-        (REJOIN, StepKind.CONNECT, OperationState.SUCCEEDED),
-    ],
+    ("kind", "step"), [(STANDALONE, StepKind.DISCONNECT), (REJOIN, StepKind.CONNECT)]
 )
-def test_after_a_restart_of_the_host(
-    kind: OperationKind, step: StepKind, expected: OperationState
-) -> None:
+def test_neither_goes_on_after_a_restart_of_the_host(kind: OperationKind, step: StepKind) -> None:
     def cut() -> None:
         raise Crash
 
@@ -101,7 +95,7 @@ def test_after_a_restart_of_the_host(
     after = FakeHost(clock=host.clock, boot="boot-2")
     engine = make_engine(after, store)
     (operation_id,) = engine.resume()
-    assert engine.run(operation_id).state is expected
+    assert engine.run(operation_id).state is OperationState.FAILED
     assert after.performed == []
 
 
@@ -143,3 +137,17 @@ def test_another_digest_discards_nothing() -> None:
     record = run(make_engine(host, MemoryStore()), wanted)
     assert record.state is OperationState.REFUSED
     assert host.performed == []
+
+
+def test_a_peer_that_was_lost_on_the_way_was_not_told() -> None:
+    def lose() -> None:
+        assert host.replica is not None
+        host._act(StepKind.DISCONNECT)
+        host.replica = with_peer(host.replica, disk=DiskState.DUNKNOWN)
+
+    host = serving_host()
+    host.faults[StepKind.DISCONNECT] = lose
+    host.deaf.add(StepKind.DISCONNECT)
+    record = run(make_engine(host, MemoryStore()), request(STANDALONE))
+    assert record.state is OperationState.SUCCEEDED
+    assert {finding.code for finding in record.findings} == {"STANDING_ALONE", "PEER_NOT_TOLD"}

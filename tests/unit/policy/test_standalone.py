@@ -68,9 +68,13 @@ def standalone(replica: Replica | None, arbitration: Arbitration = Arbitration.N
     ("replica", "expected"),
     [
         (PRIMARY, []),
-        (with_peer(PRIMARY, disk=DiskState.DISKLESS), []),
+        (with_peer(PRIMARY, disk=DiskState.INCONSISTENT), ["PEER_NOT_TOLD"]),
+        (ALONE, []),
+        # Its disk may come back as it was, and DRBD would not know that it is old.
+        (with_peer(PRIMARY, disk=DiskState.DISKLESS), ["PEER_NOT_TOLD"]),
         (lost_peer(PRIMARY), ["PEER_NOT_TOLD"]),
-        (with_peer(lost_peer(PRIMARY), disk=DiskState.OUTDATED), []),
+        # By the word of a person who said that it is off, perhaps.
+        (with_peer(lost_peer(PRIMARY), disk=DiskState.OUTDATED), ["PEER_NOT_TOLD"]),
         # A handshake under way: connected to DRBD, and nothing agreed.
         (with_peer(PRIMARY, replication=ReplicationState.OFF), ["PEER_NOT_TOLD"]),
         (dataclasses.replace(PRIMARY, peer=None), ["PEER_NOT_TOLD"]),

@@ -225,7 +225,7 @@ class Run(Report):
         request = self.entry.request
         found = self.host.observe(volume, frozenset({Facet.MARKER})).marker
         known = self.epochs.last_marker(volume.name)
-        _require(currency_findings(request, found, known))
+        _require(currency_findings(request, found, known.age() if known else None))
         if not isinstance(found, Marker):
             return
         mine = found.operation_id == request.operation_id

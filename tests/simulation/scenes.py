@@ -194,7 +194,8 @@ def old_marker(seed: int) -> Simulation:
     """DRBD calls a copy UpToDate that is older than what this host has served (LINBIT/drbd#145)."""
     simulation = pair(seed, None)
     beta = simulation.machines["beta"]
-    beta.files["marker-data"] = json.dumps([9, 50]).encode()
+    noted = json.loads(beta.files["marker-data"])
+    beta.files["marker-data"] = json.dumps({**noted, "epoch": 9, "counter": 50}).encode()
     done(simulation, "beta", PROMOTE, "old")
     return simulation
 

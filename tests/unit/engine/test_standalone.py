@@ -6,11 +6,12 @@ import dataclasses
 
 import pytest
 
+from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationState, StepOutcome
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import DiskState
-from tests.unit.engine.parts import make_engine, request, run, serving_host
+from tests.unit.engine.parts import make_engine, request, run, served_marker, serving_host
 from tests.unit.fakes import Crash, FakeHost, MemoryStore, with_peer
 
 STANDALONE, REJOIN = OperationKind.STANDALONE, OperationKind.REJOIN
@@ -114,10 +115,14 @@ def discarding() -> tuple[FakeHost, dict[str, str]]:
 def test_a_copy_is_discarded_as_it_was_confirmed() -> None:
     host, options = discarding()
     wanted = request(OperationKind.SPLIT_BRAIN, options=options)
-    record = run(make_engine(host, MemoryStore()), wanted)
+    store = MemoryStore()
+    EpochStore(store).note_marker("data", served_marker(5))
+    record = run(make_engine(host, store), wanted)
     assert record.state is OperationState.SUCCEEDED
     assert [step.outcome for step in record.steps] == [StepOutcome.DONE]
     assert host.performed == [StepKind.CONNECT_DISCARDING]
+    # The copy that comes instead may be older, and that was chosen.
+    assert EpochStore(store).last_marker("data") is None
 
 
 def test_a_confirmed_discard_is_not_done_once_the_split_brain_is_over() -> None:

@@ -13,6 +13,7 @@ from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
+    Marker,
     OperationRecord,
     OperationRequest,
     OperationState,
@@ -29,6 +30,7 @@ from storage_agent.service.attachments import Attachments
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import Request
 from storage_agent.service.sources import Source
+from storage_agent.service.ticks import Ticks
 from tests.unit.fakes import FakeHost, agent_config
 
 
@@ -88,6 +90,7 @@ class FakeEngine:
         self.breaks: Exception | None = None
         self.resume_fails: AgentError | None = None
         self.epochs: dict[str, int] = {"data": 5}
+        self.markers: dict[str, Marker] = {}
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         self.begun.append(request)
@@ -156,6 +159,9 @@ class FakeEngine:
     def restore_epoch(self, volume: str, number: int) -> None:
         self.epochs[volume] = number
 
+    def last_marker(self, volume: str) -> Marker | None:
+        return self.markers.get(volume)
+
 
 class Heard:
     """Collects what an agent tells its subscribers."""
@@ -184,6 +190,12 @@ def make_observer(
     )
 
 
+def idle_ticks() -> Ticks:
+    """Finds no marker, and so writes none."""
+    nothing = lambda *_: None  # noqa: E731
+    return Ticks(read=nothing, write=lambda _, marker: marker, seen=nothing, keep=nothing)
+
+
 def make_agent(
     *,
     engine: FakeEngine | None = None,
@@ -192,6 +204,7 @@ def make_agent(
     heard: Heard | None = None,
     host: HostPort | None = None,
     inhibit: Callable[[VolumeConfig], None] | None = None,
+    ticks: Ticks | None = None,
 ) -> Agent:
     engine = engine or FakeEngine()
     setup = setup or Setup(config=agent_config(), digest="d1")
@@ -211,6 +224,7 @@ def make_agent(
         clock=ThreadClock(),
         broadcast=heard or Heard(),
         inhibit=inhibit or (lambda _: None),
+        ticks=ticks or idle_ticks(),
     )
     engine.on_change = agent.runs.changed
     return agent

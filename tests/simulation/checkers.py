@@ -5,21 +5,14 @@ Each counts how often it was asked, and says which one broke, with what was seen
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from storage_agent.model.nfs import ServerState
-from storage_agent.model.operation import (
-    Marker,
-    OperationRecord,
-    OperationRequest,
-    OperationState,
-)
+from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Step, StepKind
 from storage_agent.model.replica import DiskState, Role
-from storage_agent.model.wire import from_wire
-from tests.simulation.daemon import Course, Daemon, epoch_of
+from tests.simulation.daemon import Course, Daemon, age_of, epoch_of
 from tests.simulation.drbd import Node
 from tests.simulation.machine import EXPORTING, Machine, is_whole
 from tests.simulation.states import STANDALONE
@@ -170,7 +163,7 @@ class Checks:
         """I2 and I3, where a copy begins to be used. I4: nor one older than what was seen here."""
         seen, found = machine.files.get("marker-data"), machine.node_marker()
         if seen is not None and found is not None:
-            newest = _age(seen)
+            newest = age_of(seen)
             self.expect("I4", found.age() >= newest, f"{found.age()} mounted, {newest} was seen")
         if not self.simulation.is_lying:
             self.content(machine, f"mounted on {machine.name}")
@@ -267,7 +260,7 @@ class Checks:
         self.expect("I17", not succeeded or course.boot == machine.boot, f"{name} went on")
         if succeeded and StepKind.WRITE_MARKER in course.performed:
             seen, found = machine.files.get("marker-data"), machine.node_marker()
-            kept = found is None or (seen is not None and found.age() <= _age(seen))
+            kept = found is None or (seen is not None and found.age() <= age_of(seen))
             self.expect("I6", kept, f"{name} forgets the marker it wrote")
 
     def _alone_by_order(self, machine: Machine, record: OperationRecord, name: str) -> None:
@@ -309,7 +302,3 @@ class Checks:
 
 def _writes(node: Node) -> bool:
     return node.s.role is Role.PRIMARY and not node.s.susp
-
-
-def _age(noted: bytes) -> tuple[int, int]:
-    return from_wire(Marker, json.loads(noted)).age()

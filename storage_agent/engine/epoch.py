@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 
 from storage_agent.model.errors import Refused
@@ -17,6 +18,7 @@ class EpochStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._noting = threading.Lock()
 
     def read(self, volume: str) -> Epoch:
         """Raises Refused, saying how an admin restores it."""
@@ -48,8 +50,9 @@ class EpochStore:
             raise _refused(volume, "MARKER_RECORD_DAMAGED", "is damaged") from None
 
     def note_marker(self, volume: str, marker: Marker) -> None:
-        """Durable on return."""
-        self._store.replace(f"marker-{volume}", json.dumps(to_wire(marker)).encode())
+        """Durable on return. Operations and the ticks while serving both come here."""
+        with self._noting:
+            self._store.replace(f"marker-{volume}", json.dumps(to_wire(marker)).encode())
 
     def forget_marker(self, volume: str) -> None:
         """A person has given up the copy that it was of."""

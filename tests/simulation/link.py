@@ -182,7 +182,9 @@ class Link(Transfer):
             refused = self.ask_peer(node, "disconnect")
             if not refused and node.session == session:
                 is_primary = node.s.role is Role.PRIMARY
-                more: dict[str, object] = {"pdsk": OUTDATED} if is_primary else {}
+                # SS_PRIMARY_NOP comes for a peer that might be good only.
+                might = is_primary and RANK[node.s.pdsk] > 5
+                more: dict[str, object] = {"pdsk": OUTDATED} if might else {}
                 if not is_primary and RANK[node.s.disk] > 5:
                     more = {"disk": OUTDATED}
                 self.lose(node, STANDALONE, **more)

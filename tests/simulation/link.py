@@ -111,7 +111,10 @@ class Link(Transfer):
             if arrives:
                 found.append(("deliver", node))
             is_gone = other.session != node.session or not self.whole()
-            if node.session and (is_gone or self.world.is_frozen(other.host)) and not arrives:
+            # drbd_receiver.c drbd_recv(): DISCONNECT_SENT and answered, so it waits.
+            agreed = node.waiting_reply == ""
+            is_gone = is_gone or self.world.is_frozen(other.host)
+            if node.session and is_gone and not arrives and not agreed:
                 found.append(("lose", node))
             if node.peer_writes:
                 found.append(("peer write", node))

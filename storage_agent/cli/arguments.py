@@ -139,12 +139,38 @@ def _add_changing(commands: Any) -> None:
     create = _add(commands, "create", "make a volume of new disks", "operate", "create")
     _add_role(create)
     create.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
-    for command in (promote, demote, assemble, create):
+    standalone = _add(
+        commands, "standalone", "drop the peer and serve alone, without a fallback", "peer",
+        "standalone",
+    )  # fmt: skip
+    standalone.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
+    rejoin = _add(commands, "rejoin", "connect to the peer again and resync", "peer", "rejoin")
+    rejoin.add_argument(
+        "--wait",
+        nargs="?",
+        const=3600.0,
+        type=_seconds,
+        metavar="SECONDS",
+        help="until both copies are the same (3600)",
+    )
+    split_brain = _add(
+        commands, "split-brain", "show what this copy has, and end a split brain", "peer",
+        "split_brain",
+    )  # fmt: skip
+    choice = split_brain.add_mutually_exclusive_group()
+    choice.add_argument("--keep", dest="choice", action="store_const", const="keep",
+                        help="connect, and wait for the other host to discard")  # fmt: skip
+    choice.add_argument("--discard", dest="choice", action="store_const", const="discard",
+                        help="give up what only this host's copy has")  # fmt: skip
+    split_brain.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
+    for command in (promote, demote, assemble, create, standalone, rejoin, split_brain):
         command.add_argument("volume", metavar="VOLUME")
         command.add_argument("--dry-run", action="store_true", help="show the plan and stop")
         command.add_argument("--operation-id", metavar="ID", help="the same ID is done only once")
     plan = _add(commands, "plan", "what an operation would do, as commands", "operate", "plan")
-    plan.add_argument("operation", choices=("promote", "demote", "assemble", "create"))
+    plan.add_argument(
+        "operation", choices=("promote", "demote", "assemble", "create", "standalone", "rejoin")
+    )
     plan.add_argument("volume", metavar="VOLUME")
     _add_role(plan, required=False)
     plan.add_argument("--peer-is-off", metavar="HOST")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
 
 from storage_agent.cli.answers import PlanAnswer
 from storage_agent.cli.context import Context
@@ -43,33 +44,54 @@ def confirm_peer_is_off(options: argparse.Namespace, context: Context) -> None:
 
 def confirm_creation(options: argparse.Namespace, context: Context, answer: PlanAnswer) -> None:
     """Shows disks and plan, and wants the volume's name or the plan's digest. Raises Refused."""
-    again = f"storage-agent create {options.volume} --{options.role} --confirm {answer.digest}"
+    confirm_plan(
+        options,
+        context,
+        answer,
+        command=f"create {options.volume} --{options.role}",
+        why="create overwrites disks",
+        to="overwrite them",
+        show=lambda: disk_lines(disks_to_write(options.volume, context), context.out),
+    )
+
+
+def confirm_plan(
+    options: argparse.Namespace,
+    context: Context,
+    answer: PlanAnswer,
+    *,
+    command: str,
+    why: str,
+    to: str,
+    show: Callable[[], Iterable[str]] = tuple,
+) -> None:
+    """Shows the plan and what `show` adds, and wants the volume's name or the plan's digest.
+
+    command: what to type again.  why: what makes it need that.  to: what typing the name does.
+    Raises Refused.
+    """
     if options.confirm is not None:
         if options.confirm != answer.digest:
             raise Refused(
                 f"the plan is not the one that --confirm {options.confirm} names; "
                 "nothing was changed",
-                remedy=f"read it again: storage-agent plan create {options.volume} "
-                f"--{options.role}",
+                remedy=f"read it again: storage-agent {command} --dry-run",
                 code="PLAN_CHANGED",
             )
         return
     if options.json or not context.can_ask():
         raise Refused(
-            "create overwrites disks and must be confirmed; nothing was changed",
-            remedy=f"read the plan (--dry-run), then: {again}",
+            f"{why} and must be confirmed; nothing was changed",
+            remedy="read the plan (--dry-run), then: "
+            f"storage-agent {command} --confirm {answer.digest}",
             code="NOT_CONFIRMED",
         )
-    for line in plan_lines(answer, context.out):
+    for line in (*plan_lines(answer, context.out), *show()):
         context.out.line(line)
-    for line in disk_lines(disks_to_write(options.volume, context), context.out):
-        context.out.line(line)
-    if context.ask(f"Type the volume's name ({options.volume}) to overwrite them:") != (
-        options.volume
-    ):
+    if context.ask(f"Type the volume's name ({options.volume}) to {to}:") != options.volume:
         raise Refused(
             "another name was typed; nothing was changed",
-            remedy="try again, or name other disks in agent.toml",
+            remedy=f"read what it says, then try again: storage-agent {command}",
             code="NOT_CONFIRMED",
         )
 

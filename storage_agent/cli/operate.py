@@ -1,4 +1,5 @@
-"""Commands that change: promote, demote, assemble, create, and `plan`, which only shows.
+"""Commands that change: promote, demote, assemble, create, and `plan`, which only shows. Those
+about the peer are in peer.py.
 
 The daemon runs the operation; this asks, shows each step and keeps asking if the connection is
 lost, because the operation goes on without us.
@@ -44,43 +45,38 @@ POLL_S = 0.5
 def promote(options: argparse.Namespace, context: Context) -> Answer:
     chosen = {"peer_is_off": options.peer_is_off, "wait_s": options.wait}
     if options.dry_run:
-        return _show_plan(options, context, "promote", **chosen)
+        return show_plan(options, context, "promote", **chosen)
     if options.peer_is_off:
         confirm_peer_is_off(options, context)
     elif options.confirm:
         raise UsageError("--confirm belongs to --peer-is-off", remedy="leave it out")
     if context.can_ask() and not options.json:
         _announce(options, context, chosen)
-    return _operate(options, context, "promote", {"epoch": options.epoch, **chosen})
+    return operate(options, context, "promote", {"epoch": options.epoch, **chosen})
 
 
 def demote(options: argparse.Namespace, context: Context) -> Answer:
     params = {"stop_serving": options.yes_stop_serving}
     if options.dry_run:
-        return _show_plan(options, context, "demote", **params)
-    return _operate(options, context, "demote", params)
+        return show_plan(options, context, "demote", **params)
+    return operate(options, context, "demote", params)
 
 
 def assemble(options: argparse.Namespace, context: Context) -> Answer:
     if options.dry_run:
-        return _show_plan(options, context, "assemble")
-    return _operate(options, context, "assemble", {"wait_s": options.wait})
+        return show_plan(options, context, "assemble")
+    return operate(options, context, "assemble", {"wait_s": options.wait})
 
 
 def create(options: argparse.Namespace, context: Context) -> Answer:
     """Shows what will be overwritten and wants that confirmed, by name or by digest."""
-    answer = _ask_plan(options, context, "create", role=options.role)
+    answer = ask_plan(options, context, "create", role=options.role)
     if options.dry_run:
-        return _plan_answer(answer, context)
-    if found := blockers(answer.findings):
-        raise Refused(
-            f"{options.volume} cannot be created: {found[0].summary}",
-            remedy=found[0].remedy,
-            findings=answer.findings,
-        )
+        return plan_answer(answer, context)
+    refuse_blocked(answer)
     confirm_creation(options, context, answer)
     params = {"role": options.role, "confirm": answer.digest}
-    done = _operate(options, context, "create", params)
+    done = operate(options, context, "create", params)
     if done.error is None and context.can_ask() and not options.json:
         _watch_first_sync(options.volume, context)
     return done
@@ -95,12 +91,23 @@ def plan(options: argparse.Namespace, context: Context) -> Answer:
     if options.role is not None and options.operation != "create":
         raise UsageError(f"plan {options.operation} takes no --first or --join",
                          remedy="storage-agent plan --help")  # fmt: skip
-    return _show_plan(
+    return show_plan(
         options, context, options.operation, role=options.role, peer_is_off=options.peer_is_off
     )
 
 
-def _ask_plan(
+def refuse_blocked(answer: PlanAnswer) -> None:
+    """Before anybody is asked to confirm it. Raises Refused."""
+    if found := blockers(answer.findings):
+        plan = answer.plan
+        raise Refused(
+            f"{plan.operation} {plan.volume} would be refused: {found[0].summary}",
+            remedy=found[0].remedy,
+            findings=answer.findings,
+        )
+
+
+def ask_plan(
     options: argparse.Namespace, context: Context, operation: str, **more: str | int | None
 ) -> PlanAnswer:
     params: dict[str, str | int] = {"operation": operation, "volume": options.volume}
@@ -108,13 +115,13 @@ def _ask_plan(
     return parse_plan(context.ask_daemon("plan", params))
 
 
-def _show_plan(
+def show_plan(
     options: argparse.Namespace, context: Context, operation: str, **more: str | int | None
 ) -> Answer:
-    return _plan_answer(_ask_plan(options, context, operation, **more), context)
+    return plan_answer(ask_plan(options, context, operation, **more), context)
 
 
-def _plan_answer(answer: PlanAnswer, context: Context) -> Answer:
+def plan_answer(answer: PlanAnswer, context: Context) -> Answer:
     """Exit status 3 where the operation itself would be refused now."""
     found = blockers(answer.findings)
     operation, error = answer.plan.operation, None
@@ -144,12 +151,12 @@ def _announce(
     snapshot = status.snapshot.volumes.get(options.volume)
     if snapshot is None:
         return
-    steps = _ask_plan(options, context, "promote", **chosen).plan.steps
+    steps = ask_plan(options, context, "promote", **chosen).plan.steps
     for line in topology_lines(snapshot, peer_name(known_config(context)), steps):
         context.out.line(line)
 
 
-def _operate(
+def operate(
     options: argparse.Namespace, context: Context, method: str, params: dict[str, Any]
 ) -> Answer:
     """Runs one operation to its end. Raises AgentError."""

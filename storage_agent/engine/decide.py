@@ -14,6 +14,11 @@ from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.liveguard import service_findings
 from storage_agent.policy.promotion import promotion_findings
+from storage_agent.policy.standalone import (
+    rejoin_findings,
+    split_brain_findings,
+    standalone_findings,
+)
 
 
 def findings_for(
@@ -44,5 +49,11 @@ def findings_for(
         return opening_findings(volume, snapshot)
     if request.kind is OperationKind.CLOSE_LINK:
         return ()
+    if request.kind is OperationKind.STANDALONE:
+        return standalone_findings(volume, snapshot, peer)
+    if request.kind is OperationKind.REJOIN:
+        return rejoin_findings(volume, snapshot, peer)
+    if request.kind is OperationKind.SPLIT_BRAIN:
+        return split_brain_findings(volume, snapshot, request, peer)
     disks = host.disks(volume.array.disks.get(config.host, ()))
     return (*service_findings(volume, snapshot), *creation_findings(config, volume, disks))

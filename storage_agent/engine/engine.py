@@ -21,7 +21,13 @@ from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
 from storage_agent.model.finding import Finding, blockers
-from storage_agent.model.operation import Epoch, OperationRecord, OperationRequest, OperationState
+from storage_agent.model.operation import (
+    Epoch,
+    Marker,
+    OperationRecord,
+    OperationRequest,
+    OperationState,
+)
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.ports import HostPort, Store
 from storage_agent.model.snapshot import VolumeSnapshot
@@ -30,6 +36,16 @@ from storage_agent.operations.planners import make_plan
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
 
+# A host that goes down leaves its volumes also where their epoch is lost.
+_WITH_EPOCH = frozenset(
+    {
+        OperationKind.PROMOTE,
+        OperationKind.DEMOTE,
+        OperationKind.STANDALONE,
+        OperationKind.REJOIN,
+        OperationKind.SPLIT_BRAIN,
+    }
+)
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -189,6 +205,14 @@ class Engine:
         except Refused:
             return None
 
+    def last_marker(self, volume: str) -> Marker | None:
+        """The newest currency marker that this host has noted durably. Raises AgentError."""
+        return self._epochs.last_marker(volume)
+
+    def note_marker(self, volume: str, marker: Marker) -> None:
+        """Durable on return. Raises OperationFailed."""
+        self._epochs.note_marker(volume, marker)
+
     def restore_epoch(self, volume: str, number: int) -> None:
         """An admin says what a missing or damaged epoch file has to say. Never lowers one.
 
@@ -201,7 +225,7 @@ class Engine:
             if volume in self._running:
                 raise Busy(f"{volume} is busy", remedy="wait for the operation to end")
             marker = self._epochs.last_marker(volume)
-            known = max(self.epoch(volume) or 0, marker[0] if marker else 0)
+            known = max(self.epoch(volume) or 0, marker.epoch if marker else 0)
             if number < known:
                 raise Refused(
                     f"epoch {number} of {volume} would be older than what this host knows",
@@ -220,7 +244,7 @@ class Engine:
         snapshot = run.look(volume)
         findings = self._decide(volume, snapshot, request)
         epoch = None
-        if request.kind in (OperationKind.PROMOTE, OperationKind.DEMOTE):
+        if request.kind in _WITH_EPOCH:
             known = self._epochs.read(volume.name)
             findings = (*findings, *epoch_findings(request, known))
             epoch = known.number if request.epoch is None else request.epoch
@@ -243,11 +267,16 @@ class Engine:
         return without_primary_peer(findings) if waits else findings
 
     def _begin_history(self, record: OperationRecord) -> None:
-        """A volume that was just created starts with epoch 0."""
-        created = record.request.kind is OperationKind.CREATE
-        if created and record.state is OperationState.SUCCEEDED:
-            first = Epoch(number=0, operation_id=record.request.operation_id)
-            self._epochs.write(record.request.volume, first)
+        """A volume that was just created starts with epoch 0; of a copy that was given up the
+        marker does not count any more."""
+        request = record.request
+        if record.state is not OperationState.SUCCEEDED:
+            return
+        if request.kind is OperationKind.CREATE:
+            first = Epoch(number=0, operation_id=request.operation_id)
+            self._epochs.write(request.volume, first)
+        if request.options.get("choice") == "discard":
+            self._epochs.forget_marker(request.volume)
 
     def _volume(self, request: OperationRequest) -> VolumeConfig:
         volume = self._config.volumes.get(request.volume)

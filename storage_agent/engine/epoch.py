@@ -10,6 +10,7 @@ import zlib
 from storage_agent.model.errors import Refused, refuse_blockers
 from storage_agent.model.operation import Epoch, Marker, OperationRequest
 from storage_agent.model.ports import Store
+from storage_agent.model.wire import WireError, from_wire, to_wire
 from storage_agent.policy.epoch import epoch_findings, unusable_epoch
 
 
@@ -19,6 +20,7 @@ class EpochStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        self._noting = threading.Lock()
 
     def read(self, volume: str) -> Epoch:
         """Raises Refused, saying how an admin restores it."""
@@ -49,20 +51,24 @@ class EpochStore:
         body = json.dumps({"epoch": epoch.number, "operation_id": epoch.operation_id}).encode()
         self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
 
-    def last_marker(self, volume: str) -> tuple[int, int] | None:
-        """(epoch, counter) of the newest currency marker that this host wrote or read."""
+    def last_marker(self, volume: str) -> Marker | None:
+        """The newest currency marker that this host has noted."""
         content = self._store.read(f"marker-{volume}")
         if content is None:
             return None
         try:
-            epoch, counter = json.loads(content)
-            return int(epoch), int(counter)
-        except (ValueError, TypeError):
+            return from_wire(Marker, json.loads(content))
+        except (ValueError, WireError):
             raise _refused(volume, "MARKER_RECORD_DAMAGED", "is damaged") from None
 
     def note_marker(self, volume: str, marker: Marker) -> None:
-        """Durable on return."""
-        self._store.replace(f"marker-{volume}", json.dumps(marker.age()).encode())
+        """Durable on return. Operations and the ticks while serving both come here."""
+        with self._noting:
+            self._store.replace(f"marker-{volume}", json.dumps(to_wire(marker)).encode())
+
+    def forget_marker(self, volume: str) -> None:
+        """A person has given up the copy that it was of."""
+        self._store.remove(f"marker-{volume}")
 
 
 def _refused(volume: str, code: str, what: str) -> Refused:

@@ -40,8 +40,10 @@ _LOOK_AGAIN_S = 0.05
 # What the other host or the link changes while this one waits. For the array and the mount point
 # the look at the beginning stands: the steps that need them find out.
 _CHANGES_UNASKED = frozenset({Facet.REPLICA})
-# From here on this host may write.
-_DECISIVE = frozenset({StepKind.GRANT_PROMOTION, StepKind.PRIMARY})
+# From here on this host may write, or write alone, or lose what it wrote.
+_DECISIVE = frozenset(
+    {StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.DISCONNECT, StepKind.CONNECT_DISCARDING}
+)
 # Goals that hold only until a later step of the same plan ends them.
 _PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM, StepKind.WAIT_FOR_PEER})
 # On a frozen host nothing may wait for the filesystem: what shuts its clients out sees no more.
@@ -143,6 +145,9 @@ class Run(Report):
             self._look_at_the_whole(volume, plan)
         except AgentError as exc:
             return self._undo(volume, exc)
+        if plan.operation is OperationKind.STANDALONE and self.latest is not None:
+            after = self.decide(volume, self.latest)  # Only now: could the peer be told?
+            self.findings = tuple({f.code: f for f in (*after, *self.findings)}.values())
         return self.ended(OperationState.SUCCEEDED, self._named(volume))
 
     def _look_at_the_whole(self, volume: VolumeConfig, plan: Plan) -> None:
@@ -188,8 +193,9 @@ class Run(Report):
         """Right before the role is taken: the decision may be as old as a crash or a slow step,
         and the coordinator may have said something newer since. Raises Refused."""
         findings = self.decide(volume, self.look(volume, _CHANGES_UNASKED))
-        if self.entry.epoch is not None:
-            request = dataclasses.replace(self.entry.request, epoch=self.entry.epoch)
+        request = self.entry.request
+        if request.kind is OperationKind.PROMOTE or request.epoch is not None:
+            request = dataclasses.replace(request, epoch=self.entry.epoch)
             findings += epoch_findings(request, self.epochs.read(volume.name))
         refuse_blockers(findings)
 
@@ -227,7 +233,8 @@ class Run(Report):
         request = self.entry.request
         found = self.host.observe(volume, frozenset({Facet.MARKER})).marker
         known = self.epochs.last_marker(volume.name)
-        refuse_blockers(currency_findings(request, found, known))
+        age = known.age() if known else None
+        refuse_blockers(currency_findings(request, found, age))
         if not isinstance(found, Marker):
             return
         mine = found.operation_id == request.operation_id

@@ -23,6 +23,7 @@ from storage_agent.host.mdraid_ignore import (
 )
 from storage_agent.host.nfs import NfsObserver
 from storage_agent.host.nfs_control import ServerControl, prepare_settings
+from storage_agent.host.reconnect import connect, disconnect
 from storage_agent.host.runner import Runner
 from storage_agent.host.services import Services
 from storage_agent.model.clock import Deadline
@@ -75,6 +76,11 @@ class Performer:
             StepKind.REPLICA_DOWN: self._replica_down,
             # Only looked for.
             StepKind.WAIT_FOR_PEER: lambda v, r, t: None,
+            StepKind.DISCONNECT: lambda v, r, t: disconnect(tools.drbd, v, timeout_s=t),
+            StepKind.CONNECT: lambda v, r, t: connect(tools.drbd, self._clock, v, timeout_s=t),
+            StepKind.CONNECT_DISCARDING: lambda v, r, t: connect(
+                tools.drbd, self._clock, v, timeout_s=t, discarding=True
+            ),
             StepKind.GRANT_PROMOTION: self._grant_promotion,
             StepKind.WITHDRAW_GRANT: self._withdraw_grant,
             StepKind.PRIMARY: self._primary,

@@ -166,9 +166,10 @@ def _communicate(child: Child, stdin: bytes, deadline_s: float) -> tuple[bytes, 
     assert child.stdout is not None
     assert child.stderr is not None
     if child.stdin is not None:
-        # Inputs are a few KiB at most, less than a pipe holds: this cannot block.
-        child.stdin.write(stdin)
-        child.stdin.close()
+        # Inputs are a few KiB at most, less than a pipe holds: this cannot block. A child that ends
+        # without reading says why by its exit status.
+        with contextlib.suppress(BrokenPipeError), child.stdin:
+            child.stdin.write(stdin)
     collected: dict[int, bytearray] = {child.stdout.fileno(): bytearray()}
     collected[child.stderr.fileno()] = bytearray()
     with selectors.DefaultSelector() as selector:
@@ -207,7 +208,9 @@ def _end(child: Child, argv: tuple[str, ...]) -> None:
             if pipe is not None:
                 pipe.close()
         return
-    raise CommandStuck(
+    stuck = CommandStuck(
         f"{' '.join(argv)} (pid {child.pid}) does not end: it waits for I/O that does not return",
         remedy=f"see what it waits for: cat /proc/{child.pid}/stack",
     )
+    stuck.still_runs = lambda: child.poll() is None  # type: ignore[method-assign]
+    raise stuck

@@ -85,6 +85,10 @@ class CommandStuck(OutcomeUnknown):
 
     default_code = "COMMAND_STUCK"
 
+    def still_runs(self) -> bool:
+        """Overwritten by who left a process behind; it may end later."""
+        return False
+
 
 class Missing(AgentError):
     """A tool, a kernel module, a device or the daemon is not there."""

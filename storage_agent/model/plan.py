@@ -20,6 +20,9 @@ class OperationKind(StrEnum):
     LEAVE = "leave"
     CLOSE_LINK = "close-link"
     OPEN_LINK = "open-link"
+    STANDALONE = "standalone"
+    REJOIN = "rejoin"
+    SPLIT_BRAIN = "split-brain"
 
 
 class StepKind(StrEnum):
@@ -36,6 +39,9 @@ class StepKind(StrEnum):
     REPLICA_UP = "replica-up"
     REPLICA_DOWN = "replica-down"
     WAIT_FOR_PEER = "wait-for-peer"
+    DISCONNECT = "disconnect"
+    CONNECT = "connect"
+    CONNECT_DISCARDING = "connect-discarding"
     GRANT_PROMOTION = "grant-promotion"
     WITHDRAW_GRANT = "withdraw-grant"
     PRIMARY = "primary"
@@ -69,7 +75,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """options: what the request chose (`role` = first or join for create)."""
+    """options: what the request chose (`role` = first or join for create, `choice` = keep or
+    discard for split-brain)."""
 
     operation: OperationKind
     volume: str

@@ -94,6 +94,8 @@ class Replica:
     suspended: why writes are frozen (`user`, `no-data`, `fencing`, `quorum`); empty: they flow.
     size_bytes: of the DRBD device; None while it is not known (diskless, not yet connected).
     peer: None where the kernel has no connection object (drbdadm disconnect on 9, never yet up).
+    split_brain: the last handshake found that both copies were changed apart from each other, and
+    none has succeeded since; DRBD stands alone until a person has chosen.
     """
 
     resource: str
@@ -105,6 +107,11 @@ class Replica:
     suspended: tuple[str, ...] = ()
     peer: PeerView | None = None
     generation: GenerationIdentifiers | None = None
+    split_brain: bool = False
+
+    def stands_alone(self) -> bool:
+        """DRBD neither has nor looks for its peer, until it is told to."""
+        return self.peer is None or self.peer.connection is ConnectionState.STANDALONE
 
     def in_sync(self) -> bool:
         """Both copies UpToDate, connected, established, and nothing out of sync.

@@ -60,6 +60,26 @@ def replica_down(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     return f"replica is {replica.role}" if replica else ""
 
 
+def stands_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    replica = snapshot.replica
+    if not isinstance(replica, Replica):
+        return _unseen(replica, "replica")
+    if replica.suspended:
+        return f"writes are frozen: {', '.join(replica.suspended)}"
+    connection = replica.peer.connection if replica.peer else ""
+    return "" if replica.stands_alone() else f"connection is {connection}"
+
+
+def connecting(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    """Connected, or looking for the peer."""
+    replica = snapshot.replica
+    if not isinstance(replica, Replica):
+        return _unseen(replica, "replica")
+    if replica.split_brain:
+        return "DRBD found a split brain"
+    return "connection is StandAlone" if replica.stands_alone() else ""
+
+
 def has_role(wanted: Role) -> Goal:
     def goal(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
         replica = snapshot.replica

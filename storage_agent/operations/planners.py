@@ -23,6 +23,9 @@ def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
         OperationKind.LEAVE: _leave,
         OperationKind.CLOSE_LINK: _close_link,
         OperationKind.OPEN_LINK: _open_link,
+        OperationKind.STANDALONE: lambda *_: [StepKind.DISCONNECT],
+        OperationKind.REJOIN: lambda *_: [StepKind.CONNECT],
+        OperationKind.SPLIT_BRAIN: _split_brain,
     }[request.kind](volume, snapshot, request)
     return Plan(
         operation=request.kind,
@@ -91,6 +94,14 @@ def _promote(
     if volume.nfs:
         kinds += [StepKind.LINK_UP, StepKind.PROVE_EXPORT]
     return kinds
+
+
+def _split_brain(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    """keep: waits for the other host to discard its copy.  discard: gives this host's up."""
+    discards = request.options.get("choice") == "discard"
+    return [StepKind.CONNECT_DISCARDING if discards else StepKind.CONNECT]
 
 
 def _demote(

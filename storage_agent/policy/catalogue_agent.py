@@ -52,6 +52,11 @@ AGENT: dict[str, Explanation] = {
         meaning="The command was interrupted; an operation that had begun goes on in the daemon.",
         next_steps=("storage-agent operation", _READ_STATUS),
     ),
+    "RESYNC_RUNS": Explanation(
+        meaning="The command stopped watching before both copies were the same; DRBD goes on.",
+        risk="until it has ended, nobody can take over",
+        next_steps=("storage-agent status --watch",),
+    ),
     "NOT_CONFIRMED": Explanation(
         meaning="What was asked can destroy data and was not confirmed; nothing was changed.",
         next_steps=("read the plan: storage-agent plan OPERATION VOLUME", "give --confirm"),
@@ -59,7 +64,7 @@ AGENT: dict[str, Explanation] = {
     "PLAN_CHANGED": Explanation(
         meaning="The plan that was confirmed is not the one that would run now: disks, "
         "configuration or options have changed since. Nothing was changed.",
-        next_steps=("storage-agent plan create VOLUME --first|--join", "confirm the new digest"),
+        next_steps=("read the plan again with --dry-run", "confirm the new digest"),
     ),
     "INTERNAL": Explanation(
         meaning="storage-agent itself is at fault; what it was doing may be half done.",

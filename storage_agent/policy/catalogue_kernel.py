@@ -17,6 +17,10 @@ KERNEL: dict[str, Explanation] = {
         meaning="The kernel uses this address, minor or disk for a resource already.",
         next_steps=("drbdsetup show", "storage-agent config show"),
     ),
+    "DRBDADM_GAVE_UP": Explanation(
+        meaning="drbdadm waits 5 s for the kernel, which goes on with what it was asked.",
+        next_steps=("storage-agent status", "drbdadm status VOLUME"),
+    ),
     "DRBD_BUSY": Explanation(
         meaning="Another change of the resource's state is under way.",
         next_steps=("try again in a moment", "drbdadm status VOLUME"),

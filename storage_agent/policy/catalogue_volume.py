@@ -190,9 +190,49 @@ VOLUME: dict[str, Explanation] = {
         next_steps=("drbdadm status VOLUME", "wait for a running verify or resync"),
     ),
     "STAND_ALONE": Explanation(
-        meaning="DRBD has given up its connection: split brain, or disconnected by hand.",
+        meaning="DRBD has given up its connection and does not look for the other host.",
         risk="the copies drift apart while nothing is replicated",
-        next_steps=("journalctl -k -g 'Split-Brain'", "drbdadm connect VOLUME if there is none"),
+        next_steps=("storage-agent rejoin VOLUME", "why: journalctl -k -g drbd"),
+    ),
+    "STANDING_ALONE": Explanation(
+        meaning="The volume is served here without any second copy being kept.",
+        risk="if this host fails, what was written since is gone or unreachable until it is back",
+        next_steps=("make the other host well again", "storage-agent rejoin VOLUME"),
+    ),
+    "PEER_NOT_TOLD": Explanation(
+        meaning="DRBD did not outdate the other host's copy, which so does not know that it gets "
+        "old: it was not reached, or it was not in sync.",
+        risk="a person who declares this host to be off could promote that old copy",
+        next_steps=("keep the other host off until it has rejoined",
+                    "connected first, it would have been outdated in order"),
+    ),
+    "COORDINATOR_NOT_ASKED": Explanation(
+        meaning="The volume goes on alone by a local decision that the coordinator has no part in.",
+        risk="it could still hold the other host for a fallback",
+        next_steps=("tell whoever runs the coordinator", "storage-agent rejoin VOLUME, soon"),
+    ),
+    "NOT_PRIMARY": Explanation(
+        meaning="Only the host that serves the volume can drop its peer and go on alone.",
+        next_steps=(_STATUS, "run it on the other host"),
+    ),
+    "NO_REPLICA": Explanation(
+        meaning="The volume is kept on one host only, so there is no peer to leave or rejoin.",
+        next_steps=("storage-agent config show",),
+    ),
+    "SPLIT_BRAIN": Explanation(
+        meaning="Both hosts wrote to their copies apart from each other; DRBD keeps them apart.",
+        risk="one side's writes must be given up, and only a person can say which",
+        next_steps=("storage-agent split-brain VOLUME on both hosts, and compare",
+                    "copy what must be kept of the side that is given up",
+                    "there: storage-agent split-brain VOLUME --discard; on the other: --keep"),
+    ),
+    "NO_SPLIT_BRAIN": Explanation(
+        meaning="DRBD has not found a split brain here, so no copy has to be given up.",
+        next_steps=("storage-agent rejoin VOLUME", _STATUS),
+    ),
+    "STILL_USED": Explanation(
+        meaning="A copy can be discarded only where it is Secondary and not mounted.",
+        next_steps=("storage-agent demote VOLUME", "findmnt -S DEVICE"),
     ),
     "PEER_NOT_PROVEN_OFF": Explanation(
         meaning="The other host is silent, and a silent host may still be serving.",

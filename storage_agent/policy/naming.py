@@ -38,6 +38,9 @@ def name_state(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
             parts.append(f"NFS server {server}")
     elif mounted:
         parts.append("but mounted")
+    if isinstance(snapshot.replica, Replica) and snapshot.replica.stands_alone():
+        primary = snapshot.replica.role is Role.PRIMARY
+        parts.append("standing alone" + (": NO FALLBACK" if primary else ""))
     if unknown:
         parts.append(f"{', '.join(unknown)} unknown")
     return ", ".join(parts)

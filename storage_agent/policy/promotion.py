@@ -23,6 +23,7 @@ from storage_agent.policy.common import (
     unobserved,
     warning,
 )
+from storage_agent.policy.standalone import split_brain
 
 # DRBD's handshake has decided that this side holds the newer data.
 _SOURCE_STATES = frozenset(
@@ -235,7 +236,9 @@ def _unconnected(
         and replica.peer.disk in _KNOWN_WORSE
         and replica.disk is DiskState.UP_TO_DATE
     )
-    if replica.peer is not None and replica.peer.connection is ConnectionState.STANDALONE:
+    if replica.split_brain:
+        found.append(split_brain(volume, replica, peer))
+    elif replica.stands_alone():
         found.append(_stand_alone(volume, peer))
     # A peer whose copy is known to be worse may still be primary and serve from ours as it was.
     seen = "connection: " + (replica.peer.connection if replica.peer else "not configured")
@@ -303,11 +306,10 @@ def _not_granted(volume: VolumeConfig, seen: str, peer: str) -> Finding:
 def _stand_alone(volume: VolumeConfig, peer: str) -> Finding:
     return blocker(
         "STAND_ALONE",
-        f"DRBD does not look for {peer}: a split brain, or disconnected by hand",
+        f"DRBD does not look for {peer}: disconnected by hand, or it gave up",
         measured="connection: StandAlone",
         limit="Connected, or Connecting with the peer off",
-        remedy=f"look for 'Split-Brain' in: journalctl -k -g drbd; if there is none: "
-        f"drbdadm connect {volume.name}",
+        remedy=f"storage-agent rejoin {volume.name}",
     )
 
 

@@ -18,6 +18,7 @@ from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, unobserved, warning
 from storage_agent.policy.promotion import promotion_findings
+from storage_agent.policy.standalone import split_brain, standing_alone
 
 MINIMUM_FREE_RATIO = 0.05
 
@@ -95,7 +96,7 @@ def _serving(
         # What stands still anyway has clients shut out and no peer; neither is to be mended first.
         found += _layers(volume, snapshot)
         if isinstance(replica, Replica) and not replica.in_sync():
-            found.append(_no_fallback(volume, replica, name))
+            found.append(_fallback(volume, replica, name))
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
@@ -235,6 +236,14 @@ def _space(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...
         # Filesystems without a fixed number of inodes say 0.
         if total > 0 and free < total * MINIMUM_FREE_RATIO
     )
+
+
+def _fallback(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:
+    if replica.split_brain:
+        return split_brain(volume, replica, peer)
+    if replica.stands_alone():
+        return standing_alone(volume, replica, peer)
+    return _no_fallback(volume, replica, peer)
 
 
 def _no_fallback(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:

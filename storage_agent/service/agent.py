@@ -3,6 +3,8 @@ together. Every method handler works on this."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import re
 import threading
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, UsageError
 from storage_agent.model.operation import (
+    Marker,
     OperationRecord,
     OperationRequest,
     OperationState,
@@ -30,6 +33,7 @@ from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import BadRequest
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
+from storage_agent.service.ticks import Ticks
 
 VOLUME_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 BOOT_ORIGIN = "boot"
@@ -59,7 +63,9 @@ class Agent:
         clock: Clock,
         broadcast: Callable[[str, object], None],
         inhibit: Callable[[VolumeConfig], None],
+        ticks: Ticks,
     ) -> None:
+        self._ticks = ticks
         self.setup = setup
         self.engine = engine
         self.observer = observer
@@ -89,6 +95,7 @@ class Agent:
             epoch=engine.epoch,
         )
         self._news = threading.Event()
+        self._markers: dict[str, Marker | None] = {}
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -97,6 +104,8 @@ class Agent:
         configured here. Returns soon: all of that runs in threads."""
         self._tell("; ".join((f"agent {__version__} started", *self._named_problems())))
         self.observer.start(self.published)
+        self._read_markers()
+        self._ticks.start(lambda: self.setup.config.volumes, lambda: self.observer.snapshot)
         try:
             unfinished = self.engine.resume()
         except AgentError as exc:
@@ -113,6 +122,7 @@ class Agent:
         """True where no operation was in the middle of a step any more."""
         rested = self.runs.stop(grace_s)
         self._news.set()
+        self._ticks.stop()
         self.observer.stop()
         return rested
 
@@ -203,7 +213,7 @@ class Agent:
             age_s=round(self._clock.monotonic() - snapshot.taken_monotonic_s, 3)
             if snapshot.volumes
             else 0.0,
-            snapshot=snapshot,
+            snapshot=self._with_markers(snapshot),
             readiness={
                 name: self._assess(setup.config, setup.config.volumes[name], volume)
                 for name, volume in snapshot.volumes.items()
@@ -213,6 +223,25 @@ class Agent:
             operations=self.engine.running(),
             problems=self._problems(),
         )
+
+    def _with_markers(self, snapshot: HostSnapshot) -> HostSnapshot:
+        """The newest marker that this host knows of each volume, for whoever compares later."""
+        volumes = {
+            name: dataclasses.replace(volume, marker=self._markers.get(name))
+            for name, volume in snapshot.volumes.items()
+        }
+        return dataclasses.replace(snapshot, volumes=volumes)
+
+    def marker_written(self, volume: str, marker: Marker) -> None:
+        self._markers[volume] = marker
+
+    def _read_markers(self) -> None:
+        """What is noted on disk, where nothing newer is known."""
+        for name in self.setup.config.volumes:
+            with contextlib.suppress(AgentError):
+                noted, known = self.engine.last_marker(name), self._markers.get(name)
+                if known is None or (noted is not None and noted.age() > known.age()):
+                    self._markers[name] = noted
 
     def summary(self) -> str:
         """One line for `systemctl status`."""
@@ -299,6 +328,9 @@ class Agent:
         if configured is not None and record.state is not OperationState.SUCCEEDED:
             self._inhibition.renew(configured)
         self._news.set()
+        if request.kind is OperationKind.SPLIT_BRAIN:
+            self._markers.pop(request.volume, None)
+        self._read_markers()
         if request.kind is OperationKind.CREATE:
             # It wrote the configuration, and what its caller asks for next needs that.
             with self._reload_lock:

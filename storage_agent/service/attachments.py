@@ -10,17 +10,20 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRequest
-from storage_agent.model.plan import Step
+from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import HostPort, Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet, VolumeSnapshot
 from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight
+
+Around = Callable[[StepKind, VolumeConfig], AbstractContextManager[None]]
 
 
 class Attachments:
@@ -51,6 +54,7 @@ class WatchedHost:
 
     catch_up: returns True once everything that the kernel had said before the call was followed.
     tell: gets each look, so that nobody else has to take it again.
+    around: entered for each step.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class WatchedHost:
         attachments: Attachments,
         catch_up: Callable[[], bool],
         tell: Callable[[VolumeSnapshot, frozenset[Facet]], None],
+        around: Around = lambda kind, volume: nullcontext(),
     ) -> None:
+        self._around = around
         self._host = host
         self._attachments = attachments
         self._catch_up = catch_up
@@ -93,7 +99,8 @@ class WatchedHost:
         deadline: Deadline,
         progress: Progress,
     ) -> None:
-        self._host.perform(step, volume, request, deadline, progress)
+        with self._around(step.kind, volume):
+            self._host.perform(step, volume, request, deadline, progress)
 
     def answer(self, incident: Incident) -> None:
         self._host.answer(incident)

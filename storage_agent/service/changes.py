@@ -15,7 +15,7 @@ from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import Replica
+from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import HostSnapshot, ServiceView, VolumeSnapshot
 
 RING_SIZE = 1000
@@ -166,6 +166,10 @@ def _replica_aspects(replica: Replica) -> Aspects:
         else "flowing",
         "replica connection": "none" if peer is None else str(peer.connection),
     }
+    if replica.split_brain:
+        found["replica connection"] += ", SPLIT BRAIN"
+    elif replica.stands_alone() and replica.role is Role.PRIMARY:
+        found["replica connection"] += ", NO FALLBACK"
     if peer is not None:
         found["replica peer role"] = str(peer.role)
         found["replica peer disk"] = str(peer.disk)

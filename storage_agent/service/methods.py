@@ -13,7 +13,8 @@ from typing import Any
 import structlog
 
 from storage_agent import __version__
-from storage_agent.model.errors import AgentError, Busy, NotPermitted, UsageError
+from storage_agent.model.configuration import Arbitration
+from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.access import GATEWAY_ROLES, Role, require_role
@@ -30,7 +31,9 @@ from storage_agent.service.parameters import (
     OperateParameters,
     PlanParameters,
     ShowParameters,
+    SplitBrainParameters,
     decode_parameters,
+    wait_options,
 )
 from storage_agent.service.rpc import BadRequest
 from storage_agent.service.runs import Watcher
@@ -45,8 +48,6 @@ from storage_agent.service.verdicts import (
 PROTOCOL_VERSION = 1
 EVENTS_LIMIT = 1000
 HISTORY_LIMIT = 50
-WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})
-WAIT_LIMIT_S = 600
 SHUTDOWN_ORIGIN = "shutdown"
 log = structlog.get_logger()
 
@@ -145,12 +146,12 @@ def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
     agent.require_volume(parameters.volume)
     _require_persons_word(call, parameters)
-    is_create = parameters.operation is OperationKind.CREATE
-    if is_create != (parameters.role is not None):
-        raise BadRequest("bad-type", "the key 'role' belongs to create, and create needs it")
-    options = _wait(parameters.operation, parameters.wait_s)
-    if parameters.role is not None:
-        options["role"] = str(parameters.role)
+    chosen = {"role": parameters.role, "choice": parameters.choice}
+    for key, kind in (("role", OperationKind.CREATE), ("choice", OperationKind.SPLIT_BRAIN)):
+        if (parameters.operation is kind) != (chosen[key] is not None):
+            raise BadRequest("bad-type", f"the key {key!r} belongs to {kind}, and {kind} needs it")
+    options = wait_options(parameters.operation, parameters.wait_s)
+    options |= {key: str(value) for key, value in chosen.items() if value is not None}
     request = OperationRequest(
         kind=parameters.operation,
         volume=parameters.volume,
@@ -169,8 +170,13 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
 
 def _operate(kind: OperationKind) -> Handler:
     def handle(agent: Agent, call: Call, parameters: OperateParameters) -> object:
-        agent.require_volume(parameters.volume)
+        volume = agent.require_volume(parameters.volume)
         _require_persons_word(call, parameters)
+        if kind is OperationKind.STANDALONE and volume.arbitration is Arbitration.COORDINATOR:
+            _require_confirmed(call, parameters)
+        options = wait_options(kind, parameters.wait_s)
+        if parameters.confirm is not None:
+            options["confirm"] = parameters.confirm
         request = OperationRequest(
             kind=kind,
             volume=parameters.volume,
@@ -181,21 +187,36 @@ def _operate(kind: OperationKind) -> Handler:
             marker_at_least=_marker(parameters.marker_at_least),
             stop_serving=parameters.stop_serving,
             origin=_origin(call, parameters.operation_id),
-            options=_wait(kind, parameters.wait_s),
+            options=options,
         )
         return _start(agent, call, request)
 
     return handle
 
 
-def _wait(kind: OperationKind, wait_s: int | None) -> dict[str, str]:
-    if wait_s is None:
-        return {}
-    if kind not in WAITING or not 0 <= wait_s <= WAIT_LIMIT_S:
-        raise BadRequest(
-            "bad-type", f"wait_s: 0 to {WAIT_LIMIT_S} seconds, for promote and assemble"
+def _require_confirmed(call: Call, parameters: OperateParameters) -> None:
+    """Who may write alone is the coordinator's to say; else a local person's, who has read the
+    plan. Raises NotPermitted, Refused."""
+    require_role(call.session.role, Role.LOCAL, "standalone without the coordinator")
+    if parameters.confirm is None:
+        raise Refused(
+            f"{parameters.volume} is arbitrated by a coordinator: to let it go on alone without "
+            "asking that must be confirmed",
+            remedy=f"storage-agent standalone {parameters.volume}",
+            code="NOT_CONFIRMED",
         )
-    return {"wait_s": str(wait_s)}
+
+
+def _split_brain(agent: Agent, call: Call, parameters: SplitBrainParameters) -> object:
+    agent.require_volume(parameters.volume)
+    request = OperationRequest(
+        kind=OperationKind.SPLIT_BRAIN,
+        volume=parameters.volume,
+        operation_id=callers_id(parameters.operation_id),
+        origin=call.session.origin,
+        options={"choice": str(parameters.choice), "confirm": parameters.confirm},
+    )
+    return _start(agent, call, request)
 
 
 def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> object:
@@ -302,7 +323,20 @@ METHODS: Mapping[str, Method] = {
                 needs=Role.OPERATE,
                 handler=_operate(kind),
             )
-            for kind in (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE)
+            for kind in (
+                OperationKind.PROMOTE,
+                OperationKind.DEMOTE,
+                OperationKind.ASSEMBLE,
+                OperationKind.STANDALONE,
+                OperationKind.REJOIN,
+            )
+        ),
+        # It can give up data: never from afar.
+        Method(
+            name="split-brain",
+            parameters=SplitBrainParameters,
+            needs=Role.LOCAL,
+            handler=_split_brain,
         ),
         Method(
             name="leave",

@@ -13,6 +13,9 @@ from storage_agent.model.plan import OperationKind
 from storage_agent.model.wire import WireError, from_wire
 from storage_agent.service.rpc import BadRequest
 
+WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})
+WAIT_LIMIT_S = 600
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
@@ -34,9 +37,17 @@ class CreateRole(StrEnum):
     JOIN = "join"
 
 
+class SplitBrainChoice(StrEnum):
+    """keep: connects and waits for the other host to discard.  discard: gives this copy up."""
+
+    KEEP = "keep"
+    DISCARD = "discard"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanParameters:
-    """Of `plan`. role: for create only. wait_s: as in OperateParameters."""
+    """Of `plan`. role: for create only.  choice: for split-brain only.  wait_s: as in
+    OperateParameters."""
 
     operation: OperationKind
     volume: str
@@ -47,16 +58,19 @@ class PlanParameters:
     wait_s: int | None = None
     stop_serving: str | None = None
     role: CreateRole | None = None
+    choice: SplitBrainChoice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperateParameters:
-    """Of `promote`, `demote`, `leave` and `assemble`. operation_id: chosen by the caller; the same
-    one again joins the same operation. peer_is_off: the peer's name; local root only.
+    """Of `promote`, `demote`, `leave`, `assemble`, `standalone` and `rejoin`. operation_id: chosen
+    by the caller; the same one again joins the same operation. peer_is_off: the peer's name; local
+    root only.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
     stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.
     wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to
-    let go of the volume (promote)."""
+    let go of the volume (promote).  confirm: the plan's digest; standalone where a coordinator
+    arbitrates only."""
 
     volume: str
     operation_id: str
@@ -66,6 +80,7 @@ class OperateParameters:
     marker_at_least: tuple[int, ...] | None = None
     stop_serving: str | None = None
     wait_s: int | None = None
+    confirm: str | None = None
 
 
 class Verdict(StrEnum):
@@ -115,6 +130,16 @@ class CreateParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SplitBrainParameters:
+    """confirm: the digest that `plan` gave for the same volume and choice."""
+
+    volume: str
+    operation_id: str
+    choice: SplitBrainChoice
+    confirm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShowParameters:
     operation_id: str
 
@@ -147,3 +172,14 @@ def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
         return from_wire(kind, dict(given))
     except WireError as exc:
         raise BadRequest("bad-type", str(exc)[:200]) from None
+
+
+def wait_options(kind: OperationKind, wait_s: int | None) -> dict[str, str]:
+    """What the engine takes of a request's wait_s. Raises BadRequest."""
+    if wait_s is None:
+        return {}
+    if kind not in WAITING or not 0 <= wait_s <= WAIT_LIMIT_S:
+        raise BadRequest(
+            "bad-type", f"wait_s: 0 to {WAIT_LIMIT_S} seconds, for promote and assemble"
+        )
+    return {"wait_s": str(wait_s)}

@@ -14,7 +14,12 @@ from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
 from storage_agent.model.finding import Finding
-from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
+from storage_agent.model.operation import (
+    Marker,
+    OperationRecord,
+    OperationRequest,
+    OperationState,
+)
 from storage_agent.model.plan import Plan
 
 OnRecord = Callable[[OperationRecord], None]
@@ -47,6 +52,8 @@ class EnginePort(Protocol):
     def epoch(self, volume: str) -> int | None: ...
 
     def restore_epoch(self, volume: str, number: int) -> None: ...
+
+    def last_marker(self, volume: str) -> Marker | None: ...
 
 
 class Watcher:

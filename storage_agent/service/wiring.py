@@ -15,6 +15,7 @@ from storage_agent.host.drbd.stream import stream_argv
 from storage_agent.host.incidents import last_change_ns
 from storage_agent.host.inhibitor import Inhibitor
 from storage_agent.host.linux import LinuxHost
+from storage_agent.host.marker_tick import read_apart, write_apart
 from storage_agent.host.runner import Runner, end_stream
 from storage_agent.host.store import STATE_FOLDER, FileStore
 from storage_agent.model.configuration import AgentConfig
@@ -27,6 +28,7 @@ from storage_agent.service.incident_source import IncidentSource
 from storage_agent.service.observer import Observer
 from storage_agent.service.replica_source import ReplicaSource
 from storage_agent.service.sources import ArraySource, DeviceSource, MountSource
+from storage_agent.service.ticks import WRITE_TIMEOUT_S, Ticks
 
 
 def load_setup(paths: Paths = DEFAULT_PATHS) -> Setup:
@@ -71,9 +73,15 @@ def make_agent(
             IncidentSource(last_change_ns),
         ),
     )
+    ticks = Ticks(
+        read=lambda volume: read_apart(runner, volume, timeout_s=WRITE_TIMEOUT_S),
+        write=lambda volume, before: write_apart(runner, volume, before, timeout_s=WRITE_TIMEOUT_S),
+        seen=lambda volume, marker: agent.marker_written(volume, marker),
+        keep=lambda volume, marker: engine.note_marker(volume, marker),
+    )
     engine = Engine(
         config=setup.config,
-        host=WatchedHost(host, attachments, observer.catch_up, observer.looked),
+        host=WatchedHost(host, attachments, observer.catch_up, observer.looked, ticks.resting),
         store=FileStore(state_folder),
         clock=clock,
         on_change=lambda record: agent.runs.changed(record),
@@ -94,5 +102,6 @@ def make_agent(
         clock=clock,
         broadcast=broadcast,
         inhibit=Inhibitor(runner).take,
+        ticks=ticks,
     )
     return agent

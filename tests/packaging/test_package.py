@@ -34,6 +34,7 @@ def test_it_holds_what_it_must(tree: Path) -> None:
         "usr/bin/storage-agent-nfs",
         "usr/lib/python3/dist-packages/storage_agent/__init__.py",
         "usr/lib/storage-agent/fence-peer",
+        "usr/lib/storage-agent/split-brain",
         "usr/lib/storage-agent/other-drbd-resources",
         "lib/systemd/system/storage-agentd.service",
         "lib/systemd/system/storage-agent.socket",
@@ -85,7 +86,7 @@ def test_only_programs_are_executable(tree: Path) -> None:
         "usr/bin/storage-agent-nfs",
         "usr/share/initramfs-tools/hooks/storage-agent",
     }
-    assert {"usr/lib/storage-agent/fence-peer"} <= executable
+    assert {"usr/lib/storage-agent/fence-peer", "usr/lib/storage-agent/split-brain"} <= executable
 
 
 def field(control: Path, name: str) -> str:

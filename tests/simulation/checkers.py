@@ -5,7 +5,6 @@ Each counts how often it was asked, and says which one broke, with what was seen
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,10 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Step, StepKind
 from storage_agent.model.replica import DiskState, Role
-from tests.simulation.daemon import Course, Daemon, epoch_of
+from tests.simulation.daemon import Course, Daemon, age_of, epoch_of
 from tests.simulation.drbd import Node
 from tests.simulation.machine import EXPORTING, Machine, is_whole
+from tests.simulation.states import STANDALONE
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
@@ -140,6 +140,11 @@ class Checks:
         text = " ; ".join(step.commands)
         found = [word for word in _FORBIDDEN if word in text]
         self.expect("I24", not found, f"{step.kind} runs {text}")
+        if step.kind is StepKind.DISCONNECT:
+            current = machine.node.s.disk is DiskState.UP_TO_DATE
+            current = current or machine.disk_lost_s >= daemon.looked_s
+            serves = machine.node.s.role is Role.PRIMARY
+            self.expect("I4", current and serves, f"{machine.name} goes on alone as a bad copy")
         if step.kind is StepKind.PRIMARY:
             node = daemon.machine.node
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
@@ -170,7 +175,7 @@ class Checks:
         """I2 and I3, where a copy begins to be used. I4: nor one older than what was seen here."""
         seen, found = machine.files.get("marker-data"), machine.node_marker()
         if seen is not None and found is not None:
-            newest = tuple(json.loads(seen))
+            newest = age_of(seen)
             self.expect("I4", found.age() >= newest, f"{found.age()} mounted, {newest} was seen")
         if self.simulation.is_lying:
             return
@@ -255,6 +260,8 @@ class Checks:
             self._stale(course, name)
         if request.kind is OperationKind.PROMOTE:
             self._promoted(machine, course, record, name)
+        if request.kind is OperationKind.STANDALONE and record.changed:
+            self._alone_by_order(machine, record, name)
         if request.kind is OperationKind.DEMOTE and record.state is OperationState.SUCCEEDED:
             self._demoted(machine, name)
         if record.state in (OperationState.SUCCEEDED, OperationState.ROLLED_BACK):
@@ -275,8 +282,20 @@ class Checks:
         self.expect("I17", not succeeded or course.boot == machine.boot, f"{name} went on")
         if succeeded and StepKind.WRITE_MARKER in course.performed:
             seen, found = machine.files.get("marker-data"), machine.node_marker()
-            kept = found is None or (seen is not None and found.age() <= tuple(json.loads(seen)))
+            kept = found is None or (seen is not None and found.age() <= age_of(seen))
             self.expect("I6", kept, f"{name} forgets the marker it wrote")
+
+    def _alone_by_order(self, machine: Machine, record: OperationRecord, name: str) -> None:
+        """I17: loud. I4: a peer that is said to be outdated cannot be promoted any more."""
+        node, other = machine.node, machine.node.link.other(machine.node)
+        if record.state is not OperationState.SUCCEEDED:
+            return
+        self.expect("I17", "NO FALLBACK" in record.message, f"{name}: {record.message}")
+        told = "PEER_NOT_TOLD" not in [finding.code for finding in record.findings]
+        if told and node.s.conn == STANDALONE:
+            md = self.simulation.machines[other.host].disk.metadata
+            good = md.consistent and md.was_up_to_date
+            self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
 
     def _demoted(self, machine: Machine, name: str) -> None:
         """I12: demoted means secondary, unmounted, stopped."""

@@ -17,7 +17,16 @@ from tests.simulation.faults import POINT_KINDS
 from tests.simulation.machine import Machine, is_whole
 from tests.simulation.schedule import Simulation
 
-KINDS = (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE)
+KINDS = (
+    OperationKind.PROMOTE,
+    OperationKind.DEMOTE,
+    OperationKind.ASSEMBLE,
+    OperationKind.STANDALONE,
+    OperationKind.REJOIN,
+)
+# Those that begin or end with the volume served.
+_FROM_SERVING = (OperationKind.DEMOTE, OperationKind.STANDALONE, OperationKind.REJOIN)
+_TO_SERVING = (OperationKind.PROMOTE, OperationKind.STANDALONE, OperationKind.REJOIN)
 LIMIT = 400
 
 
@@ -91,12 +100,17 @@ def _of_operation(daemon: Daemon) -> bool:
 
 
 def _prepare(simulation: Simulation, kind: OperationKind) -> Machine:
-    """A pair at rest: for demote alpha serves; for assemble alpha has just lost its array."""
+    """A pair at rest: for demote alpha serves, for rejoin alone; for assemble alpha has just lost
+    its array."""
     simulation.faults.enabled = False
-    simulation.begin("alpha" if kind is OperationKind.DEMOTE else None)
+    simulation.begin("alpha" if kind in _FROM_SERVING else None)
     simulation.client.is_resting = True
     simulation.wait_for(simulation.is_quiet)
     machine = simulation.machines["alpha"]
+    if kind is OperationKind.REJOIN:
+        node = machine.node
+        task = machine.kernel("disconnect", lambda: node.link.disconnect(node))
+        simulation.wait_for(lambda: task.done)
     if kind is OperationKind.ASSEMBLE:
         task = machine.kernel("down", machine.down)
         simulation.wait_for(lambda: task.done)
@@ -106,8 +120,9 @@ def _prepare(simulation: Simulation, kind: OperationKind) -> Machine:
 
 def _recorded(machine: Machine) -> str:
     content = machine.files.get("operation-op", b"")
-    # A first record that a power cut has torn was not accepted.
-    return "ended" if b'"ended"' in content else "unfinished" if b"\n" in content else "gone"
+    if b"\n" not in content:
+        return "gone"
+    return "ended" if b'"ended"' in content else "unfinished"
 
 
 def _state(machine: Machine) -> str:
@@ -128,7 +143,7 @@ def _check_named(
     checks.expect("I17", ended != "unfinished", f"the operation is left {ended}")
     checks.expect("I10", "between" not in state, f"after the restart it is {state}")
     if how == POINT_KINDS[0] and ended == OperationState.SUCCEEDED:
-        wanted = "serving" if kind is OperationKind.PROMOTE else "secondary"
+        wanted = "serving" if kind in _TO_SERVING else "secondary"
         checks.expect("I17", state == wanted, f"{kind} succeeded and it is {state}")
 
 
@@ -160,9 +175,9 @@ def render(found: list[Crash]) -> str:
     order = list(
         dict.fromkeys((c.operation, c.how, c.at, f"{c.ended} -> {c.state}") for c in found)
     )
-    lines = [f"{'operation':<9} {'how':<25} {'point':<34} n  the operation -> the volume"]
+    lines = [f"{'operation':<10} {'how':<25} {'point':<34} n  the operation -> the volume"]
     lines += [
-        f"{op:<9} {how:<25} {at:<34} {rows[op, how, at, out]:<2} {out}"
+        f"{op:<10} {how:<25} {at:<34} {rows[op, how, at, out]:<2} {out}"
         for op, how, at, out in order
     ]
     return "\n".join(lines)

@@ -3,6 +3,7 @@ killed and started again. What service/agent.py does at its start is done here t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -11,15 +12,23 @@ from typing import TYPE_CHECKING
 from storage_agent.engine.engine import Engine
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.incident import Incident
-from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
+from storage_agent.model.operation import (
+    Marker,
+    OperationRecord,
+    OperationRequest,
+    OperationState,
+)
 from storage_agent.model.plan import OperationKind, Step, StepKind
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.model.wire import from_wire, to_wire
 from storage_agent.service.attachments import Attachments, WatchedHost
 from storage_agent.service.link_keeper import LinkKeeper
+from storage_agent.service.ticks import TICK_S
 from tests.simulation.machine import Machine, is_whole
 from tests.simulation.ports import SimClock, SimHost, SimStore
 from tests.simulation.world import Killed, Task, TaskLock
+from tests.simulation.writes import Request
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
@@ -55,6 +64,8 @@ class Daemon:
         self.dead = False
         self.started = False
         self.looked_s = 0.0
+        self._tick: tuple[Marker, Request] | None = None
+        self._tick_s = 0.0
         self.tasks: list[Task] = []
         self.active: set[str] = set()
         self.attachments = Attachments()
@@ -266,6 +277,33 @@ class Daemon:
         """The observer's thread, one event at a time."""
         self.attachments.follow("data", self.events.popleft())
 
+    def tick(self) -> bool:
+        """service/ticks.py: one count further, noted once it is durable. False: nothing to do."""
+        machine, now_s = self.machine, self.world.now_s
+        if self.world.is_frozen(machine.name):
+            return False
+        if self._tick is not None:
+            marker, request = self._tick
+            if request.ok is None:
+                return False
+            self._tick = None
+            noted = machine.files.get("marker-data")
+            if request.ok and (noted is None or age_of(noted) < marker.age()):
+                machine.files["marker-data"] = json.dumps(to_wire(marker)).encode()
+            return True
+        if now_s < self._tick_s or self.active or not machine.mounted or machine.node.s.susp:
+            return False
+        self._tick_s = now_s + TICK_S
+        before = machine.node_marker()
+        mine = (machine.name, machine.boot_id)
+        if before is None or (before.host, before.boot_id) != mine:
+            return False
+        marker = dataclasses.replace(before, counter=before.counter + 1)
+        written = machine.write("marker", marker)
+        self._tick = None if written is None else (marker, written)
+        self.world.counts["marker ticks"] += 1
+        return True
+
     def _catch_up(self) -> bool:
         if self.simulation.faults.at_catch_up(self):
             return False
@@ -278,6 +316,10 @@ class Daemon:
         self.events.clear()
         self.attachments.lose_sight(["data"], "the stream ended")
         self.events.append(self.machine.node.view())
+
+
+def age_of(noted: bytes) -> tuple[int, int]:
+    return from_wire(Marker, json.loads(noted)).age()
 
 
 def epoch_of(machine: Machine) -> int:

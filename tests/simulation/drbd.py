@@ -3,8 +3,7 @@
 Modelled after the in-tree driver (drbd_state.c, drbd_nl.c, drbd_receiver.c, drbd_req.c; the
 function is named at each rule) and checked against recorded outputs where one exists. The
 connection is in link.py, writes in writes.py.
-Assumed: one resource, one volume; verify, Ahead/Behind, IO errors that do not detach and
-`--force` do not happen; the metadata is durable at once (disk.py).
+Assumed: no verify, Ahead/Behind, --force or IO error that does not detach; durable metadata.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from tests.simulation.states import (
     CONNECTED,
     CONSISTENT,
     DISKLESS,
+    GONE,
     INCONSISTENT,
     LIMITS,
     NEGOTIATING,
@@ -47,9 +47,6 @@ from tests.simulation.world import World
 if TYPE_CHECKING:
     from tests.simulation.link import Link
     from tests.simulation.writes import Request
-
-
-_GONE = (DISKLESS, DiskState.FAILED)
 
 
 class Node:
@@ -111,6 +108,8 @@ class Node:
         if os.conn == WAIT_TARGET and ns.conn == CONNECTED and ns.disk is UP_TO_DATE:
             self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
         self.s = ns
+        if ns.with_peer():
+            self.split_brain = False
         self._write_flags()
         if self.backing is not None and RANK[os.disk] < 7 <= RANK[ns.disk]:
             self.exposed_uuid = self.md.current
@@ -216,7 +215,7 @@ class Node:
         if ns.conn == CONNECTED and ns.disk is UP_TO_DATE and ns.pdsk is UP_TO_DATE:
             self.unbroken = not self.md.bits
             self.whole_connection = self.connects
-        elif ns.with_peer() and ns.disk is UP_TO_DATE and ns.pdsk in _GONE:
+        elif ns.with_peer() and ns.disk is UP_TO_DATE and ns.pdsk in GONE:
             # Connected all the time: every write since came to this copy as well.
             self.unbroken = self.unbroken and self.whole_connection == self.connects
         elif ns.with_peer() or RANK[ns.disk] < 7:
@@ -390,6 +389,7 @@ class Node:
             disk=s.disk,
             size_bytes=512 << 20,
             suspended=("fencing",) if s.susp else (),
+            split_brain=self.split_brain and s.conn == STANDALONE,
             peer=PeerView(
                 connection=connection,
                 role=s.peer,

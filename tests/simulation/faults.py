@@ -305,6 +305,8 @@ class Faults:
             kind = OperationKind.DEMOTE
         if rng.random() < 0.06:
             kind = OperationKind.ASSEMBLE
+        elif rng.random() < 0.12:
+            kind = rng.choice((OperationKind.STANDALONE, OperationKind.REJOIN))
         epoch, is_stale = self._epoch(machine, kind)
         peer_is_off, is_lie = self._declaration(machine, kind)
         # Half of those who demote mean it, whoever can take over.

@@ -111,7 +111,10 @@ class Link(Transfer):
             if arrives:
                 found.append(("deliver", node))
             is_gone = other.session != node.session or not self.whole()
-            if node.session and (is_gone or self.world.is_frozen(other.host)) and not arrives:
+            # drbd_receiver.c drbd_recv(): DISCONNECT_SENT and answered, so it waits.
+            agreed = node.waiting_reply == ""
+            is_gone = is_gone or self.world.is_frozen(other.host)
+            if node.session and is_gone and not arrives and not agreed:
                 found.append(("lose", node))
             if node.peer_writes:
                 found.append(("peer write", node))
@@ -177,14 +180,14 @@ class Link(Transfer):
         Between a Primary and a Secondary the latter becomes Outdated (recorded: `outdated`).
         """
         self.world.wait(lambda: node.s.conn != REPORT and node.waiting_reply is None)
-        s = node.s
-        if s.with_peer() and Role.PRIMARY in (s.role, s.peer):
+        while node.s.with_peer() and Role.PRIMARY in (node.s.role, node.s.peer):
             session = node.session
-            agreed = not self.ask_peer(node, "disconnect")
-            # What a lost session has answered says nothing about the next one.
-            if agreed and node.session == session and node.s.with_peer():
+            refused = self.ask_peer(node, "disconnect")
+            if not refused and node.session == session:
                 is_primary = node.s.role is Role.PRIMARY
-                more: dict[str, object] = {"pdsk": OUTDATED} if is_primary else {}
+                # SS_PRIMARY_NOP comes for a peer that might be good only.
+                might = is_primary and RANK[node.s.pdsk] > 5
+                more: dict[str, object] = {"pdsk": OUTDATED} if might else {}
                 if not is_primary and RANK[node.s.disk] > 5:
                     more = {"disk": OUTDATED}
                 self.lose(node, STANDALONE, **more)

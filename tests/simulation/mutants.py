@@ -27,7 +27,7 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
 from storage_agent.model.wire import to_wire
 from storage_agent.operations import planners, steps
-from storage_agent.policy import assembly, promotion
+from storage_agent.policy import assembly, promotion, standalone
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.service import attachments
 from storage_agent.service.link_keeper import LinkKeeper
@@ -366,6 +366,16 @@ MUTANTS = (
        lambda: [(Run, "resume", _resume_without_epoch)]),
     _m("records are glued to a torn line", "I17", "torn_record",
        lambda: [(Journal, "write", _glued)]),
+    _m("a secondary goes on alone", "I4", "standalone_wrong",
+       lambda: [(standalone, "_not_serving", _nothing)]),
+    _m("rejoin discards", "I24", "there_and_back",
+       lambda: [_commands(S.CONNECT, "drbdadm connect --discard-my-data")]),
+    _m("an unreached peer counts as outdated", "I4", "standalone_unreached",
+       lambda: [(standalone, "_is_told", lambda replica: True)]),
+    _m("nobody says that there is no fallback", "I17", "there_and_back",
+       lambda: [(run_module, "name_state", lambda volume, snapshot: "serving")]),
+    _m("going on alone forgets to leave", "I17", "there_and_back",
+       lambda: [_definition(S.DISCONNECT, goal=_fulfilled)]),
     _m("stale members are assembled", "I19", "stale_member",
        lambda: [(assembly, "_stale", _nothing)]),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from storage_agent.host.reconnect import HANDSHAKE_S
 from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, Superblock
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import Arbitration, VolumeConfig
@@ -13,6 +14,7 @@ from storage_agent.model.errors import (
     CommandStuck,
     CommandTimeout,
     OperationFailed,
+    Refused,
 )
 from storage_agent.model.filesystem import FilesystemView, Mount
 from storage_agent.model.incident import Incident
@@ -25,6 +27,7 @@ from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
+from tests.simulation.states import CONNECTING, STANDALONE
 from tests.simulation.world import Killed
 
 if TYPE_CHECKING:
@@ -273,6 +276,19 @@ class SimHost:
 
     def _do_replica_down(self, request: OperationRequest, deadline: Deadline) -> None:
         self._system_call("drbdadm down", self._machine.down, deadline)
+
+    def _do_disconnect(self, request: OperationRequest, deadline: Deadline) -> None:
+        node = self._machine.node
+        self._system_call("drbdadm disconnect", lambda: node.link.disconnect(node), deadline)
+
+    def _do_connect(self, request: OperationRequest, deadline: Deadline) -> None:
+        """host/reconnect.py: waits a little for the handshake."""
+        node, world = self._machine.node, self._machine.world
+        if node.s.conn == STANDALONE:
+            node.change(conn=CONNECTING)
+        world.wait(lambda: not self._machine.is_connecting(), world.now_s + HANDSHAKE_S)
+        if node.s.conn == STANDALONE:
+            raise Refused("DRBD has dropped the connection again")
 
     def _do_grant_promotion(self, request: OperationRequest, deadline: Deadline) -> None:
         machine = self._machine

@@ -35,6 +35,12 @@ from tests.simulation.found import (
     killed_before_epoch,
     torn_record,
 )
+from tests.simulation.leaving import (
+    standalone_and_dead,
+    standalone_unreached,
+    standalone_wrong,
+    there_and_back,
+)
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import (
     DEMOTE,
@@ -199,7 +205,8 @@ def old_marker(seed: int) -> Simulation:
     """DRBD calls a copy UpToDate that is older than what this host has served (LINBIT/drbd#145)."""
     simulation = pair(seed, None)
     beta = simulation.machines["beta"]
-    beta.files["marker-data"] = json.dumps([9, 50]).encode()
+    noted = json.loads(beta.files["marker-data"])
+    beta.files["marker-data"] = json.dumps({**noted, "epoch": 9, "counter": 50}).encode()
     done(simulation, "beta", PROMOTE, "old")
     return simulation
 
@@ -239,6 +246,10 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         another_operation,
         leftover_grant,
         twice_in_one_epoch,
+        standalone_and_dead,
+        standalone_unreached,
+        standalone_wrong,
+        there_and_back,
         random_schedules,
     )
 }

@@ -135,7 +135,7 @@ class Simulation:
             counter=7,
             operation_id="before",
             host=primary or "alpha",
-            boot_id="before",
+            boot_id=self.machines[primary].boot_id if primary else "before",
             wall_s=0.0,
         )
         for machine in self.machines.values():
@@ -226,6 +226,8 @@ class Simulation:
         for machine in self.machines.values():
             if machine.daemon is not None and machine.daemon.events:
                 machine.daemon.take_event()
+                return True
+            if machine.daemon is not None and machine.powered and machine.daemon.tick():
                 return True
         return False
 

@@ -12,6 +12,7 @@ from tests.simulation.schedule import Simulation, volume_config
 
 Scene = Callable[[int], Simulation]
 PROMOTE, DEMOTE, ASSEMBLE = OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE
+STANDALONE, REJOIN = OperationKind.STANDALONE, OperationKind.REJOIN
 
 
 def pair(seed: int, primary: str | None, arbitration: Arbitration = Arbitration.NONE) -> Simulation:

@@ -19,6 +19,7 @@ REPLICATION = {
 UP_TO_DATE, CONSISTENT, OUTDATED = DiskState.UP_TO_DATE, DiskState.CONSISTENT, DiskState.OUTDATED
 INCONSISTENT, DISKLESS, UNKNOWN = DiskState.INCONSISTENT, DiskState.DISKLESS, DiskState.DUNKNOWN
 NEGOTIATING = DiskState.NEGOTIATING
+GONE = (DISKLESS, DiskState.FAILED)
 # What a connection of each kind allows: least and most of the own disk and of the peer's.
 # drbd_state.c sanitize_state(), "Implications of the connection state on the disk states".
 LIMITS = {

@@ -11,7 +11,13 @@ from tests.simulation.faults import POINT_KINDS
 
 KILLED, POWER_CUT = POINT_KINDS
 # Steps that act, with a point before and after each; every record has two points as well.
-STEPS = {OperationKind.PROMOTE: 7, OperationKind.DEMOTE: 4, OperationKind.ASSEMBLE: 2}
+STEPS = {
+    OperationKind.PROMOTE: 7,
+    OperationKind.DEMOTE: 4,
+    OperationKind.ASSEMBLE: 2,
+    OperationKind.STANDALONE: 1,
+    OperationKind.REJOIN: 1,
+}
 
 
 @pytest.fixture(scope="module")

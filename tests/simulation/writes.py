@@ -109,9 +109,10 @@ class Request:
             return
         self.ok = "ok" in (self.local, self.net)
         self.alone = self.net != "ok"
-        peer_knows = RANK[node.link.other(node).s.pdsk] < 4
+        other = node.link.other(node)
+        peer_has_it = RANK[other.s.pdsk] < 4 and other.s.disk is UP_TO_DATE
         self.doubtful = (self.alone and node.s.disk is not UP_TO_DATE) or (
-            self.local != "ok" and not peer_knows
+            self.local != "ok" and not peer_has_it
         )
         if self in node.requests:
             node.requests.remove(self)

@@ -257,8 +257,14 @@ class FakeHost:
         }
         for name, value in changes.get(kind, {}).items():
             setattr(self, name, value)
-        if kind is StepKind.REPLICA_UP:
-            self.replica = in_sync_replica()
+        alone, gone = ConnectionState.STANDALONE, ReplicationState.OFF
+        if kind is StepKind.DISCONNECT and self.replica is not None:
+            self.replica = with_peer(
+                self.replica, connection=alone, disk=DiskState.OUTDATED, replication=gone
+            )
+        if kind in (StepKind.REPLICA_UP, StepKind.CONNECT, StepKind.CONNECT_DISCARDING):
+            role = self.replica.role if self.replica else Role.SECONDARY
+            self.replica = in_sync_replica(role=role)
         roles = {
             StepKind.PRIMARY: Role.PRIMARY,
             StepKind.FIRST_PRIMARY: Role.PRIMARY,

@@ -6,6 +6,7 @@ is ended at its deadline has taken nothing back: the kernel may still do what wa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -19,10 +20,16 @@ from storage_agent.host.drbd.version import is_version_9, parse_driver_version
 from storage_agent.host.files import replace_file
 from storage_agent.host.runner import Completed, Runner
 from storage_agent.model.errors import CommandFailed, Missing, OperationFailed
-from storage_agent.model.replica import DiskState, GenerationIdentifiers, Replica
+from storage_agent.model.replica import (
+    DiskState,
+    GenerationIdentifiers,
+    Replica,
+    ReplicationState,
+)
 
 # `drbdsetup status --json` of a resource that the kernel does not have: `[ ]` and this.
 NO_SUCH_RESOURCE = 10
+SPLIT_BRAIN_NOTES = Path("run/storage-agent/split-brain")
 
 
 class Drbd:
@@ -67,11 +74,26 @@ class Drbd:
             argv = commands.events2_now(resource)
             done = self._run(argv, "observe", resource, minor, timeout_s=timeout_s)
             replica = parse_events2_now(done.stdout, resource, driver_version=version)
-        if replica is None or not with_generation or replica.disk is DiskState.DISKLESS:
+        if replica is None:
+            return None
+        replica = self._with_split_brain(replica)
+        wanted = with_generation or replica.split_brain
+        if not wanted or replica.disk is DiskState.DISKLESS:
             return replica
         argv = commands.get_gi(resource, replica.minor, driver_version_9=is_version_9(version))
         done = self._run(argv, "read the generation of", resource, minor, timeout_s=timeout_s)
         return dataclasses.replace(replica, generation=parse_generation(done.stdout))
+
+    def _with_split_brain(self, replica: Replica) -> Replica:
+        """libexec/split-brain leaves a note when a handshake has found one. It holds until one
+        succeeds; seen then, it is taken away, or a later disconnect would look like another."""
+        note = self.root / SPLIT_BRAIN_NOTES / replica.resource
+        if replica.peer is not None and replica.peer.replication is not ReplicationState.OFF:
+            with contextlib.suppress(OSError):
+                note.unlink(missing_ok=True)
+            return replica
+        noted = replica.stands_alone() and note.exists()
+        return dataclasses.replace(replica, split_brain=True) if noted else replica
 
     def generation(self, resource: str, *, timeout_s: float) -> GenerationIdentifiers | None:
         """Of the kernel while the resource is up, else as they stand in the metadata on its
@@ -137,9 +159,17 @@ class Drbd:
         argv = commands.drbdadm("connect", resource)
         self._run(argv, "connect", resource, timeout_s=timeout_s)
 
+    def connect_discarding(self, resource: str, *, timeout_s: float) -> None:
+        """`connect`, and if the two copies have diverged, this one's own changes are given up.
+        Only the local, confirmed `split-brain` may call it."""
+        argv = commands.connect_discarding(resource)
+        self._run(argv, "connect", resource, timeout_s=timeout_s)
+
     def disconnect(self, resource: str, *, timeout_s: float) -> None:
-        """In order: a secondary whose peer is primary outdates itself, so that it cannot be
-        promoted by mistake. Raises Missing (DRBD_NOT_UP) where it stands alone already."""
+        """In order: of a Primary and a Secondary the latter becomes Outdated, whichever of them
+        asks, so that it cannot be promoted by mistake. Raises Missing (DRBD_NOT_UP) where it
+        stands alone already (9; 8.4 says nothing), OutcomeUnknown (DRBDADM_GAVE_UP) where the
+        kernel takes longer than drbdadm's own 5 s and goes on."""
         argv = commands.drbdadm("disconnect", resource)
         self._run(argv, "disconnect", resource, timeout_s=timeout_s)
 

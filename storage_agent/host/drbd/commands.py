@@ -44,5 +44,9 @@ def drbdadm(verb: str, resource: str) -> Argv:
     return ("drbdadm", verb, resource)
 
 
+def connect_discarding(resource: str) -> Argv:
+    return ("drbdadm", "connect", "--discard-my-data", resource)
+
+
 def first_primary(resource: str) -> Argv:
     return ("drbdadm", "primary", "--force", resource)

@@ -16,6 +16,7 @@ from storage_agent.model.errors import (
     CommandFailed,
     ConfigurationError,
     Missing,
+    OutcomeUnknown,
     Refused,
 )
 
@@ -124,6 +125,13 @@ _BY_NUMBER = {
 
 # What the tools say by themselves, before the kernel is asked, and where the number says little.
 _BY_TEXT = (
+    # drbdadm's cmd-timeout-short, 5 s; what it asked of the kernel goes on.
+    ("did not terminate within", _Meaning(
+        OutcomeUnknown,
+        "DRBDADM_GAVE_UP",
+        "drbdadm did not wait for the kernel to the end",
+        "look at the state before trying again: storage-agent status",
+    )),
     ("unknown connection", _Meaning(
         Missing,
         "DRBD_NOT_UP",

@@ -18,6 +18,8 @@ from storage_agent.model.errors import ConfigurationError
 
 FOLDER = Path("etc/drbd.d")
 FENCE_PEER = "/usr/lib/storage-agent/fence-peer"
+# Called when a handshake has ended in a split brain that nobody resolves but a person.
+SPLIT_BRAIN = "/usr/lib/storage-agent/split-brain"
 
 # Design section 6. With resource-only the primary goes on alone when its peer is lost; with
 # resource-and-stonith its writes freeze until the handler has answered. Never `dont-care`: then
@@ -110,6 +112,7 @@ def render_resource(config: AgentConfig, volume: VolumeConfig, *, driver_version
         *(options if driver_version_9 else ()),
         "    handlers {",
         f'        fence-peer           "{HANDLER[volume.arbitration]}";',
+        f'        split-brain          "{SPLIT_BRAIN}";',
         "    }",
         STARTUP,
         *(

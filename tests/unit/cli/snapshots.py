@@ -12,6 +12,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import (
     ConnectionState,
     DiskState,
+    GenerationIdentifiers,
     PeerView,
     Replica,
     ReplicationState,
@@ -166,14 +167,24 @@ def split_brain() -> VolumeSnapshot:
     return secondary(
         replica=replica_view(
             role=Role.SECONDARY,
-            peer=peer_view(
-                connection=ConnectionState.STANDALONE,
-                role=Role.UNKNOWN,
-                disk=DiskState.DUNKNOWN,
-                replication=ReplicationState.OFF,
-                out_of_sync_bytes=64 << 10,
-            ),
+            split_brain=True,
+            generation=GenerationIdentifiers(current="A6BAEA7CBC09FDEA", bitmap="ACAF0A112C9C99E2"),
+            peer=_left(DiskState.DUNKNOWN),
         )
+    )
+
+
+def standing_alone() -> VolumeSnapshot:
+    return serving(replica=replica_view(peer=_left(DiskState.OUTDATED)))
+
+
+def _left(disk: DiskState) -> PeerView:
+    return peer_view(
+        connection=ConnectionState.STANDALONE,
+        role=Role.UNKNOWN,
+        disk=disk,
+        replication=ReplicationState.OFF,
+        out_of_sync_bytes=64 << 10,
     )
 
 

@@ -26,6 +26,7 @@ SITUATIONS: dict[str, Callable[[], VolumeSnapshot]] = {
     "peer-serves": snapshots.secondary,
     "syncing": snapshots.syncing,
     "split-brain": snapshots.split_brain,
+    "standing-alone": snapshots.standing_alone,
     "array-degraded": snapshots.degraded,
     "unknown": snapshots.unknown,
     "contradictory": snapshots.contradictory,
@@ -87,7 +88,9 @@ def test_an_old_snapshot_is_called_stale() -> None:
     assert "!! STALE: alpha, seen 1m40s ago" in world.out
 
 
-@pytest.mark.parametrize("name", ["unknown", "contradictory", "split-brain", "not-assembled"])
+@pytest.mark.parametrize(
+    "name", ["unknown", "contradictory", "split-brain", "standing-alone", "not-assembled"]
+)
 def test_what_is_wrong_is_loud_and_never_called_ready(name: str) -> None:
     snapshot = SITUATIONS[name]()
     tones = {row.tone for row in volume_rows(snapshot, "beta", None)}

@@ -16,6 +16,7 @@ from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
     Epoch,
+    Marker,
     OperationRecord,
     OperationRequest,
     OperationState,
@@ -32,6 +33,7 @@ from storage_agent.service.attachments import Attachments
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import Request
 from storage_agent.service.sources import Source
+from storage_agent.service.ticks import Ticks
 from tests.unit.fakes import FakeHost, MemoryStore, agent_config
 
 
@@ -96,6 +98,7 @@ class FakeEngine:
         known = EpochStore(self.store)
         known.write("data", Epoch(number=5, operation_id="before"))
         self.arbitration = Arbitration(host=self.host, store=self.store, epochs=known)
+        self.markers: dict[str, Marker] = {}
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         self.begun.append(request)
@@ -164,6 +167,9 @@ class FakeEngine:
     def restore_epoch(self, volume: str, number: int) -> None:
         self.epochs[volume] = number
 
+    def last_marker(self, volume: str) -> Marker | None:
+        return self.markers.get(volume)
+
 
 class Heard:
     """Collects what an agent tells its subscribers."""
@@ -192,6 +198,12 @@ def make_observer(
     )
 
 
+def idle_ticks() -> Ticks:
+    """Finds no marker, and so writes none."""
+    nothing = lambda *_: None  # noqa: E731
+    return Ticks(read=nothing, write=lambda _, marker: marker, seen=nothing, keep=nothing)
+
+
 def make_agent(
     *,
     engine: FakeEngine | None = None,
@@ -200,6 +212,7 @@ def make_agent(
     heard: Heard | None = None,
     host: HostPort | None = None,
     inhibit: Callable[[VolumeConfig], None] | None = None,
+    ticks: Ticks | None = None,
 ) -> Agent:
     engine = engine or FakeEngine()
     setup = setup or Setup(config=agent_config(), digest="d1")
@@ -219,6 +232,7 @@ def make_agent(
         clock=ThreadClock(),
         broadcast=heard or Heard(),
         inhibit=inhibit or (lambda _: None),
+        ticks=ticks or idle_ticks(),
     )
     engine.on_change = agent.runs.changed
     return agent

@@ -9,7 +9,7 @@ import pytest
 
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import ConfigurationError
-from storage_agent.model.operation import OperationRequest, OperationState
+from storage_agent.model.operation import Marker, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
 from storage_agent.service import agent as agent_module
@@ -233,3 +233,18 @@ def test_stopping_rests_operations(engine: FakeEngine) -> None:
     assert not agent.stop(0.05)
     assert engine.records["op-1"].state is OperationState.RUNNING
     engine.go.set()
+
+
+def test_status_tells_the_newest_marker_that_is_known(
+    agents: list[Agent], engine: FakeEngine
+) -> None:
+    noted = Marker(epoch=7, counter=3, operation_id="op", host="alpha", boot_id="b", wall_s=1.0)
+    engine.markers["data"] = noted
+    agent = started(agents, make_agent(engine=engine))
+    assert agent.status().snapshot.volumes["data"].marker == noted
+    ticked = dataclasses.replace(noted, counter=9)
+    agent.marker_written("data", ticked)
+    # The end of an operation reads what is noted on disk, which may be older.
+    agent.runs.start(agent.engine, request_of("op-9"), NOBODY)
+    wait_until(lambda: any("promote succeeded" in text for text in texts(agent)))
+    assert agent.status().snapshot.volumes["data"].marker == ticked

@@ -26,6 +26,7 @@ from tests.unit.service.parts import (
     FakeSession,
     Heard,
     ThreadClock,
+    idle_ticks,
     make_observer,
     wait_until,
 )
@@ -62,6 +63,7 @@ class World:
             clock=clock,
             broadcast=self.heard,
             inhibit=lambda volume: None,
+            ticks=idle_ticks(),
         )
 
     def ask(self, method: str, parameters: dict[str, Any], role: Role = Role.GRANT) -> FakeCall:

@@ -11,7 +11,7 @@ from storage_agent.model.array import Array, ArrayMember, ArrayState, ArrayView
 from storage_agent.model.filesystem import Capacity, FilesystemView, Mount
 from storage_agent.model.nfs import NfsClient, NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import DiskState, ReplicationState, Role
+from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
 from storage_agent.model.snapshot import HostSnapshot, ServiceView, VolumeSnapshot
 from storage_agent.service.changes import (
     NOT_LOOKED_AT,
@@ -232,3 +232,21 @@ def test_the_ring_keeps_the_last() -> None:
     assert [event.text for event in ring.last(10)] == ["2", "3", "4"]
     assert [event.text for event in ring.last(2)] == ["3", "4"]
     assert ring.last(0) == ()
+
+
+@pytest.mark.parametrize(
+    ("role", "split_brain", "words"),
+    [
+        (Role.PRIMARY, False, "StandAlone, NO FALLBACK"),
+        (Role.SECONDARY, False, "StandAlone"),
+        (Role.PRIMARY, True, "StandAlone, SPLIT BRAIN"),
+    ],
+)
+def test_standing_alone_is_loud(role: Role, split_brain: bool, words: str) -> None:
+    together = in_sync_replica(role=role)
+    alone = with_peer(
+        dataclasses.replace(together, split_brain=split_brain),
+        connection=ConnectionState.STANDALONE,
+    )
+    events = describe_volume_changes(volume(replica=together), volume(replica=alone))
+    assert f"data: replica connection Connected → {words}" in [event.text for event in events]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, ConfigurationError, OperationFailed
 from storage_agent.model.operation import OperationState
 from storage_agent.model.wire import to_wire
@@ -14,7 +16,7 @@ from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
 from storage_agent.service.answers import Setup
 from storage_agent.service.methods import METHODS, Dispatcher
-from tests.unit.fakes import agent_config
+from tests.unit.fakes import agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 
 PROMOTE = {"volume": "data", "operation_id": "op-1"}
@@ -72,7 +74,7 @@ def test_status_shows_what_runs(agent: Agent, engine: FakeEngine) -> None:
     assert call.ended.wait(5)
 
 
-@pytest.mark.parametrize("kind", ["promote", "demote", "assemble"])
+@pytest.mark.parametrize("kind", ["promote", "demote", "assemble", "standalone", "rejoin"])
 def test_operations_end_with_their_record_and_tell_on_the_way(
     agent: Agent, engine: FakeEngine, kind: str
 ) -> None:
@@ -103,9 +105,13 @@ def test_plan_answers_plan_and_digest(agent: Agent, engine: FakeEngine) -> None:
     [
         {"operation": "create", "volume": "data"},
         {"operation": "promote", "volume": "data", "role": "first"},
+        {"operation": "split-brain", "volume": "data"},
+        {"operation": "rejoin", "volume": "data", "choice": "discard"},
     ],
 )
-def test_a_role_belongs_to_create_alone(agent: Agent, parameters: dict[str, Any]) -> None:
+def test_a_role_belongs_to_create_alone_and_a_choice_to_split_brain(
+    agent: Agent, parameters: dict[str, Any]
+) -> None:
     assert error_of(ask(agent, "plan", parameters)).code == "bad-type"
 
 
@@ -128,6 +134,8 @@ def test_a_role_belongs_to_create_alone(agent: Agent, parameters: dict[str, Any]
         ("promote", {**PROMOTE, "marker_at_least": [1]}, "bad-type"),
         ("promote", {**PROMOTE, "marker_at_least": ["1", "2"]}, "bad-type"),
         ("create", {**CREATE, "role": "both"}, "bad-type"),
+        ("split-brain", {**PROMOTE, "choice": "discard"}, "missing-key"),
+        ("split-brain", {**PROMOTE, "choice": "both", "confirm": "x"}, "bad-type"),
         ("plan", {"operation": "wipe", "volume": "data"}, "bad-type"),
         ("events", {"limit": 0}, "bad-type"),
         ("events", {"limit": 1001}, "bad-type"),
@@ -171,8 +179,9 @@ ALLOWED = {
     | {"events", "config.show", "incident.list"},
 }
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
+ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote"}
-ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave"}
+ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -212,6 +221,26 @@ def test_who_asks_at_a_shutdown_is_the_host(
 ) -> None:
     ask(agent, "demote", {"volume": "data", "operation_id": "shutdown-1"}, role)
     assert engine.begun[0].origin == origin
+
+
+def test_only_root_on_the_host_lets_it_go_on_without_asking_the_coordinator(
+    engine: FakeEngine,
+) -> None:
+    volume = dataclasses.replace(volume_config(), arbitration=Arbitration.COORDINATOR)
+    agent = make_agent(engine=engine, setup=Setup(config=agent_config(volume), digest="d1"))
+    confirmed = {**PROMOTE, "confirm": "0123456789ab"}
+    assert error_of(ask(agent, "standalone", confirmed, Role.GRANT)).code == "NOT_PERMITTED"
+    assert error_of(ask(agent, "standalone", PROMOTE)).code == "NOT_CONFIRMED"
+    assert engine.begun == []
+    assert ask(agent, "standalone", confirmed).error is None
+    assert engine.begun[0].options == {"confirm": "0123456789ab"}
+
+
+def test_split_brain_carries_the_choice_and_its_confirmation(
+    agent: Agent, engine: FakeEngine
+) -> None:
+    ask(agent, "split-brain", {**PROMOTE, "choice": "discard", "confirm": "0123456789ab"})
+    assert engine.begun[0].options == {"choice": "discard", "confirm": "0123456789ab"}
 
 
 def test_the_gateway_becomes_an_observer_and_no_more(agent: Agent) -> None:

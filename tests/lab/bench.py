@@ -25,7 +25,7 @@ from typing import Any
 from tests.lab.harness import layers
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import data_in_sync, data_serving_on_alpha, operate
+from tests.lab.situations import data_in_sync, data_serving_on_alpha, move, operate
 from tests.lab.writing import Writer, start_writer
 
 PROGRAMS = Path(__file__).parent / "clients"
@@ -137,8 +137,7 @@ def other(lab: Lab, host: Host) -> Host:
 
 def agent_move(lab: Lab) -> None:
     old = primary_of(lab)
-    operate(old, "demote", "data")
-    operate(other(lab, old), "promote", "data")
+    move(lab, "data", old.name, other(lab, old).name)
 
 
 def bare_move(lab: Lab) -> None:

@@ -22,6 +22,7 @@ from tests.lab.situations import (
     SYNC_TIMEOUT_S,
     configure,
     create,
+    move,
     one_volume,
     operate,
     status,
@@ -85,10 +86,8 @@ def show(lab: Lab, report: Report) -> dict[str, Any]:
         operate(alpha, "promote", "data")
     with report.step("client mounts, locks a file, writes fsynced records"):
         writer = start_writer(lab)
-    with report.step("switchover, alpha: storage-agent demote data"):
-        operate(alpha, "demote", "data")
-    with report.step("switchover, beta: storage-agent promote data"):
-        operate(beta, "promote", "data")
+    with report.step("switchover: promote --wait on beta, demote on alpha"):
+        move(lab, "data", "alpha", "beta")
     planned_s = settle(writer)
     with report.step("beta loses its power; alpha notices"):
         lab.power_off("beta")

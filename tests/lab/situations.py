@@ -87,9 +87,50 @@ def agent(host: Host, *words: str, check: bool = True, timeout_s: float = 60) ->
     return json.loads(done.stdout)["data"]
 
 
+# One request on the daemon's socket, as the gateway carries a coordinator's.
+_ASK = """
+import json, socket, sys
+link = socket.socket(socket.AF_UNIX)
+link.connect("/run/storage-agent/agent.sock")
+link.sendall(sys.stdin.buffer.read())
+print(link.makefile().readline())
+"""
+
+
+def ask(host: Host, method: str, **parameters: Any) -> Any:
+    """The whole JSON-RPC answer: `result` or `error`."""
+    request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+    line = json.dumps(request) + "\n"
+    done = host.run(["python3", "-c", _ASK], stdin=line, timeout_s=60)
+    return json.loads(done.stdout)
+
+
 def operate(host: Host, verb: str, volume: str, *more: str, check: bool = True) -> Any:
     """Runs promote, demote or assemble and returns the operation's record."""
     return agent(host, verb, volume, *more, check=check, timeout_s=OPERATION_TIMEOUT_S)
+
+
+def move(lab: Lab, volume: str, source: str, target: str) -> tuple[Any, Any]:
+    """A planned move: the target is asked first and waits. Returns both hosts' records."""
+    waiting = lab.hosts[target].spawn(f"storage-agent promote {volume} --wait 120 --json")
+    lab.wait_until(
+        f"{target} has prepared itself",
+        lambda: is_waiting(lab.hosts[target], volume),
+        timeout_s=OPERATION_TIMEOUT_S,
+    )
+    demoted = operate(lab.hosts[source], "demote", volume)
+    done = waiting.require_success(timeout_s=OPERATION_TIMEOUT_S)
+    return demoted, json.loads(done)["data"]
+
+
+def is_waiting(host: Host, volume: str) -> bool:
+    """A promotion of the volume waits for the other host."""
+    return any(
+        operation["request"]["volume"] == volume
+        and operation["steps"]
+        and operation["steps"][-1]["kind"] == "wait-for-peer"
+        for operation in agent(host, "status")["operations"]
+    )
 
 
 def create(host: Host, volume: str, how: str) -> None:
@@ -151,6 +192,13 @@ def data_in_sync(lab: Lab) -> None:
     created(lab, one_volume(), ("data",))
 
 
+def arbitrated_serving_on_alpha(lab: Lab) -> None:
+    """`data` with a coordinator to arbitrate it; none runs, the scenario speaks for it."""
+    text = one_volume().replace("mount_point", 'arbitration = "coordinator"\nmount_point')
+    created(lab, text, ("data",))
+    operate(lab.hosts["alpha"], "promote", "data")
+
+
 def data_serving_on_alpha(lab: Lab) -> None:
     """From data-in-sync."""
     operate(lab.hosts["alpha"], "promote", "data")
@@ -175,4 +223,5 @@ SITUATIONS = {
     "data-in-sync": Situation(None, data_in_sync),
     "data-serving-on-alpha": Situation("data-in-sync", data_serving_on_alpha),
     "two-serving-apart": Situation(None, two_serving_apart),
+    "arbitrated-serving-on-alpha": Situation(None, arbitrated_serving_on_alpha),
 }

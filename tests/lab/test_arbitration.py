@@ -1,0 +1,95 @@
+"""The link breaks under a coordinator's arbitration: the primary freezes and asks, and exactly one
+host goes on. The scenario gives the coordinator's answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+from tests.lab.situations import ask, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.test_refusals import codes, refusal
+from tests.lab.writing import Writer, assert_nothing_lost, start_writer
+
+pytestmark = [pytest.mark.unproven, pytest.mark.lab_situation("arbitrated-serving-on-alpha")]
+# DRBD's own timeouts under emulation, then the handler, then the link keeper.
+FREEZE_TIMEOUT_S = 120
+
+
+def incident_of(host: Host) -> Any:
+    found = ask(host, "incident.list")["result"]["incidents"]
+    return found[0] if found else None
+
+
+def server(host: Host) -> str:
+    return str(status(host, "data")["nfs"]["state"])
+
+
+def freeze(lab: Lab) -> tuple[Writer, Any]:
+    """A writer at work, the link cut, alpha frozen and its clients shut out."""
+    alpha = lab.hosts["alpha"]
+    writer = start_writer(lab)
+    lab.cut("beta")
+    lab.wait_until("alpha asks", lambda: incident_of(alpha), timeout_s=FREEZE_TIMEOUT_S)
+    lab.wait_until("clients are out", lambda: server(alpha) == "started", timeout_s=60)
+    assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
+    return writer, incident_of(alpha)
+
+
+def answer(host: Host, incident: Any, verdict: str, epoch: int, **changes: str) -> Any:
+    given = {key: incident[key] for key in ("volume", "incident", "boot_id")} | changes
+    return ask(host, "incident.answer", epoch=epoch, verdict=verdict, **given)
+
+
+def test_the_frozen_primary_may_go_on(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    writer, incident = freeze(lab)
+    epoch = incident["epoch"]
+    forged = answer(alpha, incident, "continue", epoch + 1, boot_id="00000000-0000")
+    assert forged["error"]["data"]["code"] == "INCIDENT_UNKNOWN"
+    stale = answer(alpha, incident, "continue", epoch - 1)
+    assert stale["error"]["data"]["code"] == "STALE_EPOCH"
+    assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
+    first = answer(alpha, incident, "continue", epoch + 1)
+    assert first["result"]["incident"]["answer"] == "continue"
+    lab.wait_until("clients are in again", lambda: server(alpha) == "serving", timeout_s=60)
+    assert "ds:UpToDate/Outdated" in proc_drbd(alpha)
+    writer.wait_for_more(10)
+    lab.mend("beta")
+    lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=120)
+    assert_nothing_lost(writer.finish())
+
+
+def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    writer, incident = freeze(lab)
+    epoch = incident["epoch"] + 1
+    assert "PROMOTION_NOT_GRANTED" in codes(
+        refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
+    )
+    typed = beta.run("drbdadm primary data", timeout_s=120, check=False)
+    assert typed.exit_status != 0
+    assert role(beta) == "Secondary"
+    granted = ask(beta, "grant.promote", volume="data", epoch=epoch, operation_id="to-beta")
+    assert "result" in granted, granted
+    wanted = ("--epoch", str(epoch), "--operation-id", "to-beta")
+    assert operate(beta, "promote", "data", *wanted)["state"] == "succeeded"
+    assert answer(alpha, incident, "deny", epoch + 1)["result"]["incident"]["answer"] == "deny"
+    writer.wait_for_more(10)
+    # Denied: it stays frozen and shut, and says so.
+    assert server(alpha) == "started"
+    assert " s" in proc_drbd(alpha).split("ro:Primary/Unknown")[1].splitlines()[0]
+    lab.reset("alpha")
+    lab.mend("beta")
+    lab.wait_until("alpha is secondary", lambda: role(alpha) == "Secondary", timeout_s=240)
+    lab.wait_until("they find each other", lambda: reconnected(beta), timeout_s=240)
+    assert_nothing_lost(writer.finish())
+
+
+def reconnected(host: Host) -> bool:
+    """As `status` says where DRBD does not look for its peer any more: rejoin."""
+    if status(host, "data")["replica"]["peer"]["connection"] == "StandAlone":
+        operate(host, "rejoin", "data")
+    return is_in_sync(host)

@@ -3,7 +3,8 @@
 usage: scripts/bench [--moves N] [--idle-s SECONDS]
 
 1. Planned moves under a client that holds a lock and fsyncs: the agent's demote and promote
-   against a bare command sequence that also recovers locks, in turn, in the same guests.
+   against a bare command sequence that also recovers locks, in turn, in the same guests; and the
+   processes that each step starts.
 2. `storage-agent status --json` against `python3 -c 'import json,socket'`, in a guest.
 3. The daemon at rest: CPU and resident memory.
 
@@ -31,6 +32,20 @@ from tests.lab.writing import Writer, start_writer
 PROGRAMS = Path(__file__).parent / "clients"
 BARE_ADDRESS = "10.9.0.20"
 STATUS_RUNS = 15
+TRACE = (
+    "pids=$(for unit in storage-agentd storage-agent-nfs@data; do "
+    "systemctl show -p MainPID --value $unit; done); "
+    "setsid strace -qq -f -ttt -o /root/trace -e trace=execve -e signal=none "
+    "$(printf -- '-p %s ' $pids) </dev/null >/dev/null 2>&1 & sleep 2"
+)
+STEPS_ENDED = (
+    "journalctl -u storage-agentd -o json --output-fields=MESSAGE --no-pager | python3 -c '"
+    "import json,sys\n"
+    "for line in sys.stdin:\n"
+    " row = json.loads(line)\n"
+    ' if row["MESSAGE"].endswith((": done", ": already")):\n'
+    '  print(int(row["__REALTIME_TIMESTAMP"]) / 1e6, row["MESSAGE"])\n\''
+)
 GOAL_STATUS_RATIO = 3.0
 GOAL_IDLE_CPU_RATIO = 0.01
 GOAL_RSS_MIB = 40.0
@@ -81,6 +96,7 @@ def bench_moves(lab: Lab, count: int) -> list[str]:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     ours = Gaps("storage-agent", measure_moves(lab, agent_move, count))
     steps = operation_steps(alpha) + operation_steps(beta)
+    processes = count_processes(lab)
     operate(primary_of(lab), "demote", "data")
     for host in (alpha, beta):
         host.copy_in(PROGRAMS / "bare.sh", "/root/bare.sh")
@@ -92,7 +108,9 @@ def bench_moves(lab: Lab, count: int) -> list[str]:
     ratio = statistics.median(ours.seconds) / statistics.median(bare.seconds)
     print(f"  ratio of the medians: {ratio:.2f} (goal: at most 1)")
     for line in steps:
-        print(f"  {line}")
+        print(f"  seconds of {line}")
+    for line in processes:
+        print(f"  processes of {line}")
     missed = [] if ratio <= 1 else [f"median gap {ratio:.2f} times the bare sequence's"]
     if max(ours.seconds) > 2 * statistics.median(ours.seconds):
         missed.append("a move took more than twice the median")
@@ -148,6 +166,41 @@ def bare_move(lab: Lab) -> None:
 
 def run_bare(host: Host, verb: str) -> None:
     host.run(f"sh /root/bare.sh {verb} {BARE_ADDRESS}", timeout_s=120)
+
+
+def count_processes(lab: Lab) -> list[str]:
+    """What daemon and NFS server start in each step of one more move, not timed."""
+    hosts = (lab.hosts["alpha"], lab.hosts["beta"])
+    for host in hosts:
+        host.run(TRACE, timeout_s=30)
+    agent_move(lab)
+    lines = []
+    for host in hosts:
+        host.run("pkill -x strace; true", timeout_s=30)
+        ended = host.run(STEPS_ENDED, timeout_s=30).stdout.splitlines()
+        started = host.run("grep -v ENOENT /root/trace", timeout_s=30).stdout.splitlines()
+        lines.append(f"{host.name}: {', '.join(per_step(ended, started))}")
+    return lines
+
+
+def per_step(ended: list[str], started: list[str]) -> list[str]:
+    """ended: `TIME TITLE: done`.  started: `PID TIME execve("PATH", …`; a program that executes
+    another in its own place counts once."""
+    found, seen = [], set[str]()
+    begin_s = float(started[0].split()[1])
+    for line in ended:
+        time_text, title = line.split(" ", 1)
+        end_s, names = float(time_text), []
+        if end_s < begin_s:
+            continue
+        for row in started:
+            pid, at, call = row.split(None, 2)
+            if begin_s <= float(at) < end_s and pid not in seen:
+                seen.add(pid)
+                names.append(call.split('"')[1].rpartition("/")[2])
+        begin_s = end_s
+        found.append(f"{title.partition(':')[0]} {len(names)} ({' '.join(names)})")
+    return found
 
 
 def operation_steps(host: Host) -> list[str]:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_in_sync, is_mounted, operate, proc_drbd, role
@@ -94,8 +95,10 @@ def reboot(lab: Lab, host: Host, *, timeout_s: float = BOOT_TIMEOUT_S) -> None:
 
     def is_anew() -> bool:
         host.drop_connection()
-        seen = host.run("cat /proc/sys/kernel/random/boot_id", timeout_s=60, check=False)
-        return seen.exit_status == 0 and seen.stdout.strip() != boot_id
+        try:
+            return host.boot_id(timeout_s=20) != boot_id
+        except LabError:
+            return False
 
     lab.wait_until(f"{host.name} boots", is_anew, timeout_s=timeout_s, poll_s=2)
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "storage_agent"
 
 # What each part may import of ours, besides itself.
-# model <- host, policy <- operations <- engine <- service <- ssh, cli
+# model <- host, policy <- operations <- engine <- service <- ssh <- cli
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "model": frozenset(),
     "configuration": frozenset({"model"}),
@@ -23,7 +23,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 MAY_IMPORT["operations"] = frozenset({"model", "host", "policy"})
 MAY_IMPORT["engine"] = MAY_IMPORT["operations"] | {"operations"}
 MAY_IMPORT["service"] = MAY_IMPORT["engine"] | {"engine", "configuration", "nfs_server"}
-MAY_IMPORT["ssh"] = MAY_IMPORT["cli"] = MAY_IMPORT["service"] | {"service"}
+MAY_IMPORT["ssh"] = frozenset({"model", "service"})
+MAY_IMPORT["cli"] = MAY_IMPORT["service"] | {"service", "ssh"}
 
 # Not even imported. threading and sockets are everyone's.
 PROCESS_MODULES = frozenset({"subprocess", "multiprocessing", "pty"})
@@ -110,6 +111,22 @@ def test_only_the_runner_starts_processes(path: Path) -> None:
         assert "subprocess.Popen" in found
     else:
         assert found == FORKS.get(name_of(path), set())
+
+
+def test_the_gateway_imports_nothing_that_is_written_in_python() -> None:
+    """It starts once a session: each such module would show. os and sys are there already."""
+    tree = ast.parse((PACKAGE / "ssh/gateway.py").read_text())
+    names = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+        )
+    }
+    assert names <= {"__future__", "_socket", "os", "select", "sys", "syslog", "time"}
 
 
 def test_every_part_has_its_arrows() -> None:

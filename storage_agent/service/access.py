@@ -24,8 +24,17 @@ class Role(StrEnum):
 
 
 _RANK = (Role.NONE, Role.OBSERVE, Role.OPERATE, Role.GRANT, Role.LOCAL)
-# The gateway reads only, until it binds each role to an SSH key.
-GATEWAY_ROLES = frozenset({Role.OBSERVE})
+
+
+class KeyRole(StrEnum):
+    """What an SSH key may be bound to: sshd's forced command says which, the gateway repeats it.
+
+    observe: reads.  operate: also promotes, demotes and assembles.  grant: also answers incidents.
+    """
+
+    OBSERVE = "observe"
+    OPERATE = "operate"
+    GRANT = "grant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

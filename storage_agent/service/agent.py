@@ -8,7 +8,6 @@ import dataclasses
 import re
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 
@@ -26,6 +25,7 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
+from storage_agent.policy.readiness import Readiness
 from storage_agent.service.answers import Changed, Problem, Setup, Status
 from storage_agent.service.changes import Event, EventRing
 from storage_agent.service.inhibition import Inhibition
@@ -59,7 +59,7 @@ class Agent:
         apply: Callable[[AgentConfig], None],
         engine: EnginePort,
         observer: Observer,
-        assess: Callable[[AgentConfig, VolumeConfig, VolumeSnapshot], Any],
+        assess: Callable[[AgentConfig, VolumeConfig, VolumeSnapshot], Readiness],
         clock: Clock,
         broadcast: Callable[[str, object], None],
         inhibit: Callable[[VolumeConfig], None],
@@ -289,7 +289,14 @@ class Agent:
         self.events.add(events)
         for event in events:
             log.info(event.text, volume=event.volume)
-        changed = Changed(volume=volume, snapshot=snapshot.volumes[volume], events=events)
+        config, seen = self.setup.config, snapshot.volumes[volume]
+        known = config.volumes.get(volume)
+        changed = Changed(
+            volume=volume,
+            snapshot=seen,
+            readiness=self._assess(config, known, seen) if known else None,
+            events=events,
+        )
         self._broadcast("changed", changed)
         self._news.set()
 
@@ -309,18 +316,17 @@ class Agent:
             operation_id=request.operation_id,
             step=str(step.kind) if step else None,
             state=str(record.state),
+            origin=request.origin,
         )
 
     def _operation_ended(self, record: OperationRecord) -> None:
         request = record.request
-        self.events.add(
-            (
-                Event(
-                    wall_s=self._clock.wall(),
-                    text=f"{request.volume}: {request.kind} {record.state}: {record.message}",
-                    volume=request.volume,
-                    operation_id=request.operation_id,
-                ),
+        self._note(
+            Event(
+                wall_s=self._clock.wall(),
+                text=f"{request.volume}: {request.kind} {record.state}: {record.message}",
+                volume=request.volume,
+                operation_id=request.operation_id,
             )
         )
         self.observer.hint(request.volume)
@@ -342,8 +348,12 @@ class Agent:
         self.observer.hint(volume)
 
     def _tell(self, text: str, *, volume: str | None = None) -> None:
-        self.events.add((Event(wall_s=self._clock.wall(), text=text, volume=volume),))
+        self._note(Event(wall_s=self._clock.wall(), text=text, volume=volume))
         log.info(text, volume=volume)
+
+    def _note(self, event: Event) -> None:
+        self.events.add((event,))
+        self._broadcast("event", event)
 
     def _problems(self) -> tuple[Problem, ...]:
         found = [

@@ -1,14 +1,19 @@
-"""What the daemon tells about itself: the shapes of its larger answers and notifications."""
+"""The shapes of the daemon's answers and notifications. The classes are the contract, as in
+parameters.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import ConfigurationError
+from storage_agent.model.finding import Finding
+from storage_agent.model.incident import Grant, Incident
 from storage_agent.model.operation import OperationRecord
+from storage_agent.model.plan import Plan
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
+from storage_agent.policy.readiness import Readiness
+from storage_agent.service.access import KeyRole
 from storage_agent.service.changes import Event
 
 
@@ -34,16 +39,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """readiness: policy.readiness.Readiness by volume.  age_s: of the oldest part of the
-    snapshot that is not stuck.  epochs: by volume; None where the file is missing or damaged.
-    problems: of the agent itself."""
+    """readiness, epochs: by volume; an epoch is null where its file is missing or damaged.
+    age_s: of the oldest part of the snapshot that is not stuck.  problems: of the agent itself."""
 
     host: str
     agent_version: str
     config_digest: str
     age_s: float
     snapshot: HostSnapshot
-    readiness: dict[str, Any]
+    readiness: dict[str, Readiness]
     epochs: dict[str, int | None]
     operations: tuple[OperationRecord, ...]
     problems: tuple[Problem, ...] = ()
@@ -51,8 +55,86 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Parameters of the notification `changed`."""
+    """Of the notification `changed`. events: what the difference to the snapshot before says.
+    readiness: null for a volume that has just left the configuration."""
 
     volume: str
     snapshot: VolumeSnapshot
+    readiness: Readiness | None
     events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    agent_version: str
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """To the gateway's hello, before any byte of the caller."""
+
+    role: KeyRole
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """sessions: how many there were."""
+
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """digest: what `create` wants confirmed.  findings: with a blocker, it would be refused now."""
+
+    plan: Plan
+    digest: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeEpoch:
+    volume: str
+    epoch: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """Newest first."""
+
+    operations: tuple[OperationRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """Newest last."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incidents:
+    """The newest one of each volume, answered or not."""
+
+    incidents: tuple[Incident, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredIncident:
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    granted: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """note: why it is empty."""
+
+    config: AgentConfig
+    digest: str
+    note: str

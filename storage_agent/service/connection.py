@@ -9,6 +9,7 @@ from storage_agent.service.access import Peer, Role
 from storage_agent.service.rpc import FRAME_LIMIT_BYTES, too_large
 
 FRAME_DEADLINE_S = 5.0
+HELLO_DEADLINE_S = 5.0
 WRITE_DEADLINE_S = 5.0
 IDLE_DEADLINE_S = 600.0
 OUT_LIMIT_BYTES = 1 << 20
@@ -25,6 +26,7 @@ class Connection:
         self.peer = peer
         self.role = role
         self.origin = f"uid {peer.uid} pid {peer.pid}"
+        self.key_id = ""
         self.is_subscribed = False
         self.is_busy = False
         self.is_ended = False
@@ -34,6 +36,7 @@ class Connection:
         self._frame_begun_s: float | None = None
         self._write_stalled_s: float | None = None
         self._last_used_s = now_s
+        self._hello_due_s = now_s + HELLO_DEADLINE_S
 
     def read(self, now_s: float) -> None:
         """Takes what is there. Raises OSError for a broken connection."""
@@ -106,6 +109,8 @@ class Connection:
             candidates.append((self._frame_begun_s + FRAME_DEADLINE_S, "the request did not end"))
         if self._write_stalled_s is not None:
             candidates.append((self._write_stalled_s + WRITE_DEADLINE_S, "nobody reads"))
+        if self.role is Role.NONE:
+            candidates.append((self._hello_due_s, "no hello came"))
         if not self.is_busy and not self.is_subscribed:
             candidates.append((self._last_used_s + IDLE_DEADLINE_S, "idle"))
         return min(candidates, default=(float("inf"), ""))

@@ -20,6 +20,7 @@ from storage_agent.model.errors import Busy, NotPermitted
 from storage_agent.service import systemd
 from storage_agent.service.access import GATEWAY_USER
 from storage_agent.service.agent import Agent
+from storage_agent.service.audit import Audit
 from storage_agent.service.methods import Dispatcher
 from storage_agent.service.server import Server
 from storage_agent.service.session import Call
@@ -51,6 +52,7 @@ class Daemon:
             dispatch=self._dispatch,
             clock=self._clock,
             gateway_uid=user_id(GATEWAY_USER),
+            answered=Audit(self._clock),
         )
         self._agent: Agent = make_agent(self._broadcast)
         self._dispatcher = Dispatcher(self._agent)

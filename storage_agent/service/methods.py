@@ -5,6 +5,7 @@ Who may not call a method learns nothing about its parameters: the role is looke
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +15,25 @@ import structlog
 
 from storage_agent import __version__
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
-from storage_agent.model.operation import OperationRequest
+from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
+from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
-from storage_agent.service.access import GATEWAY_ROLES, Role, require_role
+from storage_agent.service.access import Role, require_role
 from storage_agent.service.agent import Agent
+from storage_agent.service.answers import (
+    AnsweredIncident,
+    Configuration,
+    Ended,
+    Events,
+    Granted,
+    Incidents,
+    Operations,
+    Planned,
+    Pong,
+    Status,
+    VolumeEpoch,
+    Welcome,
+)
 from storage_agent.service.parameters import (
     AnswerParameters,
     CreateParameters,
@@ -26,6 +41,7 @@ from storage_agent.service.parameters import (
     EventsParameters,
     GrantParameters,
     Hello,
+    KeyParameters,
     ListParameters,
     Nothing,
     OperateParameters,
@@ -46,6 +62,9 @@ from storage_agent.service.verdicts import (
 )
 
 PROTOCOL_VERSION = 1
+KEY_ID = re.compile(r"[A-Za-z0-9+/:]{1,64}")
+# Of the gateway's sessions (server.GATEWAY_LIMIT): one key cannot take another's.
+KEY_LIMIT = 12
 EVENTS_LIMIT = 1000
 HISTORY_LIMIT = 50
 SHUTDOWN_ORIGIN = "shutdown"
@@ -62,10 +81,12 @@ Handler = Callable[[Agent, Call, Any], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """is_quick: answered on the server's loop, from memory alone."""
+    """answers: the type of the result.  is_quick: answered on the server's loop, from memory
+    alone."""
 
     name: str
     parameters: type
+    answers: type
     needs: Role
     handler: Handler
     is_quick: bool = False
@@ -126,17 +147,31 @@ class Dispatcher:
 
 
 def _ping(_agent: Agent, _call: Call, _parameters: Nothing) -> object:
-    return {"agent_version": __version__, "protocol": PROTOCOL_VERSION}
+    return Pong(agent_version=__version__, protocol=PROTOCOL_VERSION)
 
 
 def _hello(_agent: Agent, call: Call, parameters: Hello) -> object:
     if call.session.role is not Role.NONE:
         raise UsageError("this session has its role already")
-    if parameters.role not in {str(role) for role in GATEWAY_ROLES}:
-        raise NotPermitted("the gateway may not take this role")
-    call.session.role = Role(parameters.role)
-    call.session.origin = f"ssh key {parameters.key_id[:64]}"
-    return {"role": parameters.role, "protocol": PROTOCOL_VERSION}
+    if not KEY_ID.fullmatch(parameters.key_id):
+        raise BadRequest("bad-name", f"{parameters.key_id[:40]!a} is no key id")
+    if call.sessions_of(parameters.key_id) >= KEY_LIMIT:
+        raise Busy(
+            f"{KEY_LIMIT} sessions of this key are open, no more are taken",
+            remedy="use one session for many requests",
+            code="TOO_MANY_CONNECTIONS",
+        )
+    session = call.session
+    session.role = Role(parameters.role)
+    session.key_id = parameters.key_id
+    session.origin = f"ssh key {parameters.key_id}"
+    return Welcome(role=parameters.role, protocol=PROTOCOL_VERSION)
+
+
+def _end_sessions(_agent: Agent, call: Call, parameters: KeyParameters) -> object:
+    count = call.sessions_of(parameters.key_id)
+    call.end_sessions_of(parameters.key_id)
+    return Ended(sessions=count)
 
 
 def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
@@ -165,7 +200,7 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         options=options,
     )
     plan, findings = agent.engine.plan(request)
-    return {"plan": plan, "digest": plan.digest(), "findings": findings}
+    return Planned(plan=plan, digest=plan.digest(), findings=findings)
 
 
 def _operate(kind: OperationKind) -> Handler:
@@ -174,6 +209,10 @@ def _operate(kind: OperationKind) -> Handler:
         _require_persons_word(call, parameters)
         if kind is OperationKind.STANDALONE and volume.arbitration is Arbitration.COORDINATOR:
             _require_confirmed(call, parameters)
+        # "The next one" is for whoever sits at the host: a coordinator says what it knows.
+        is_local = call.session.role is Role.LOCAL
+        if kind is OperationKind.PROMOTE and parameters.epoch is None and not is_local:
+            raise BadRequest("missing-key", "the key 'epoch' is missing: promote needs it")
         options = wait_options(kind, parameters.wait_s)
         if parameters.confirm is not None:
             options["confirm"] = parameters.confirm
@@ -222,7 +261,7 @@ def _split_brain(agent: Agent, call: Call, parameters: SplitBrainParameters) -> 
 def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> object:
     agent.require_volume(parameters.volume)
     agent.engine.restore_epoch(parameters.volume, parameters.number)
-    return {"volume": parameters.volume, "epoch": agent.engine.epoch(parameters.volume)}
+    return VolumeEpoch(volume=parameters.volume, epoch=agent.engine.epoch(parameters.volume))
 
 
 def _create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
@@ -281,11 +320,11 @@ def _show(agent: Agent, _call: Call, parameters: ShowParameters) -> object:
 
 def _list(agent: Agent, _call: Call, parameters: ListParameters) -> object:
     limit = _limit(parameters.limit, HISTORY_LIMIT)
-    return {"operations": agent.engine.history(limit)}
+    return Operations(operations=agent.engine.history(limit))
 
 
 def _events(agent: Agent, _call: Call, parameters: EventsParameters) -> object:
-    return {"events": agent.events.last(_limit(parameters.limit, EVENTS_LIMIT))}
+    return Events(events=agent.events.last(_limit(parameters.limit, EVENTS_LIMIT)))
 
 
 def _limit(asked: int, most: int) -> int:
@@ -304,91 +343,53 @@ def _config(agent: Agent, _call: Call, _parameters: Nothing) -> object:
     setup = agent.setup
     if setup.problem is not None:
         raise setup.problem
-    return {"config": setup.config, "digest": setup.digest, "note": setup.note}
+    return Configuration(config=setup.config, digest=setup.digest, note=setup.note)
 
 
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method(name="ping", parameters=Nothing, needs=Role.OBSERVE, handler=_ping, is_quick=True),
-        Method(name="hello", parameters=Hello, needs=Role.NONE, handler=_hello, is_quick=True),
-        Method(
-            name="status", parameters=Nothing, needs=Role.OBSERVE, handler=_status, is_quick=True
-        ),
-        Method(name="plan", parameters=PlanParameters, needs=Role.OBSERVE, handler=_plan),
+        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=_hello,
+               is_quick=True),
+        Method(name="ping", parameters=Nothing, answers=Pong, needs=Role.OBSERVE, handler=_ping,
+               is_quick=True),
+        Method(name="status", parameters=Nothing, answers=Status, needs=Role.OBSERVE,
+               handler=_status, is_quick=True),
+        Method(name="subscribe", parameters=Nothing, answers=Status, needs=Role.OBSERVE,
+               handler=_subscribe, is_quick=True),
+        Method(name="events", parameters=EventsParameters, answers=Events, needs=Role.OBSERVE,
+               handler=_events, is_quick=True),
+        Method(name="plan", parameters=PlanParameters, answers=Planned, needs=Role.OBSERVE,
+               handler=_plan),
+        Method(name="operation.show", parameters=ShowParameters, answers=OperationRecord,
+               needs=Role.OBSERVE, handler=_show),
+        Method(name="operation.list", parameters=ListParameters, answers=Operations,
+               needs=Role.OBSERVE, handler=_list),
+        Method(name="config.show", parameters=Nothing, answers=Configuration,
+               needs=Role.OBSERVE, handler=_config, is_quick=True),
         *(
-            Method(
-                name=str(kind),
-                parameters=OperateParameters,
-                needs=Role.OPERATE,
-                handler=_operate(kind),
-            )
-            for kind in (
-                OperationKind.PROMOTE,
-                OperationKind.DEMOTE,
-                OperationKind.ASSEMBLE,
-                OperationKind.STANDALONE,
-                OperationKind.REJOIN,
-            )
+            Method(name=str(kind), parameters=OperateParameters, answers=OperationRecord,
+                   needs=Role.OPERATE, handler=_operate(kind))
+            for kind in (OperationKind.PROMOTE, OperationKind.DEMOTE, OperationKind.ASSEMBLE,
+                         OperationKind.STANDALONE, OperationKind.REJOIN)
         ),
         # It can give up data: never from afar.
-        Method(
-            name="split-brain",
-            parameters=SplitBrainParameters,
-            needs=Role.LOCAL,
-            handler=_split_brain,
-        ),
-        Method(
-            name="leave",
-            parameters=OperateParameters,
-            needs=Role.LOCAL,
-            handler=_operate(OperationKind.LEAVE),
-        ),
-        Method(name="create", parameters=CreateParameters, needs=Role.LOCAL, handler=_create),
-        Method(
-            name="epoch.restore",
-            parameters=EpochParameters,
-            needs=Role.LOCAL,
-            handler=_restore_epoch,
-        ),
-        Method(
-            name="incident.list", parameters=Nothing, needs=Role.OBSERVE, handler=list_incidents
-        ),
-        Method(
-            name="incident.answer",
-            parameters=AnswerParameters,
-            needs=Role.GRANT,
-            handler=answer_incident,
-        ),
-        Method(
-            name="grant.promote",
-            parameters=GrantParameters,
-            needs=Role.GRANT,
-            handler=grant_promotion,
-        ),
-        Method(
-            name="operation.show", parameters=ShowParameters, needs=Role.OBSERVE, handler=_show
-        ),
-        Method(
-            name="operation.list", parameters=ListParameters, needs=Role.OBSERVE, handler=_list
-        ),
-        Method(
-            name="subscribe",
-            parameters=Nothing,
-            needs=Role.OBSERVE,
-            handler=_subscribe,
-            is_quick=True,
-        ),
-        Method(
-            name="events",
-            parameters=EventsParameters,
-            needs=Role.OBSERVE,
-            handler=_events,
-            is_quick=True,
-        ),
-        Method(
-            name="config.show", parameters=Nothing, needs=Role.OBSERVE, handler=_config,
-            is_quick=True,
-        ),
+        Method(name="split-brain", parameters=SplitBrainParameters, answers=OperationRecord,
+               needs=Role.LOCAL, handler=_split_brain),
+        Method(name="leave", parameters=OperateParameters, answers=OperationRecord,
+               needs=Role.LOCAL, handler=_operate(OperationKind.LEAVE)),
+        Method(name="create", parameters=CreateParameters, answers=OperationRecord,
+               needs=Role.LOCAL, handler=_create),
+        Method(name="epoch.restore", parameters=EpochParameters, answers=VolumeEpoch,
+               needs=Role.LOCAL, handler=_restore_epoch),
+        Method(name="incident.list", parameters=Nothing, answers=Incidents, needs=Role.OBSERVE,
+               handler=list_incidents),
+        Method(name="incident.answer", parameters=AnswerParameters, answers=AnsweredIncident,
+               needs=Role.GRANT, handler=answer_incident),
+        Method(name="grant.promote", parameters=GrantParameters, answers=Granted,
+               needs=Role.GRANT, handler=grant_promotion),
+        Method(name="sessions.end", parameters=KeyParameters, answers=Ended, needs=Role.LOCAL,
+               handler=_end_sessions, is_quick=True),
     )
 }  # fmt: skip
+READS = frozenset(method.name for method in METHODS.values() if method.needs is Role.OBSERVE)

@@ -11,6 +11,7 @@ from typing import Any
 
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.wire import WireError, from_wire
+from storage_agent.service.access import KeyRole
 from storage_agent.service.rpc import BadRequest
 
 WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})
@@ -26,7 +27,14 @@ class Nothing:
 class Hello:
     """The gateway's first request: the role and the name of the SSH key that it speaks for."""
 
-    role: str
+    role: KeyRole
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyParameters:
+    """Of `sessions.end`."""
+
     key_id: str
 
 
@@ -83,7 +91,7 @@ class OperateParameters:
     confirm: str | None = None
 
 
-class Verdict(StrEnum):
+class IncidentVerdict(StrEnum):
     """The answers of model.incident that somebody can give."""
 
     CONTINUE = "continue"
@@ -99,7 +107,7 @@ class AnswerParameters:
     incident: str
     boot_id: str
     epoch: int
-    verdict: Verdict
+    verdict: IncidentVerdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from storage_agent.model.errors import AgentError, Busy, NotPermitted
 from storage_agent.service import rpc
 from storage_agent.service.access import Peer, Role, read_peer, role_at_connect
 from storage_agent.service.connection import Connection
-from storage_agent.service.session import Call
+from storage_agent.service.session import Call, Session
 
 CONNECTION_LIMIT = 32
 # The rest is kept for root on the host, whatever comes over the network.
@@ -30,11 +30,16 @@ FAILURES_LIMIT = 20
 # Out of descriptors or memory: accepting is put off, or the loop would spin.
 ACCEPT_PAUSE_S = 0.5
 
+# Who, what (None: a frame that is no request), and the code of the answer (OK or an error's).
+Answered = Callable[[Session, rpc.Request | None, str], None]
+OK = "ok"
+
 log = structlog.get_logger()
 
 
 class Server:
-    """dispatch: gets each request as a Call, on the loop; must not block.
+    """dispatch: gets each request as a Call, on the loop; must not block.  answered: is told of
+    each answer, on the loop, for the audit.
 
     Several threads may `post`; everything else happens on the thread that calls `run`.
     """
@@ -47,7 +52,9 @@ class Server:
         clock: Clock,
         gateway_uid: int | None = None,
         credentials: Callable[[socket.socket], Peer] = read_peer,
+        answered: Answered = lambda *_: None,
     ) -> None:
+        self._answered = answered
         self._listener = listener
         self._dispatch = dispatch
         self._clock = clock
@@ -203,6 +210,7 @@ class Server:
                 frame = connection.next_frame()
             except rpc.BadRequest as exc:
                 # Where the next frame begins is not known any more.
+                self._answered(connection, None, exc.code)
                 self._send(connection, rpc.encode_error(None, exc))
                 connection.closes_after_write = True
                 continue
@@ -232,6 +240,7 @@ class Server:
         try:
             request = rpc.decode_request(frame)
         except rpc.BadRequest as exc:
+            self._answered(connection, None, exc.code)
             self._send(connection, rpc.encode_error(exc.request_id, exc))
             return
         connection.is_busy = True
@@ -249,7 +258,9 @@ class Server:
             except (OSError, BufferError) as exc:
                 self._drop(connection, str(exc))
 
-    def _finish(self, connection: Connection, line: bytes, *, closes: bool) -> None:
+    def _finish(self, call: _SocketCall, line: bytes, code: str, *, closes: bool) -> None:
+        connection = call.session
+        self._answered(connection, call.request, code)
         self._send(connection, line)
         connection.is_busy = False
         connection.closes_after_write |= closes
@@ -260,6 +271,9 @@ class Server:
         self._send(connection, line)
         if connection in self._connections:
             self._wait_for(connection)
+
+    def _of_key(self, key_id: str) -> list[Connection]:
+        return [c for c in self._connections if c.key_id == key_id]
 
     def _drop(self, connection: Connection, why: str) -> None:
         if connection not in self._connections:
@@ -294,14 +308,21 @@ class _SocketCall:
 
     def answer(self, result: object) -> None:
         line = rpc.encode_answer(self.request.request_id, result)
-        self.server.post(lambda: self.server._finish(self.session, line, closes=False))
+        self.server.post(lambda: self.server._finish(self, line, OK, closes=False))
 
     def fail(self, error: AgentError) -> None:
         line = rpc.encode_error(self.request.request_id, error)
         # Who may not do what it asks for is not kept.
         closes = isinstance(error, NotPermitted) and self.session.role is Role.NONE
-        self.server.post(lambda: self.server._finish(self.session, line, closes=closes))
+        self.server.post(lambda: self.server._finish(self, line, error.code, closes=closes))
 
     def notify(self, method: str, parameters: object) -> None:
         line = rpc.encode_notification(method, parameters)
         self.server.post(lambda: self.server._notify(self.session, line))
+
+    def sessions_of(self, key_id: str) -> int:
+        return len(self.server._of_key(key_id))
+
+    def end_sessions_of(self, key_id: str) -> None:
+        for connection in self.server._of_key(key_id):
+            self.server._drop(connection, "its key was revoked")

@@ -10,10 +10,12 @@ from storage_agent.service.rpc import Request
 
 
 class Session(Protocol):
-    """One connection. origin: who it is, for the audit."""
+    """One connection. origin: who it is, for the audit.  key_id: of the SSH key, behind the
+    gateway."""
 
     role: Role
     origin: str
+    key_id: str
     is_subscribed: bool
 
 
@@ -32,3 +34,11 @@ class Call(Protocol):
     def fail(self, error: AgentError) -> None: ...
 
     def notify(self, method: str, parameters: object) -> None: ...
+
+    def sessions_of(self, key_id: str) -> int:
+        """How many sessions this key has open. On the server's loop only."""
+        ...
+
+    def end_sessions_of(self, key_id: str) -> None:
+        """On the server's loop only."""
+        ...

@@ -6,6 +6,7 @@ from storage_agent.engine.engine import require_operation_id
 from storage_agent.model.errors import Refused
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.service.agent import BOOT_ORIGIN, Agent
+from storage_agent.service.answers import AnsweredIncident, Granted, Incidents
 from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
 from storage_agent.service.parameters import AnswerParameters, GrantParameters, Nothing
 from storage_agent.service.session import Call
@@ -13,7 +14,7 @@ from storage_agent.service.session import Call
 
 def list_incidents(agent: Agent, _call: Call, _parameters: Nothing) -> object:
     found = (agent.engine.arbitration.incident(v) for v in agent.setup.config.volumes.values())
-    return {"incidents": tuple(incident for incident in found if incident is not None)}
+    return Incidents(incidents=tuple(incident for incident in found if incident is not None))
 
 
 def answer_incident(agent: Agent, call: Call, parameters: AnswerParameters) -> object:
@@ -34,7 +35,7 @@ def answer_incident(agent: Agent, call: Call, parameters: AnswerParameters) -> o
         f"incident {answered.incident} answered: {answered.answer}, epoch {answered.epoch}, "
         f"by {call.session.origin}",
     )
-    return {"incident": answered}
+    return AnsweredIncident(incident=answered)
 
 
 def grant_promotion(agent: Agent, call: Call, parameters: GrantParameters) -> object:
@@ -47,7 +48,7 @@ def grant_promotion(agent: Agent, call: Call, parameters: GrantParameters) -> ob
         f"promotion granted: operation {operation_id}, epoch {granted.epoch}, "
         f"by {call.session.origin}",
     )
-    return {"granted": granted}
+    return Granted(granted=granted)
 
 
 def callers_id(operation_id: str) -> str:

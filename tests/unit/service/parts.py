@@ -242,6 +242,7 @@ class FakeSession:
     def __init__(self, role: Role = Role.LOCAL) -> None:
         self.role = role
         self.origin = "uid 0 pid 1"
+        self.key_id = ""
         self.is_subscribed = False
 
 
@@ -256,6 +257,7 @@ class FakeCall:
         self.result: Any = None
         self.error: AgentError | None = None
         self.notifications: list[tuple[str, Any]] = []
+        self.open_sessions: dict[str, int] = {}
         self.ended = threading.Event()
 
     def answer(self, result: object) -> None:
@@ -268,3 +270,9 @@ class FakeCall:
 
     def notify(self, method: str, parameters: object) -> None:
         self.notifications.append((method, parameters))
+
+    def sessions_of(self, key_id: str) -> int:
+        return self.open_sessions.get(key_id, 0)
+
+    def end_sessions_of(self, key_id: str) -> None:
+        self.open_sessions.pop(key_id, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -199,8 +200,25 @@ def test_what_changes_is_kept_and_broadcast() -> None:
     events = (Event(wall_s=1.0, text="data: replica up → absent", volume="data"),)
     agent.published(snapshot, "data", events)
     assert agent.events.last(1) == events
-    assert heard.notifications == [
-        ("changed", Changed(volume="data", snapshot=snapshot.volumes["data"], events=events))
+    ((name, changed),) = heard.notifications
+    assert name == "changed"
+    assert changed == Changed(
+        volume="data",
+        snapshot=snapshot.volumes["data"],
+        readiness=agent.status().readiness["data"],
+        events=events,
+    )
+
+
+def test_what_an_operation_came_to_is_broadcast(engine: FakeEngine) -> None:
+    heard = Heard()
+    agent = make_agent(engine=engine, heard=heard)
+    ended = threading.Event()
+    watcher = Watcher(progress=lambda _: None, ended=lambda _: ended.set(), failed=lambda _: None)
+    agent.runs.start(engine, request_of(), watcher)
+    assert ended.wait(5)
+    assert [(name, event.text) for name, event in heard.notifications] == [
+        ("event", "data: promote succeeded: serving")
     ]
 
 

@@ -14,8 +14,8 @@ from storage_agent.model.operation import OperationState
 from storage_agent.model.wire import to_wire
 from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Setup
-from storage_agent.service.methods import METHODS, Dispatcher
+from storage_agent.service.answers import Ended, Operations, Setup
+from storage_agent.service.methods import KEY_LIMIT, METHODS, Dispatcher
 from tests.unit.fakes import agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 
@@ -48,7 +48,7 @@ def error_of(call: FakeCall) -> AgentError:
 
 
 def test_ping(agent: Agent) -> None:
-    assert ask(agent, "ping").result["protocol"] == 1
+    assert ask(agent, "ping").result.protocol == 1
 
 
 def test_status_is_one_json_object(agent: Agent) -> None:
@@ -95,8 +95,8 @@ def test_create_carries_role_and_confirmation(agent: Agent, engine: FakeEngine) 
 
 def test_plan_answers_plan_and_digest(agent: Agent, engine: FakeEngine) -> None:
     call = ask(agent, "plan", {"operation": "create", "volume": "data", "role": "join"})
-    assert call.result["digest"] == call.result["plan"].digest()
-    assert call.result["findings"] == ()
+    assert call.result.digest == call.result.plan.digest()
+    assert call.result.findings == ()
     assert engine.begun[0].options == {"role": "join"}
 
 
@@ -182,6 +182,7 @@ ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"
 ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
+ALLOWED[Role.LOCAL] |= {"sessions.end"}
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -243,20 +244,65 @@ def test_split_brain_carries_the_choice_and_its_confirmation(
     assert engine.begun[0].options == {"choice": "discard", "confirm": "0123456789ab"}
 
 
-def test_the_gateway_becomes_an_observer_and_no_more(agent: Agent) -> None:
+@pytest.mark.parametrize("role", ["observe", "operate", "grant"])
+def test_the_gateway_takes_the_role_of_its_key_once(agent: Agent, role: str) -> None:
     session = FakeSession(Role.NONE)
     dispatcher = Dispatcher(agent)
-    refused = FakeCall("hello", {"role": "operate", "key_id": "k"}, session)
-    dispatcher(refused)
-    assert error_of(refused).code == "NOT_PERMITTED"
-    assert session.role is Role.NONE
-    taken = FakeCall("hello", {"role": "observe", "key_id": "coordinator"}, session)
+    taken = FakeCall("hello", {"role": role, "key_id": "SHA256:ab/c+"}, session)
     dispatcher(taken)
-    assert taken.result["role"] == "observe"
-    assert (session.role, session.origin) == (Role.OBSERVE, "ssh key coordinator")
-    again = FakeCall("hello", {"role": "observe", "key_id": "coordinator"}, session)
+    assert taken.result.role == role
+    assert (session.role, session.origin) == (role, "ssh key SHA256:ab/c+")
+    assert session.key_id == "SHA256:ab/c+"
+    again = FakeCall("hello", {"role": "grant", "key_id": "SHA256:ab/c+"}, session)
     dispatcher(again)
     assert error_of(again).code == "USAGE"
+    assert session.role == role
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"role": "local", "key_id": "k"}, "bad-type"),
+        ({"role": "none", "key_id": "k"}, "bad-type"),
+        ({"role": "observe", "key_id": ""}, "bad-name"),
+        ({"role": "observe", "key_id": "k" * 65}, "bad-name"),
+        ({"role": "observe", "key_id": "a b"}, "bad-name"),
+        ({"role": "observe"}, "missing-key"),
+    ],
+)
+def test_the_gateway_takes_no_other_role(
+    agent: Agent, parameters: dict[str, Any], code: str
+) -> None:
+    session = FakeSession(Role.NONE)
+    call = FakeCall("hello", parameters, session)
+    Dispatcher(agent)(call)
+    assert error_of(call).code == code
+    assert session.role is Role.NONE
+
+
+def test_one_key_has_a_limited_number_of_sessions(agent: Agent) -> None:
+    call = FakeCall("hello", {"role": "observe", "key_id": "k"}, FakeSession(Role.NONE))
+    call.open_sessions["k"] = KEY_LIMIT
+    Dispatcher(agent)(call)
+    assert error_of(call).code == "TOO_MANY_CONNECTIONS"
+    assert call.session.role is Role.NONE
+
+
+def test_the_sessions_of_a_key_are_ended(agent: Agent) -> None:
+    call = FakeCall("sessions.end", {"key_id": "k"})
+    call.open_sessions |= {"k": 2, "other": 1}
+    Dispatcher(agent)(call)
+    assert call.result == Ended(sessions=2)
+    assert call.open_sessions == {"other": 1}
+
+
+def test_over_the_network_a_promotion_names_its_epoch(agent: Agent, engine: FakeEngine) -> None:
+    """Without one it would be the next, whatever happened since the caller has looked."""
+    refused = ask(agent, "promote", PROMOTE, Role.OPERATE)
+    assert error_of(refused).code == "missing-key"
+    assert engine.begun == []
+    assert ask(agent, "promote", {**PROMOTE, "epoch": 6}, Role.OPERATE).error is None
+    assert engine.begun[0].epoch == 6
 
 
 def test_subscribing_answers_the_present_state(agent: Agent) -> None:
@@ -268,20 +314,20 @@ def test_subscribing_answers_the_present_state(agent: Agent) -> None:
 def test_operations_can_be_shown_and_listed(agent: Agent) -> None:
     record = ask(agent, "promote", PROMOTE).result
     assert ask(agent, "operation.show", {"operation_id": "op-1"}).result == record
-    assert ask(agent, "operation.list").result == {"operations": (record,)}
+    assert ask(agent, "operation.list").result == Operations(operations=(record,))
 
 
 def test_events_are_the_last_ones(agent: Agent) -> None:
     ask(agent, "promote", PROMOTE)
-    (event,) = ask(agent, "events", {"limit": 1}).result["events"]
+    (event,) = ask(agent, "events", {"limit": 1}).result.events
     assert event.text == "data: promote succeeded: serving"
     assert event.operation_id == "op-1"
 
 
 def test_config_show(agent: Agent) -> None:
     answer = ask(agent, "config.show").result
-    assert answer["config"] == agent_config()
-    assert answer["digest"] == "d1"
+    assert answer.config == agent_config()
+    assert answer.digest == "d1"
 
 
 def test_with_a_wrong_configuration_reads_are_served_and_changes_refused(

@@ -1,0 +1,293 @@
+"""What sshd runs for a coordinator's key: bytes between its session and the daemon's socket.
+
+Unprivileged, and trusted with one thing: it tells the daemon, before any byte of the caller, which
+role and key sshd has found. It reads nothing that the caller can set but stdin: no arguments, no
+environment. The daemon frames, checks and answers. It is also the user's login shell, so that no
+line of authorized_keys, however wrong, ends in a real one.
+
+Imports C modules alone: `socket`, `json` or `signal` would each cost half a start of Python.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import sys
+import syslog
+import time
+
+SOCKET_PATH = "/run/storage-agent/agent.sock"
+# The daemon may just be starting: systemd holds its socket meanwhile.
+HELLO_DEADLINE_S = 10.0
+STALL_DEADLINE_S = 5.0
+BUFFER_BYTES = 64 << 10
+SHOWN_CHARS = 200
+_ROLES = ("observe", "operate", "grant")
+_KEY_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/:")
+_WELCOME = b'{"jsonrpc":"2.0","id":"hello","result":'
+_TURNED_AWAY = b'{"jsonrpc":"2.0","id":"hello","error":'
+_GONE = select.POLLERR | select.POLLNVAL
+
+
+class _Failure(Exception):
+    """line: the error object for the caller. exit_status: as in docs/commands.md."""
+
+    def __init__(self, line: bytes, exit_status: int) -> None:
+        super().__init__(line)
+        self.line = line
+        self.exit_status = exit_status
+
+
+def _failure(code: str, exit_status: int, message: str, remedy: str) -> _Failure:
+    """All of it is text of ours without a character that JSON would escape."""
+    line = (
+        f'{{"jsonrpc":"2.0","id":null,"error":{{"code":{-32000 - exit_status},'
+        f'"message":"{message}","data":{{"code":"{code}","remedy":"{remedy}",'
+        f'"exit_status":{exit_status},"findings":[]}}}}}}\n'
+    )
+    return _Failure(line.encode(), exit_status)
+
+
+def main(arguments: list[str], socket_path: str = SOCKET_PATH) -> int:
+    """arguments: argv. Exit status: 0 the caller ended the session, 1 the daemon did, 2 there was
+    no request, 4 not a key of ours, 6 the daemon is silent, 7 it is down."""
+    _open_missing_descriptors()
+    try:
+        role, key_id = parse_arguments(arguments)
+        _log_command(key_id)
+        connection, begun = _connect(role, key_id, socket_path)
+        return Relay(connection, begun).run()
+    except _Failure as exc:
+        _write_all(exc.line)
+        return exc.exit_status
+    except KeyboardInterrupt:
+        return 1
+    except Exception as exc:
+        syslog.syslog(syslog.LOG_ERR, f"broke off: {type(exc).__name__}: {ascii(str(exc))[:200]}")
+        _write_all(_failure("INTERNAL", 1, "the gateway broke off", "report it").line)
+        return 1
+
+
+def parse_arguments(arguments: list[str]) -> tuple[str, str]:
+    """Role and key id, of `gateway --role R --key-id ID` or, as a login shell, of
+    `gateway -c "/path/of/gateway --role R --key-id ID"`. Raises _Failure for all else."""
+    words = arguments
+    if len(words) == 3 and words[1] == "-c":
+        words = words[2].split(" ")
+    match words:
+        case [program, "--role", role, "--key-id", key_id]:
+            is_ours = program == arguments[0] and role in _ROLES
+            if is_ours and 0 < len(key_id) <= 64 and _KEY_ID_CHARACTERS.issuperset(key_id):
+                return role, key_id
+    syslog.syslog(syslog.LOG_WARNING, f"refused to run {ascii(arguments[1:])[:SHOWN_CHARS]}")
+    raise _failure(
+        "NOT_PERMITTED",
+        4,
+        "this key is not bound to a role of the agent",
+        "on the storage host, as root: storage-agent authorize --role ROLE KEYFILE",
+    )
+
+
+def _log_command(key_id: str) -> None:
+    # Set by sshd from what the caller typed; nothing here acts on it.
+    if command := os.environ.get("SSH_ORIGINAL_COMMAND", ""):
+        shown = ascii(command[:SHOWN_CHARS])
+        syslog.syslog(syslog.LOG_NOTICE, f"ssh key {key_id}: command ignored: {shown}")
+
+
+def _connect(role: str, key_id: str, path: str) -> tuple[_socket.socket, bytes]:
+    """A connection that has its role, and what the daemon has already sent after that."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    connection.settimeout(HELLO_DEADLINE_S)
+    try:
+        connection.connect(path)
+    except TimeoutError:
+        raise _silent("does not take connections") from None
+    except OSError as exc:
+        raise _failure(
+            "DAEMON_DOWN",
+            7,
+            f"storage-agentd does not run on this host: {os.strerror(exc.errno or 0)}",
+            "systemctl start storage-agent.socket; journalctl -u storage-agentd -n 50",
+        ) from None
+    hello = (
+        '{"jsonrpc":"2.0","id":"hello","method":"hello",'
+        f'"params":{{"role":"{role}","key_id":"{key_id}"}}}}\n'
+    )
+    try:  # noqa: SIM105: contextlib would cost a fifth of the start
+        connection.send(hello.encode())
+    except OSError:
+        # Turned away before it was read: the reason is still to be read.
+        pass
+    line, begun = _first_line(connection)
+    if not line.startswith(_WELCOME):
+        answer = line.replace(_TURNED_AWAY, b'{"jsonrpc":"2.0","id":null,"error":', 1)
+        raise _Failure(answer + b"\n", 1)
+    return connection, begun
+
+
+def _first_line(connection: _socket.socket) -> tuple[bytes, bytes]:
+    received = b""
+    until_s = time.monotonic() + HELLO_DEADLINE_S
+    while b"\n" not in received:
+        connection.settimeout(max(0.001, until_s - time.monotonic()))
+        try:
+            chunk = connection.recv(BUFFER_BYTES)
+        except TimeoutError:
+            raise _silent("does not answer") from None
+        except OSError:
+            chunk = b""
+        if not chunk or len(received) > BUFFER_BYTES:
+            raise _silent("closed the connection")
+        received += chunk
+    line, _, begun = received.partition(b"\n")
+    return line, begun
+
+
+def _silent(what: str) -> _Failure:
+    return _failure(
+        "DAEMON_SILENT",
+        6,
+        f"storage-agentd {what}",
+        "systemctl status storage-agentd; then try again",
+    )
+
+
+class Relay:
+    """Copies both ways with a bounded buffer each, until the daemon has ended and what it said is
+    out. Never waits for one side while the other could go on."""
+
+    def __init__(self, connection: _socket.socket, begun: bytes) -> None:
+        self._daemon = connection
+        self._daemon.setblocking(False)
+        os.set_blocking(1, False)
+        self._up = bytearray()
+        self._down = bytearray(begun)
+        self._has_request = False
+        self._caller_ended = False
+        self._daemon_ended = False
+        # The daemon takes no more; its last answer may still come.
+        self._is_cut = False
+        self._moved_s = time.monotonic()
+
+    def run(self) -> int:
+        while self._down or not self._daemon_ended:
+            ready = dict(self._poll())
+            if 1 not in ready and self._stalled_for_s() >= STALL_DEADLINE_S:
+                syslog.syslog(syslog.LOG_NOTICE, "session ended: the caller does not read")
+                return 1
+            if ready.get(1, 0) & (_GONE | select.POLLHUP):
+                return 0
+            if 0 in ready:
+                self._read_caller()
+            if self._daemon.fileno() in ready:
+                self._read_daemon()
+                self._write_daemon()
+            if 1 in ready:
+                self._write_caller()
+        return 0 if self._caller_ended else 1
+
+    def _poll(self) -> list[tuple[int, int]]:
+        poller = select.poll()
+        if not (self._caller_ended or self._is_cut) and len(self._up) < BUFFER_BYTES:
+            poller.register(0, select.POLLIN)
+        wanted = 0
+        if not self._daemon_ended and len(self._down) < BUFFER_BYTES:
+            wanted |= select.POLLIN
+        if self._up:
+            wanted |= select.POLLOUT
+        if wanted:
+            poller.register(self._daemon.fileno(), wanted)
+        # Also with nothing to write: a reader that is gone ends the session.
+        poller.register(1, select.POLLOUT if self._down else 0)
+        left_s = STALL_DEADLINE_S - self._stalled_for_s()
+        return poller.poll(max(0.0, left_s) * 1000 if self._down else None)
+
+    def _stalled_for_s(self) -> float:
+        return time.monotonic() - self._moved_s if self._down else 0.0
+
+    def _read_caller(self) -> None:
+        try:
+            chunk = os.read(0, BUFFER_BYTES - len(self._up))
+        except BlockingIOError:
+            return
+        except OSError:
+            # A folder, a terminal that is gone: nothing comes from there.
+            chunk = b""
+        self._up += chunk
+        self._has_request |= bool(chunk)
+        self._caller_ended = not chunk
+        self._write_daemon()
+        if self._caller_ended and not self._has_request:
+            raise _failure(
+                "bad-request", 2, "no request came", "one JSON object a line: docs/api.md"
+            )
+
+    def _write_daemon(self) -> None:
+        if self._is_cut:
+            return
+        try:
+            if self._up:
+                del self._up[: self._daemon.send(self._up)]
+            if self._caller_ended and not self._up:
+                self._daemon.shutdown(_socket.SHUT_WR)
+                self._is_cut = True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._is_cut = True
+            self._up.clear()
+
+    def _read_daemon(self) -> None:
+        if self._daemon_ended or len(self._down) >= BUFFER_BYTES:
+            return
+        try:
+            chunk = self._daemon.recv(BUFFER_BYTES - len(self._down))
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not self._down:
+            self._moved_s = time.monotonic()
+        self._down += chunk
+        self._daemon_ended = not chunk
+        self._write_caller()
+
+    def _write_caller(self) -> None:
+        if not self._down:
+            return
+        try:
+            written = os.write(1, self._down)
+        except BlockingIOError:
+            return
+        except OSError:
+            # The caller is gone; operations go on without it.
+            self._down.clear()
+            self._daemon_ended = True
+            return
+        del self._down[:written]
+        self._moved_s = time.monotonic()
+
+
+def _write_all(line: bytes) -> None:
+    """Short enough for any pipe. Whoever does not read it does not want it."""
+    try:  # noqa: SIM105
+        os.write(1, line)
+    except OSError:
+        pass
+
+
+def _open_missing_descriptors() -> None:
+    """What is opened next must not become stdin or stdout (git's shell.c does the same)."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)
+
+
+def run() -> None:
+    """Entry of /usr/lib/storage-agent/gateway. Ends without Python's tidying up: nothing is left
+    to flush, and it would cost as much as all the above."""
+    os._exit(main(sys.argv))

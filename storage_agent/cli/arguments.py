@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from storage_agent import __version__
 from storage_agent.cli.context import Answer, Context
 from storage_agent.model.errors import UsageError
+from storage_agent.model.key import KeyRole
 
 Handler = Callable[[argparse.Namespace, Context], Answer]
 
@@ -192,5 +193,21 @@ def _add_explaining(commands: Any) -> None:
     config = _add(commands, "config", "check or show the configuration", "reference", "config")
     config.add_argument("what", choices=("check", "show"))
     config.add_argument("--origin", action="store_true", help="which file and line set each value")
+    authorize = _add(
+        commands, "authorize", "let a coordinator's SSH key in", "authorize", "authorize"
+    )
+    authorize.add_argument(
+        "key_file", metavar="KEYFILE|list|revoke", help="the .pub file of the key"
+    )
+    authorize.add_argument("key_id", nargs="?", metavar="KEY-ID", help="for revoke: see list")
+    authorize.add_argument("--role", choices=[str(role) for role in KeyRole])
+    authorize.add_argument(
+        "--from",
+        dest="addresses",
+        action="append",
+        default=[],
+        metavar="ADDR",
+        help="the only address or network it may come from; may be given again",
+    )
     explain = _add(commands, "explain", "what a code means and what to do", "reference", "explain")
     explain.add_argument("code", metavar="CODE")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from storage_agent.host.authorized_keys import KeyFile
     from storage_agent.model.array import Disk
     from storage_agent.model.configuration import AgentConfig
     from storage_agent.model.doctor import DoctorFacts
@@ -83,6 +84,11 @@ class ThisHost:
         from storage_agent.host.block import Block
 
         return tuple(Block().by_serial(serials).values())
+
+    def key_file(self) -> KeyFile:
+        from storage_agent.host.authorized_keys import KeyFile
+
+        return KeyFile()
 
 
 def _unfinished() -> dict[str, Any]:

@@ -66,6 +66,43 @@ AGENT: dict[str, Explanation] = {
         "configuration or options have changed since. Nothing was changed.",
         next_steps=("read the plan again with --dry-run", "confirm the new digest"),
     ),
+    # Keys of coordinators.
+    "BAD_KEY": Explanation(
+        meaning="The file does not hold exactly one public key of a kind that is taken: ed25519, "
+        "ECDSA, or RSA of 3072 bits and more, without options before it.",
+        next_steps=("on the coordinator: ssh-keygen -t ed25519", "give the .pub file"),
+    ),
+    "PRIVATE_KEY": Explanation(
+        meaning="The file holds a private key. Nothing was authorized.",
+        risk="whoever reads a private key can move volumes with it",
+        next_steps=("delete the file here", "make a new pair if it left the coordinator"),
+    ),
+    "WEAK_KEY": Explanation(
+        meaning="The key is too short to be trusted with volumes.",
+        next_steps=("on the coordinator: ssh-keygen -t ed25519",),
+    ),
+    "KEY_KNOWN": Explanation(
+        meaning="The key is authorized already; it has one role and one line.",
+        next_steps=("storage-agent authorize list", "storage-agent authorize revoke KEY-ID"),
+    ),
+    "UNKNOWN_KEY": Explanation(
+        meaning="No key of this id is authorized.",
+        next_steps=("storage-agent authorize list",),
+    ),
+    "FOREIGN_KEY_LINE": Explanation(
+        meaning="The file of authorized keys has a line that storage-agent did not write; no key "
+        "is let in, and none is added, until it is gone.",
+        risk="a line of another form may permit more than a role",
+        next_steps=("remove that line", "storage-agent authorize --role ROLE KEYFILE"),
+    ),
+    "KEY_FILE": Explanation(
+        meaning="The file of authorized keys cannot be read or written.",
+        next_steps=("ls -l /etc/storage-agent/authorized_keys", "df -h /etc"),
+    ),
+    "KEY_REVOKED": Explanation(
+        meaning="sshd let the key in, but it is not, or not any more, authorized in this role.",
+        next_steps=("on the storage host: storage-agent authorize list",),
+    ),
     "INTERNAL": Explanation(
         meaning="storage-agent itself is at fault; what it was doing may be half done.",
         next_steps=(_READ_STATUS, _DAEMON_LOG, "report it with that log"),

@@ -26,17 +26,6 @@ class Role(StrEnum):
 _RANK = (Role.NONE, Role.OBSERVE, Role.OPERATE, Role.GRANT, Role.LOCAL)
 
 
-class KeyRole(StrEnum):
-    """What an SSH key may be bound to: sshd's forced command says which, the gateway repeats it.
-
-    observe: reads.  operate: also promotes, demotes and assembles.  grant: also answers incidents.
-    """
-
-    OBSERVE = "observe"
-    OPERATE = "operate"
-    GRANT = "grant"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """The process at the other end of a Unix socket, as the kernel recorded it at connect."""

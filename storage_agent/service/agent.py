@@ -16,6 +16,7 @@ from storage_agent.engine.journal import KEPT_OPERATIONS
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, UsageError
+from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import (
     Marker,
     OperationRecord,
@@ -49,6 +50,7 @@ class Agent:
 
     load: reads the configuration anew.  apply: gives it to host, engine and observer.  broadcast:
     tells all subscribers; must not block.  inhibit: takes a volume's shutdown inhibitor.
+    key_role: of an SSH key, by its id; None: revoked.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Agent:
         broadcast: Callable[[str, object], None],
         inhibit: Callable[[VolumeConfig], None],
         ticks: Ticks,
+        key_role: Callable[[str], KeyRole | None],
     ) -> None:
         self._ticks = ticks
+        self.key_role = key_role
         self.setup = setup
         self.engine = engine
         self.observer = observer

@@ -9,11 +9,11 @@ from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import ConfigurationError
 from storage_agent.model.finding import Finding
 from storage_agent.model.incident import Grant, Incident
+from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import Plan
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 from storage_agent.policy.readiness import Readiness
-from storage_agent.service.access import KeyRole
 from storage_agent.service.changes import Event
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from storage_agent import __version__
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
+from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
 from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.access import Role, require_role
@@ -150,11 +150,18 @@ def _ping(_agent: Agent, _call: Call, _parameters: Nothing) -> object:
     return Pong(agent_version=__version__, protocol=PROTOCOL_VERSION)
 
 
-def _hello(_agent: Agent, call: Call, parameters: Hello) -> object:
+def _hello(agent: Agent, call: Call, parameters: Hello) -> object:
     if call.session.role is not Role.NONE:
         raise UsageError("this session has its role already")
     if not KEY_ID.fullmatch(parameters.key_id):
         raise BadRequest("bad-name", f"{parameters.key_id[:40]!a} is no key id")
+    # Not sshd's word alone: a connection that it let in before goes on after the key is revoked.
+    if agent.key_role(parameters.key_id) is not parameters.role:
+        raise NotPermitted(
+            f"the key {parameters.key_id} is not authorized as {parameters.role}",
+            remedy="on the storage host, as root: storage-agent authorize list",
+            code="KEY_REVOKED",
+        )
     if call.sessions_of(parameters.key_id) >= KEY_LIMIT:
         raise Busy(
             f"{KEY_LIMIT} sessions of this key are open, no more are taken",
@@ -349,8 +356,7 @@ def _config(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=_hello,
-               is_quick=True),
+        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=_hello),
         Method(name="ping", parameters=Nothing, answers=Pong, needs=Role.OBSERVE, handler=_ping,
                is_quick=True),
         Method(name="status", parameters=Nothing, answers=Status, needs=Role.OBSERVE,
@@ -389,7 +395,7 @@ METHODS: Mapping[str, Method] = {
         Method(name="grant.promote", parameters=GrantParameters, answers=Granted,
                needs=Role.GRANT, handler=grant_promotion),
         Method(name="sessions.end", parameters=KeyParameters, answers=Ended, needs=Role.LOCAL,
-               handler=_end_sessions, is_quick=True),
+               handler=_end_sessions),
     )
 }  # fmt: skip
 READS = frozenset(method.name for method in METHODS.values() if method.needs is Role.OBSERVE)

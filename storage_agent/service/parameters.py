@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from storage_agent.model.key import KeyRole
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.wire import WireError, from_wire
-from storage_agent.service.access import KeyRole
 from storage_agent.service.rpc import BadRequest
 
 WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})

@@ -13,6 +13,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -273,7 +274,8 @@ class Server:
             self._wait_for(connection)
 
     def _of_key(self, key_id: str) -> list[Connection]:
-        return [c for c in self._connections if c.key_id == key_id]
+        # A copy: also called from other threads.
+        return [c for c in tuple(self._connections) if c.key_id == key_id]
 
     def _drop(self, connection: Connection, why: str) -> None:
         if connection not in self._connections:
@@ -325,4 +327,4 @@ class _SocketCall:
 
     def end_sessions_of(self, key_id: str) -> None:
         for connection in self.server._of_key(key_id):
-            self.server._drop(connection, "its key was revoked")
+            self.server.post(partial(self.server._drop, connection, "its key was revoked"))

@@ -9,6 +9,7 @@ from storage_agent.configuration.build import local_hostname
 from storage_agent.configuration.load import DEFAULT_PATHS, digest, load
 from storage_agent.configuration.read import Paths
 from storage_agent.engine.engine import Engine
+from storage_agent.host.authorized_keys import KeyFile
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.device_events import DeviceEvents
 from storage_agent.host.drbd.stream import stream_argv
@@ -103,5 +104,6 @@ def make_agent(
         broadcast=broadcast,
         inhibit=Inhibitor(runner).take,
         ticks=ticks,
+        key_role=KeyFile().role_of,
     )
     return agent

@@ -1,1 +1,1 @@
-"""The storage host's end of SSH: the program behind the forced command, and the file of keys."""
+"""The storage host's end of SSH: the program behind the forced command."""

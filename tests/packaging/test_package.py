@@ -35,6 +35,7 @@ def test_it_holds_what_it_must(tree: Path) -> None:
         "usr/lib/python3/dist-packages/storage_agent/__init__.py",
         "usr/lib/storage-agent/fence-peer",
         "usr/lib/storage-agent/split-brain",
+        "usr/lib/storage-agent/gateway",
         "usr/lib/storage-agent/other-drbd-resources",
         "lib/systemd/system/storage-agentd.service",
         "lib/systemd/system/storage-agent.socket",
@@ -65,18 +66,22 @@ def test_it_keeps_out_of_places_that_are_not_a_packages(tree: Path) -> None:
         "usr/lib/",
         "usr/share/",
         "lib/systemd/system/",
+        "etc/ssh/sshd_config.d/",
     )
     assert [name for name in files(tree) if not name.startswith(allowed)] == []
 
 
-def test_nothing_in_etc_is_a_file_of_the_package(tree: Path, control: Path) -> None:
+def test_all_that_is_the_packages_in_etc_is_sshds_drop_in(tree: Path, control: Path) -> None:
     """create and the admin write the configuration, so no file of it may be a conffile."""
+    drop_in = "etc/ssh/sshd_config.d/storage-agent.conf"
     assert {str(p.relative_to(tree)) for p in (tree / "etc").rglob("*")} == {
         "etc/storage-agent",
         "etc/storage-agent/agent.d",
-        "etc/storage-agent/gateway",
+        "etc/ssh",
+        "etc/ssh/sshd_config.d",
+        drop_in,
     }
-    assert not (control / "conffiles").exists()
+    assert (control / "conffiles").read_text() == f"/{drop_in}\n"
 
 
 def test_only_programs_are_executable(tree: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from storage_agent.cli.context import Context
 from storage_agent.cli.terminal import Screen
+from storage_agent.host.authorized_keys import KeyFile
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.doctor import DoctorFacts
@@ -70,6 +72,10 @@ class FakeLocal:
         self.found: DoctorFacts = facts()
         self.has_files = True
         self.devices: tuple[str, ...] = ("/dev/drbd0",)
+        self.keys = KeyFile(Path("/nonexistent/authorized_keys"))
+
+    def key_file(self) -> KeyFile:
+        return self.keys
 
     def config(self) -> AgentConfig:
         if isinstance(self.loaded, AgentError):

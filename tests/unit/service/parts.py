@@ -14,6 +14,7 @@ from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.finding import Finding
+from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import (
     Epoch,
     Marker,
@@ -213,6 +214,7 @@ def make_agent(
     host: HostPort | None = None,
     inhibit: Callable[[VolumeConfig], None] | None = None,
     ticks: Ticks | None = None,
+    keys: dict[str, KeyRole] | None = None,
 ) -> Agent:
     engine = engine or FakeEngine()
     setup = setup or Setup(config=agent_config(), digest="d1")
@@ -233,6 +235,7 @@ def make_agent(
         broadcast=heard or Heard(),
         inhibit=inhibit or (lambda _: None),
         ticks=ticks or idle_ticks(),
+        key_role=(keys or {}).get,
     )
     engine.on_change = agent.runs.changed
     return agent

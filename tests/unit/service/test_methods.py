@@ -10,6 +10,7 @@ import pytest
 
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, ConfigurationError, OperationFailed
+from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import OperationState
 from storage_agent.model.wire import to_wire
 from storage_agent.service.access import Role
@@ -244,54 +245,65 @@ def test_split_brain_carries_the_choice_and_its_confirmation(
     assert engine.begun[0].options == {"choice": "discard", "confirm": "0123456789ab"}
 
 
-@pytest.mark.parametrize("role", ["observe", "operate", "grant"])
-def test_the_gateway_takes_the_role_of_its_key_once(agent: Agent, role: str) -> None:
-    session = FakeSession(Role.NONE)
-    dispatcher = Dispatcher(agent)
-    taken = FakeCall("hello", {"role": role, "key_id": "SHA256:ab/c+"}, session)
-    dispatcher(taken)
-    assert taken.result.role == role
-    assert (session.role, session.origin) == (role, "ssh key SHA256:ab/c+")
-    assert session.key_id == "SHA256:ab/c+"
+def greeted(
+    role: str, key_id: str, authorized: KeyRole | None = None, open_sessions: int = 0
+) -> FakeCall:
+    """The gateway's hello, before an agent that has authorized the key."""
+    agent = make_agent(keys={key_id: authorized} if authorized else {})
+    call = FakeCall("hello", {"role": role, "key_id": key_id}, FakeSession(Role.NONE))
+    call.open_sessions[key_id] = open_sessions
+    Dispatcher(agent)(call)
+    assert call.ended.wait(5)
+    return call
+
+
+@pytest.mark.parametrize("role", list(KeyRole))
+def test_the_gateway_takes_the_role_of_its_key_once(agent: Agent, role: KeyRole) -> None:
+    taken = greeted(role, "SHA256:ab/c+", role)
+    assert taken.result.role is role
+    session = taken.session
+    assert (session.role, session.key_id) == (role, "SHA256:ab/c+")
+    assert session.origin == "ssh key SHA256:ab/c+"
     again = FakeCall("hello", {"role": "grant", "key_id": "SHA256:ab/c+"}, session)
-    dispatcher(again)
+    Dispatcher(agent)(again)
+    assert again.ended.wait(5)
     assert error_of(again).code == "USAGE"
     assert session.role == role
 
 
 @pytest.mark.parametrize(
-    ("parameters", "code"),
+    ("role", "key_id", "authorized", "code"),
     [
-        ({"role": "local", "key_id": "k"}, "bad-type"),
-        ({"role": "none", "key_id": "k"}, "bad-type"),
-        ({"role": "observe", "key_id": ""}, "bad-name"),
-        ({"role": "observe", "key_id": "k" * 65}, "bad-name"),
-        ({"role": "observe", "key_id": "a b"}, "bad-name"),
-        ({"role": "observe"}, "missing-key"),
+        ("local", "k", None, "bad-type"),
+        ("none", "k", None, "bad-type"),
+        ("observe", "", None, "bad-name"),
+        ("observe", "k" * 65, None, "bad-name"),
+        ("observe", "a b", None, "bad-name"),
+        ("observe", "k", None, "KEY_REVOKED"),
+        ("grant", "k", KeyRole.OPERATE, "KEY_REVOKED"),
+        ("observe", "k", KeyRole.OPERATE, "KEY_REVOKED"),
     ],
 )
 def test_the_gateway_takes_no_other_role(
-    agent: Agent, parameters: dict[str, Any], code: str
+    role: str, key_id: str, authorized: KeyRole | None, code: str
 ) -> None:
-    session = FakeSession(Role.NONE)
-    call = FakeCall("hello", parameters, session)
-    Dispatcher(agent)(call)
+    call = greeted(role, key_id, authorized)
     assert error_of(call).code == code
-    assert session.role is Role.NONE
+    assert call.session.role is Role.NONE
 
 
-def test_one_key_has_a_limited_number_of_sessions(agent: Agent) -> None:
-    call = FakeCall("hello", {"role": "observe", "key_id": "k"}, FakeSession(Role.NONE))
-    call.open_sessions["k"] = KEY_LIMIT
-    Dispatcher(agent)(call)
+def test_one_key_has_a_limited_number_of_sessions() -> None:
+    call = greeted("observe", "k", KeyRole.OBSERVE, KEY_LIMIT)
     assert error_of(call).code == "TOO_MANY_CONNECTIONS"
     assert call.session.role is Role.NONE
+    assert greeted("observe", "k", KeyRole.OBSERVE, KEY_LIMIT - 1).error is None
 
 
 def test_the_sessions_of_a_key_are_ended(agent: Agent) -> None:
     call = FakeCall("sessions.end", {"key_id": "k"})
     call.open_sessions |= {"k": 2, "other": 1}
     Dispatcher(agent)(call)
+    assert call.ended.wait(5)
     assert call.result == Ended(sessions=2)
     assert call.open_sessions == {"other": 1}
 

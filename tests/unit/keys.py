@@ -1,0 +1,41 @@
+"""Public keys that OpenSSH 9.2 made, with the fingerprints it shows for them."""
+
+from __future__ import annotations
+
+ED25519 = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILtEZBva0oKztdw7sUVb1y0ss72UYXuZqgAz6W9qT5tD"
+    " coordinator@control"
+)
+ED25519_FINGERPRINT = "SHA256:wtFQxDoD2i4BTu3N66TnKk+J12C9XtEJV3hL3ms3Sw4"
+ED25519_ID = "SHA256:wtFQxDoD2i4BTu3N"
+NISTP256 = (
+    "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFEvAFO8LiS+sARZOo77"
+    "nK2tLOcyMXc2MfwelGQ3EbEvxxiVetYmll7miUAZw0CUAlN08/t36LVWGUvoGlT+GJE= "
+)
+NISTP256_ID = "SHA256:8Cm+swbAEvWJr9ip"
+NISTP384 = (
+    "ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzODQAAAAIbmlzdHAzODQAAABhBHg3W+dRpZth2mZvFrxk"
+    "QtRv0zf+m+L+XCdy0H8PwmIGL+dkpDA8LD1dhf8SAKvw0lqZFk13PHMiMwPPwJ3nruf0VSn+tJTl+2LbBrEz6jz0Q1hn"
+    "GHxTlmsM/gVTsnadEA== "
+)
+NISTP521 = (
+    "ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1MjEAAAAIbmlzdHA1MjEAAACFBAClq7diE+p3NA2/8p1B"
+    "PWJrTkx6zgugoCU4Pt0MLp4LNy0GT4YWgxObEHDnxxh2FRGsVRp6weFvH6VcZGyKyKvDiwA79CXrdF/zJPEf/+VPObWA"
+    "AcjC/nQmx6NjBW4h/Fs12+9WF3Vcapolo9AiwNk5iIW+Ybs7JXHxu6VTVC3n7Kw+qA== "
+)
+RSA_2048 = (
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQClOspz5bDPc4IG7fePRcr7aN2aHb6Fe40OBBRIF0gfdoroEv/9456x"
+    "GsgQsmKNxc2tnSGxU5pPTp7OG1iRJTjZGwZnqIE7vZMVGK6t7Ho4cFgDcvcbyooxwnAQErIchAnuInn+PbZNpKYeTdIO"
+    "mBTfQ8qfPMaPT1L/5t3hVsVAjsC+uvZoIVra7UbMnqOljSQvBe3qdZw5pUzyShiIcb8E8iUBBSQy9nbwq5aqbEedBTE3"
+    "b0VSt6frbx6TVJpePjT8fiVP/GQ3sjKchnEqYk2Aj3sPk7QAT878+vmKPFrT83+xI1YtrSTYETeTVEWKq14Qg4GyQ2gc"
+    "LvQYFe/igWwj rsa"
+)
+RSA_3072 = (
+    "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC/aCaW3Was45NbCBIt0aa3l/qgiLTgRCpOkZIoq+P8NEZVqCojCFQO"
+    "b14INseX3uIzKeorZ2QCPyJYUjMVKoHvsELLaUfWM8DOmo1fzSf7FULgDR+DVPn+tNpyLPLzNNQrTPErxlYapypISTHX"
+    "SlAspWZYTv7l/vHAkjv7YGgx6R9OInsIwlXIz/ihup+0o1NauG8LDW9IZbFCEvVPLeuMCB906k4dDYXafyb/wss3+6Pe"
+    "uQkcuo4y0kPr1orJt3G99KBzTBimwfNh8uVzVJ03RO/INBUIvSVIGEWY5MfLaJG6SVmn85hHAxDNyEfW1y5gSUAFIBSd"
+    "kvot4i8Wl1PvDb9c8S2KgrLZ0nCFRNnx2yTI0Ey5Y+/Z64X4aLoO91fmz0mSx8WAMZZwwY5QzVXAcRPx6CtmU1nYQBqb"
+    "Xx4B/XQQpgW2Gsh8DhWV9FSow9rES5t4cSb5C5e+LDaiZB4y+z8ud5R1BQkI3FxfPsbMBnwETyn8JMSw+AZMq4i4kW0="
+    " rsa"
+)

@@ -1,0 +1,84 @@
+"""storage-agentd's server, methods, engine and audit, around a host in memory.
+
+`python -m tests.gateway.daemon`, as root. Logs to stderr, ends on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import structlog
+
+from storage_agent.engine.engine import Engine
+from storage_agent.engine.epoch import EpochStore
+from storage_agent.host.authorized_keys import KeyFile
+from storage_agent.model.operation import Epoch
+from storage_agent.policy.readiness import assess
+from storage_agent.service.access import GATEWAY_USER
+from storage_agent.service.agent import Agent
+from storage_agent.service.answers import Setup
+from storage_agent.service.audit import Audit
+from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
+from storage_agent.service.methods import Dispatcher
+from storage_agent.service.server import Server
+from storage_agent.service.session import Call
+from tests.unit.fakes import FakeHost, MemoryStore, agent_config
+from tests.unit.service.parts import ThreadClock, make_observer
+
+
+def main() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    config, host, store, clock = agent_config(), FakeHost(), MemoryStore(), ThreadClock()
+    EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
+
+    def dispatch(call: Call) -> None:
+        Dispatcher(agent)(call)
+
+    server = Server(
+        listener=open_listener(RUN_FOLDER),
+        dispatch=dispatch,
+        clock=clock,
+        gateway_uid=user_id(GATEWAY_USER),
+        answered=Audit(clock),
+    )
+    setup = Setup(config=config, digest="d")
+    engine = Engine(
+        config=config,
+        host=host,
+        store=store,
+        clock=clock,
+        on_change=lambda record: agent.runs.changed(record),
+    )
+    agent = Agent(
+        setup=setup,
+        load=lambda: setup,
+        apply=lambda _: None,
+        engine=engine,
+        observer=make_observer(config, host, clock=clock),
+        assess=assess,
+        clock=clock,
+        broadcast=lambda name, what: server.post(lambda: server.broadcast(name, what)),
+        key_role=KeyFile().role_of,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: server.stop())
+    # A thread that dies is a traceback, which the tests look for.
+    threading.excepthook = lambda args: structlog.get_logger().error(
+        "a thread died", exc_info=args.exc_value
+    )
+    agent.start()
+    server.run()
+    agent.stop(1.0)
+
+
+if __name__ == "__main__":
+    main()

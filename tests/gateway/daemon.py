@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 
 import structlog
 
@@ -15,6 +16,7 @@ from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.host.authorized_keys import KeyFile
 from storage_agent.model.operation import Epoch
+from storage_agent.model.plan import StepKind
 from storage_agent.policy.readiness import assess
 from storage_agent.service.access import GATEWAY_USER
 from storage_agent.service.agent import Agent
@@ -38,7 +40,12 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(20),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+    def be_slow() -> None:
+        time.sleep(0.5)
+
     config, host, store, clock = agent_config(), FakeHost(), MemoryStore(), ThreadClock()
+    host.faults[StepKind.START_SERVER] = be_slow
     EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
 
     def dispatch(call: Call) -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,18 @@ class StorageHost:
         return subprocess.run(
             (*self._enter, *argv), capture_output=True, text=True, timeout=60, check=False, **given
         )
+
+    @contextlib.contextmanager
+    def started(self, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A process in the host's namespace, ended in the end."""
+        process = subprocess.Popen(
+            (*self._enter, *argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate(timeout=60)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """storage-agent, as root on the host."""

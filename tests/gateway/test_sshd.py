@@ -16,14 +16,14 @@ PING = frame("ping")
 DROP_IN = ROOT / "debian/sshd_config.d/storage-agent.conf"
 
 
-def run(argv: list[str], content: bytes = PING, **more: object) -> tuple[bytes, str, int]:
+def run(argv: list[str], content: bytes = PING, **more: str) -> tuple[bytes, str, int]:
     ended = subprocess.run(
         argv,
         input=content,
         capture_output=True,
         timeout=60,
         check=False,
-        env={**os.environ, **more},  # type: ignore[dict-item]
+        env={**os.environ, **more},
     )
     return ended.stdout, ended.stderr.decode(errors="replace"), ended.returncode
 

@@ -46,6 +46,7 @@ def test_it_holds_what_it_must(tree: Path) -> None:
         "usr/lib/sysusers.d/storage-agent.conf",
         "usr/lib/tmpfiles.d/storage-agent.conf",
         "usr/share/doc/storage-agent/copyright",
+        "usr/share/storage-agent/api.json",
         "usr/share/man/man8/storage-agent.8.gz",
         "usr/share/man/man8/storage-agent-nfs.8.gz",
     } <= files(tree)

@@ -1,0 +1,74 @@
+"""The part of docs/api.md that is made of the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from storage_agent.service.schema import api
+
+ROLES = {
+    "none": "the gateway itself, once",
+    "observe": "observe",
+    "operate": "operate",
+    "local": "root on the host",
+}
+
+
+def page() -> str:
+    return "\n".join(_lines(api())) + "\n"
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    yield "## Limits\n"
+    yield "| limit | value |\n|---|---|"
+    for name, value in document["limits"].items():
+        yield f"| {name} | {value:g} |"
+    yield "\n## Methods\n"
+    yield "| method | role | parameters | answer |\n|---|---|---|---|"
+    for name, method in document["methods"].items():
+        links = [_type(method[part]) for part in ("parameters", "answer")]
+        yield f"| `{name}` | {ROLES[method['role']]} | {links[0]} | {links[1]} |"
+    yield "\n## Notifications\n"
+    yield "| method | sent | parameters |\n|---|---|---|"
+    for name, notification in document["notifications"].items():
+        yield f"| `{name}` | {notification['sent']} | {_type(notification['parameters'])} |"
+    yield "\n## Types"
+    for name, definition in document["$defs"].items():
+        yield from _type_lines(name, definition)
+
+
+def _type_lines(name: str, definition: dict[str, Any]) -> Iterator[str]:
+    yield f"\n### {name}\n"
+    if text := definition.get("description"):
+        yield " ".join(text.split()) + "\n"
+    if "enum" in definition:
+        yield "one of " + ", ".join(f"`{value}`" for value in definition["enum"])
+        return
+    if not definition["properties"]:
+        return
+    yield "| key | value |\n|---|---|"
+    for key, schema in definition["properties"].items():
+        default = schema.get("default", "")
+        left_out = "" if key in definition["required"] else f"; left out: {_default(default)}"
+        yield f"| `{key}` | {_type(schema)}{left_out} |"
+
+
+def _default(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(_type(item) for item in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"list of {_type(schema['items'])}"
+    if schema["type"] == "object":
+        if "properties" in schema:
+            inner = ", ".join(f"`{k}`: {_type(v)}" for k, v in schema["properties"].items())
+            return f"object of {inner}"
+        return f"object of name: {_type(schema['additionalProperties'])}"
+    return str(schema["type"])

@@ -149,7 +149,7 @@ def encode_notification(method: str, parameters: object) -> bytes:
 
 def _line(document: dict[str, Any]) -> bytes:
     # ASCII: neither a terminal nor a log can be surprised, and surrogates cannot break it.
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+    return _ENCODER.encode(document).encode("ascii") + b"\n"
 
 
 def _check_depth(frame: bytes) -> None:
@@ -166,14 +166,7 @@ def _check_depth(frame: bytes) -> None:
 
 def _parse(text: str) -> Any:
     try:
-        document = json.loads(
-            text,
-            strict=False,  # control characters are refused by _check_strings, with a better word
-            object_pairs_hook=_closed_object,
-            parse_constant=_refuse_number,
-            parse_float=_refuse_number,
-            parse_int=_whole_number,
-        )
+        document = _DECODER.decode(text)
     except json.JSONDecodeError as exc:
         raise BadRequest("bad-json", f"not JSON: {exc.msg} at character {exc.pos}") from None
     _check_strings(document)
@@ -231,3 +224,14 @@ def _decode_envelope(document: dict[str, Any]) -> Request:
     if type(parameters) is not dict:
         raise BadRequest("bad-request", 'the key "params" must be an object')
     return Request(request_id=document["id"], method=method, parameters=parameters)
+
+
+# Made once: json.loads and json.dumps would make one for each frame.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(
+    strict=False,  # control characters are refused by _check_strings, with a better word
+    object_pairs_hook=_closed_object,
+    parse_constant=_refuse_number,
+    parse_float=_refuse_number,
+    parse_int=_whole_number,
+)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ class Server:
         self._connections: set[Connection] = set()
         self._timers: list[_Timer] = []
         self._is_stopping = False
+        self._loop_thread = 0
+        self._in_dispatch: _SocketCall | None = None
+        self._at_once: _Answer | None = None
         self._accept_again_s = float("inf")
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
@@ -89,6 +93,7 @@ class Server:
 
     def run(self) -> None:
         """Serves until `stop`; then closes all connections."""
+        self._loop_thread = threading.get_ident()
         try:
             failures = 0
             while not self._is_stopping:
@@ -246,11 +251,15 @@ class Server:
             return
         connection.is_busy = True
         call = _SocketCall(server=self, session=connection, request=request)
+        self._in_dispatch, self._at_once = call, None
         try:
             self._dispatch(call)
         except Exception:
             log.exception("a request broke off", method=request.method)
             call.fail(AgentError("the request broke off", code="INTERNAL"))
+        self._in_dispatch = None
+        if self._at_once is not None:
+            self._conclude(call, self._at_once)
 
     def _send(self, connection: Connection, line: bytes) -> None:
         if connection in self._connections:
@@ -259,14 +268,23 @@ class Server:
             except (OSError, BufferError) as exc:
                 self._drop(connection, str(exc))
 
-    def _finish(self, call: _SocketCall, line: bytes, code: str, *, closes: bool) -> None:
-        connection = call.session
-        self._answered(connection, call.request, code)
-        self._send(connection, line)
-        connection.is_busy = False
-        connection.closes_after_write |= closes
-        if connection in self._connections:
-            self._settle(connection)
+    def _end(self, call: _SocketCall, answer: _Answer) -> None:
+        """From any thread. On the loop, while the call is being dispatched, without a detour."""
+        if self._in_dispatch is call and threading.get_ident() == self._loop_thread:
+            self._at_once = answer
+        else:
+            self.post(lambda: self._finish(call, answer))
+
+    def _finish(self, call: _SocketCall, answer: _Answer) -> None:
+        self._conclude(call, answer)
+        if call.session in self._connections:
+            self._settle(call.session)
+
+    def _conclude(self, call: _SocketCall, answer: _Answer) -> None:
+        self._answered(call.session, call.request, answer.code)
+        self._send(call.session, answer.line)
+        call.session.is_busy = False
+        call.session.closes_after_write |= answer.closes
 
     def _notify(self, connection: Connection, line: bytes) -> None:
         self._send(connection, line)
@@ -300,6 +318,15 @@ class _Timer:
             self._action()
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """closes: nothing more is taken from this caller."""
+
+    line: bytes
+    code: str
+    closes: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SocketCall:
     """Implements Call: every answer goes over the loop, whichever thread gives it."""
@@ -310,13 +337,13 @@ class _SocketCall:
 
     def answer(self, result: object) -> None:
         line = rpc.encode_answer(self.request.request_id, result)
-        self.server.post(lambda: self.server._finish(self, line, OK, closes=False))
+        self.server._end(self, _Answer(line, OK))
 
     def fail(self, error: AgentError) -> None:
         line = rpc.encode_error(self.request.request_id, error)
         # Who may not do what it asks for is not kept.
         closes = isinstance(error, NotPermitted) and self.session.role is Role.NONE
-        self.server.post(lambda: self.server._finish(self, line, error.code, closes=closes))
+        self.server._end(self, _Answer(line, error.code, closes))
 
     def notify(self, method: str, parameters: object) -> None:
         line = rpc.encode_notification(method, parameters)

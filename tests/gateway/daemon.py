@@ -75,6 +75,7 @@ def main() -> None:
         assess=assess,
         clock=clock,
         broadcast=lambda name, what: server.post(lambda: server.broadcast(name, what)),
+        inhibit=lambda _: None,
         key_role=KeyFile().role_of,
     )
     signal.signal(signal.SIGTERM, lambda *_: server.stop())

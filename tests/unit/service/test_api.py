@@ -41,6 +41,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "config.show": {},
     "promote": {**PROMOTE, "expected_primary": "beta", "marker_at_least": [7, 2]},
     "demote": {"volume": "data", "operation_id": "op-2"},
+    "leave": {"volume": "data", "operation_id": "op-5", "stop_serving": "alpha/data"},
     "assemble": {"volume": "data", "operation_id": "op-3", "wait_s": 5},
     "create": {"volume": "data", "operation_id": "op-4", "role": "join", "confirm": "0123"},
     "epoch.restore": {"volume": "data", "number": 7},

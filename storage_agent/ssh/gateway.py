@@ -213,7 +213,7 @@ class Relay:
         except BlockingIOError:
             return
         except OSError:
-            # A folder, a terminal that is gone: nothing comes from there.
+            # A terminal that is gone: nothing comes from there any more.
             chunk = b""
         self._up += chunk
         self._has_request |= bool(chunk)

@@ -27,7 +27,7 @@ from storage_agent.service.methods import Dispatcher
 from storage_agent.service.server import Server
 from storage_agent.service.session import Call
 from tests.unit.fakes import FakeHost, MemoryStore, agent_config
-from tests.unit.service.parts import ThreadClock, make_observer
+from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
 
 
 def main() -> None:
@@ -76,6 +76,7 @@ def main() -> None:
         clock=clock,
         broadcast=lambda name, what: server.post(lambda: server.broadcast(name, what)),
         inhibit=lambda _: None,
+        ticks=idle_ticks(),
         key_role=KeyFile().role_of,
     )
     signal.signal(signal.SIGTERM, lambda *_: server.stop())

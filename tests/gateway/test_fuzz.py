@@ -28,7 +28,7 @@ def test_twenty_thousand_hostile_frames() -> None:
     # Looking is for every key, acting for those that may.
     reached = set(re.findall(r"reached the engine: ssh key (\w+) (\w+)", ended.stdout))
     acting = {(role, kind) for role, kind in reached if kind != "plan"}
-    kinds = ("promote", "demote", "assemble")
+    kinds = ("promote", "demote", "assemble", "standalone", "rejoin")
     assert acting == {(role, kind) for role in ("operate", "grant") for kind in kinds}
 
 

@@ -15,8 +15,8 @@ from tests.gateway.host import ROLES, Session, StorageHost, code_of, frame, wait
 
 READS = {"ping", "status", "subscribe", "events", "plan", "config.show"}
 READS |= {"operation.show", "operation.list"}
-CHANGES = {"promote", "demote", "assemble"}
-LOCAL = {"hello", "create", "epoch.restore", "leave", "sessions.end"}
+CHANGES = {"promote", "demote", "assemble", "standalone", "rejoin"}
+LOCAL = {"hello", "create", "epoch.restore", "leave", "split-brain", "sessions.end"}
 MAY = {"observe": READS, "operate": READS | CHANGES, "grant": READS | CHANGES}
 
 

@@ -5,7 +5,6 @@ Who may not call a method learns nothing about its parameters: the role is looke
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import structlog
 
 from storage_agent import __version__
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused, UsageError
+from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
 from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.access import Role, require_role
@@ -51,9 +50,10 @@ from storage_agent.service.parameters import (
     decode_parameters,
     wait_options,
 )
-from storage_agent.service.rpc import BadRequest
+from storage_agent.service.rpc import PROTOCOL_VERSION, BadRequest
 from storage_agent.service.runs import Watcher
 from storage_agent.service.session import Call
+from storage_agent.service.sessions import end_sessions, greet
 from storage_agent.service.verdicts import (
     answer_incident,
     callers_id,
@@ -61,10 +61,6 @@ from storage_agent.service.verdicts import (
     list_incidents,
 )
 
-PROTOCOL_VERSION = 1
-KEY_ID = re.compile(r"[A-Za-z0-9+/:]{1,64}")
-# Of the gateway's sessions (server.GATEWAY_LIMIT): one key cannot take another's.
-KEY_LIMIT = 12
 EVENTS_LIMIT = 1000
 HISTORY_LIMIT = 50
 SHUTDOWN_ORIGIN = "shutdown"
@@ -148,37 +144,6 @@ class Dispatcher:
 
 def _ping(_agent: Agent, _call: Call, _parameters: Nothing) -> object:
     return Pong(agent_version=__version__, protocol=PROTOCOL_VERSION)
-
-
-def _hello(agent: Agent, call: Call, parameters: Hello) -> object:
-    if call.session.role is not Role.NONE:
-        raise UsageError("this session has its role already")
-    if not KEY_ID.fullmatch(parameters.key_id):
-        raise BadRequest("bad-name", f"{parameters.key_id[:40]!a} is no key id")
-    # Not sshd's word alone: a connection that it let in before goes on after the key is revoked.
-    if agent.key_role(parameters.key_id) is not parameters.role:
-        raise NotPermitted(
-            f"the key {parameters.key_id} is not authorized as {parameters.role}",
-            remedy="on the storage host, as root: storage-agent authorize list",
-            code="KEY_REVOKED",
-        )
-    if call.sessions_of(parameters.key_id) >= KEY_LIMIT:
-        raise Busy(
-            f"{KEY_LIMIT} sessions of this key are open, no more are taken",
-            remedy="use one session for many requests",
-            code="TOO_MANY_CONNECTIONS",
-        )
-    session = call.session
-    session.role = Role(parameters.role)
-    session.key_id = parameters.key_id
-    session.origin = f"ssh key {parameters.key_id}"
-    return Welcome(role=parameters.role, protocol=PROTOCOL_VERSION)
-
-
-def _end_sessions(_agent: Agent, call: Call, parameters: KeyParameters) -> object:
-    count = call.sessions_of(parameters.key_id)
-    call.end_sessions_of(parameters.key_id)
-    return Ended(sessions=count)
 
 
 def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
@@ -356,7 +321,7 @@ def _config(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=_hello),
+        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=greet),
         Method(name="ping", parameters=Nothing, answers=Pong, needs=Role.OBSERVE, handler=_ping,
                is_quick=True),
         Method(name="status", parameters=Nothing, answers=Status, needs=Role.OBSERVE,
@@ -395,7 +360,7 @@ METHODS: Mapping[str, Method] = {
         Method(name="grant.promote", parameters=GrantParameters, answers=Granted,
                needs=Role.GRANT, handler=grant_promotion),
         Method(name="sessions.end", parameters=KeyParameters, answers=Ended, needs=Role.LOCAL,
-               handler=_end_sessions),
+               handler=end_sessions),
     )
 }  # fmt: skip
 READS = frozenset(method.name for method in METHODS.values() if method.needs is Role.OBSERVE)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from storage_agent.model.errors import AgentError, UsageError
 from storage_agent.model.wire import to_wire
 
+PROTOCOL_VERSION = 1
 FRAME_LIMIT_BYTES = 64 << 10
 ANSWER_LIMIT_BYTES = 256 << 10
 DEPTH_LIMIT = 16

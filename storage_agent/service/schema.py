@@ -21,7 +21,8 @@ from storage_agent.model.operation import OperationRecord
 from storage_agent.service import connection, rpc, server
 from storage_agent.service.answers import Changed
 from storage_agent.service.changes import Event
-from storage_agent.service.methods import KEY_LIMIT, METHODS, PROTOCOL_VERSION
+from storage_agent.service.methods import METHODS
+from storage_agent.service.sessions import KEY_LIMIT
 
 Schema = dict[str, Any]
 NOTIFICATIONS: dict[str, tuple[type, str]] = {
@@ -62,7 +63,7 @@ def api() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "storage-agent: JSON-RPC 2.0, one object a line",
         "version": __version__,
-        "protocol": PROTOCOL_VERSION,
+        "protocol": rpc.PROTOCOL_VERSION,
         "limits": LIMITS,
         "methods": methods,
         "notifications": notifications,

@@ -58,6 +58,7 @@ GOOD = {
     "peer_is_off": "null", "marker_at_least": "[7,2]", "wait_s": "5", "role": '"first"',
     "key_id": '"observe"', "limit": "5", "number": "7", "confirm": '"0123"',
     "operation": '"demote"', "stop_serving": "null", "choice": '"discard"',
+    "incident": '"0a1b"', "boot_id": '"boot-1"', "verdict": '"deny"',
 }  # fmt: skip
 BYTES = [
     b"\x00", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"\r", b"\t",

@@ -14,10 +14,11 @@ from storage_agent.service.methods import METHODS
 from tests.gateway.host import ROLES, Session, StorageHost, code_of, frame, wait_for
 
 READS = {"ping", "status", "subscribe", "events", "plan", "config.show"}
-READS |= {"operation.show", "operation.list"}
+READS |= {"operation.show", "operation.list", "incident.list"}
 CHANGES = {"promote", "demote", "assemble", "standalone", "rejoin"}
 LOCAL = {"hello", "create", "epoch.restore", "leave", "split-brain", "sessions.end"}
-MAY = {"observe": READS, "operate": READS | CHANGES, "grant": READS | CHANGES}
+GRANTS = {"incident.answer", "grant.promote"}
+MAY = {"observe": READS, "operate": READS | CHANGES, "grant": READS | CHANGES | GRANTS}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_every_method_in_every_role(
 
 
 def test_the_table_of_methods_is_known_here() -> None:
-    assert set(METHODS) == READS | CHANGES | LOCAL
+    assert set(METHODS) == READS | CHANGES | GRANTS | LOCAL
 
 
 def test_a_refusal_tells_nothing_of_what_is_there(sessions: dict[str, Session]) -> None:

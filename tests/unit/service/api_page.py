@@ -1,22 +1,38 @@
-"""The part of docs/api.md that is made of the schema."""
+"""The published schema as tests use it, and the part of docs/api.md that is made of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
+
+from storage_agent.model.wire import to_wire
 from storage_agent.service.schema import api
 
 ROLES = {
     "none": "the gateway itself, once",
     "observe": "observe",
     "operate": "operate",
+    "grant": "grant",
     "local": "root on the host",
 }
 
 
+DOCUMENT = api()
+
+
+def validator(schema: dict[str, Any]) -> Any:
+    return jsonschema.Draft202012Validator({**schema, "$defs": DOCUMENT["$defs"]})
+
+
+def on_the_wire(value: object) -> Any:
+    return json.loads(json.dumps(to_wire(value)))
+
+
 def page() -> str:
-    return "\n".join(_lines(api())) + "\n"
+    return "\n".join(_lines(DOCUMENT)) + "\n"
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from storage_agent.service.incident_source import IncidentSource
 from storage_agent.service.methods import Dispatcher
 from tests.unit.fakes import FakeHost, MemoryStore
 from tests.unit.incidents import CONFIG, FROZEN, NONCE, PRIMARY, frozen_host, incident, serving_host
+from tests.unit.service.api_page import DOCUMENT, on_the_wire, validator
 from tests.unit.service.parts import (
     FakeCall,
     FakeSession,
@@ -64,6 +65,7 @@ class World:
             broadcast=self.heard,
             inhibit=lambda volume: None,
             ticks=idle_ticks(),
+            key_role=lambda _: None,
         )
 
     def ask(self, method: str, parameters: dict[str, Any], role: Role = Role.GRANT) -> FakeCall:
@@ -134,6 +136,13 @@ def test_wrong_answers(world: World, changes: dict[str, Any], code: str) -> None
     assert world.host.answered == []
 
 
+def test_the_answers_are_as_published(world: World) -> None:
+    answer = {**ANSWER, "verdict": "deny"}
+    for method, asked in (("incident.list", {}), ("incident.answer", answer)):
+        schema = DOCUMENT["methods"][method]["answer"]
+        validator(schema).validate(on_the_wire(world.ask(method, asked).result))
+
+
 def test_only_the_grant_role_answers_and_grants(world: World) -> None:
     for role in (Role.OBSERVE, Role.OPERATE):
         answer = {**ANSWER, "verdict": "continue"}
@@ -148,6 +157,8 @@ def test_a_grant_is_told_back(world: World) -> None:
     assert world.error("grant.promote", {**GRANT, "operation_id": "op-2"}).code == "STALE_EPOCH"
     assert world.error("grant.promote", {**GRANT, "operation_id": "a b"}).code == "USAGE"
     assert world.error("grant.promote", {**GRANT, "operation_id": "boot-1"}).code == "REFUSED"
+    schema = DOCUMENT["methods"]["grant.promote"]["answer"]
+    validator(schema).validate(on_the_wire(world.ask("grant.promote", GRANT).result))
 
 
 def test_the_whole_course_of_an_incident() -> None:

@@ -16,7 +16,8 @@ from storage_agent.model.wire import to_wire
 from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
 from storage_agent.service.answers import Ended, Operations, Setup
-from storage_agent.service.methods import KEY_LIMIT, METHODS, Dispatcher
+from storage_agent.service.methods import METHODS, Dispatcher
+from storage_agent.service.sessions import KEY_LIMIT
 from tests.unit.fakes import agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 

@@ -32,7 +32,6 @@ def test_a_rebooted_host_comes_up_secondary(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
-@pytest.mark.unproven
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_failover_needs_the_dead_host_named_and_loses_nothing(lab: Lab) -> None:
     beta = lab.hosts["beta"]
@@ -57,7 +56,6 @@ def test_failover_needs_the_dead_host_named_and_loses_nothing(lab: Lab) -> None:
     assert role(lab.hosts["alpha"]) == "Secondary"
 
 
-@pytest.mark.unproven
 @pytest.mark.lab_situation("data-in-sync")
 def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
@@ -132,7 +130,6 @@ def test_the_daemon_killed_in_the_middle_of_demote(lab: Lab, number: int) -> Non
     assert operate(lab.hosts["beta"], "promote", "data")["state"] == "succeeded"
 
 
-@pytest.mark.unproven
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_clients_do_not_notice_a_killed_daemon(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]

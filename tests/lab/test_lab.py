@@ -145,7 +145,6 @@ def test_disk_moves_with_its_serial_and_content(lab: Lab) -> None:
     lab.wait_until("alpha-2 in alpha", lambda: "alpha-2" in serials(alpha), timeout_s=20)
 
 
-@pytest.mark.unproven
 def test_power_off_and_on_keeps_what_was_flushed(lab: Lab) -> None:
     beta = lab.hosts["beta"]
     before = beta.boot_id()
@@ -163,7 +162,6 @@ def test_power_off_and_on_keeps_what_was_flushed(lab: Lab) -> None:
     assert beta.run("journalctl --list-boots --no-pager").stdout.count("\n") >= 2
 
 
-@pytest.mark.unproven
 def test_reset_boots_again(lab: Lab) -> None:
     client = lab.hosts["client"]
     before = client.boot_id()

@@ -15,7 +15,7 @@ from tests.lab.situations import is_in_sync, is_mounted, operate, proc_drbd, rol
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
-pytestmark = [pytest.mark.unproven, pytest.mark.lab_situation("data-serving-on-alpha")]
+pytestmark = pytest.mark.lab_situation("data-serving-on-alpha")
 INHIBITOR = "storage-agent-inhibit@data.service"
 # Emulated: many times what hardware needs.
 BOOT_TIMEOUT_S = 300
@@ -103,6 +103,7 @@ def reboot(lab: Lab, host: Host, *, timeout_s: float = BOOT_TIMEOUT_S) -> None:
     lab.wait_until(f"{host.name} boots", is_anew, timeout_s=timeout_s, poll_s=2)
 
 
+@pytest.mark.unproven
 def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer = start_writer(lab)
@@ -121,6 +122,7 @@ def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
+@pytest.mark.unproven
 def test_frozen_writes_do_not_hold_up_a_reboot(lab: Lab) -> None:
     """I21: it ends. How long it takes is told."""
     alpha = lab.hosts["alpha"]

@@ -14,7 +14,6 @@ from tests.lab.situations import is_mounted, operate, role, status
 from tests.lab.writing import assert_nothing_lost, start_writer
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.unproven
 APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -q"
 APT_TIMEOUT_S = 600
 SERVER = "storage-agent-nfs@data.service"

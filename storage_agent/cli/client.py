@@ -98,7 +98,7 @@ class Client:
                 if on_notification is not None:
                     on_notification(message["method"], message.get("params"))
             elif message.get("error") is not None:
-                raise remote_error(message["error"])
+                raise _remote_error(message["error"])
             elif message.get("id") == self._last_id:
                 return message.get("result")
 
@@ -133,37 +133,7 @@ class Client:
         return message
 
 
-def remote_error(error: Any) -> AgentError:
-    """A JSON-RPC error object as the typed error that it was in the daemon."""
-    from storage_agent.model import errors
-    from storage_agent.model.finding import Finding
-    from storage_agent.model.wire import WireError, from_wire
+def _remote_error(error: Any) -> AgentError:
+    from storage_agent.model.answers import parse_error
 
-    fields: dict[str, Any] = error if isinstance(error, dict) else {}
-    given = fields.get("data")
-    data: dict[str, Any] = given if isinstance(given, dict) else {}
-    kinds: dict[int, type[errors.AgentError]] = {
-        kind.exit_status: kind
-        for kind in (
-            errors.OperationFailed,
-            errors.UsageError,
-            errors.Refused,
-            errors.NotPermitted,
-            errors.Busy,
-            errors.OutcomeUnknown,
-            errors.Missing,
-            errors.ConfigurationError,
-        )
-    }
-    try:
-        findings = tuple(from_wire(Finding, item) for item in data.get("findings") or ())
-    except WireError:
-        findings = ()
-    # No status of its own: a fault of the protocol, which means two versions that do not match.
-    versions = "compare storage-agent --version with the daemon's: storage-agent status"
-    return kinds.get(data.get("exit_status", 1), errors.OperationFailed)(
-        str(fields.get("message") or "the daemon reports an error without a text"),
-        remedy=str(data.get("remedy") or ("" if "code" in data else versions)),
-        code=str(data["code"]) if data.get("code") else "PROTOCOL",
-        findings=findings,
-    )
+    return parse_error(error)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 
-from storage_agent.cli.answers import PlanAnswer
 from storage_agent.cli.context import Context
 from storage_agent.cli.look import unknown_volume
 from storage_agent.cli.render_plan import disk_lines, plan_lines
+from storage_agent.model.answers import PlanAnswer
 from storage_agent.model.array import Disk
 from storage_agent.model.errors import Refused
 

@@ -6,7 +6,6 @@ import argparse
 import json
 from typing import Any
 
-from storage_agent.cli.answers import StatusAnswer, items_of, parse_record, parse_status
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.main import envelope, only_volume
 from storage_agent.cli.render_operation import closing_line, step_line
@@ -18,6 +17,7 @@ from storage_agent.cli.render_status import (
 )
 from storage_agent.cli.sync import SyncWatch
 from storage_agent.cli.text import clean, when_text
+from storage_agent.model.answers import StatusAnswer, items_of, parse_record, parse_status
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, Missing, UsageError
 from storage_agent.model.operation import OperationRecord

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 from typing import Any
 
-from storage_agent.cli.answers import PlanAnswer, parse_plan, parse_record, parse_status
 from storage_agent.cli.client import Disconnected, Silent
 from storage_agent.cli.confirm import confirm_creation, confirm_peer_is_off, disks_to_write
 from storage_agent.cli.context import Answer, Context, Session
@@ -21,6 +20,7 @@ from storage_agent.cli.render_plan import disk_lines, plan_lines
 from storage_agent.cli.render_status import peer_name
 from storage_agent.cli.sync import SyncWatch
 from storage_agent.cli.topology import topology_lines
+from storage_agent.model.answers import PlanAnswer, parse_plan, parse_record, parse_status
 from storage_agent.model.array import Disk
 from storage_agent.model.errors import (
     AgentError,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage_agent.cli.answers import PlanAnswer
 from storage_agent.cli.render_status import finding_lines
 from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import clean, size_text
+from storage_agent.model.answers import PlanAnswer
 from storage_agent.model.array import Disk
 from storage_agent.model.finding import blockers
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage_agent.cli.answers import StatusAnswer, Verdict
 from storage_agent.cli.rows import Row, place_text, volume_rows
 from storage_agent.cli.sync import SyncWatch
 from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import clean, duration_text
+from storage_agent.model.answers import StatusAnswer, Verdict
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.operation import OperationRecord, StepOutcome

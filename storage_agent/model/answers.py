@@ -3,9 +3,10 @@ newer daemon can say more; what lies inside is decoded strictly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from storage_agent.model import errors
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRecord
@@ -27,7 +28,8 @@ class Verdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusAnswer:
     """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
-    agent itself, one line each."""
+    agent itself, one line each.  epochs: by volume; None where the host has none it can read.
+    config_digest: the same on both hosts of a healthy pair.  age_s: of the snapshot."""
 
     host: str
     agent_version: str
@@ -35,6 +37,9 @@ class StatusAnswer:
     readiness: dict[str, Verdict]
     operations: tuple[OperationRecord, ...]
     problems: tuple[str, ...] = ()
+    epochs: dict[str, int | None] = field(default_factory=dict)
+    config_digest: str = ""
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +63,9 @@ def parse_status(result: Any) -> StatusAnswer:
             },
             operations=tuple(from_wire(OperationRecord, o) for o in fields["operations"]),
             problems=tuple(str(p["message"]) for p in fields.get("problems", ())),
+            epochs=from_wire(dict[str, int | None], fields.get("epochs", {})),
+            config_digest=str(fields.get("config_digest", "")),
+            age_s=from_wire(float, fields.get("age_s", 0.0)),
         )
     except (WireError, KeyError, TypeError) as exc:
         raise _foreign(exc) from exc
@@ -109,4 +117,37 @@ def _foreign(why: object) -> AgentError:
         remedy="daemon and command are of different versions: "
         "systemctl restart storage-agentd.service",
         code="PROTOCOL",
+    )
+
+
+def parse_error(error: Any) -> AgentError:
+    """A JSON-RPC error object as the typed error that it was in the daemon."""
+    fields: dict[str, Any] = error if isinstance(error, dict) else {}
+    given = fields.get("data")
+    data: dict[str, Any] = given if isinstance(given, dict) else {}
+    kinds: dict[int, type[AgentError]] = {
+        kind.exit_status: kind
+        for kind in (
+            errors.OperationFailed,
+            errors.UsageError,
+            errors.Refused,
+            errors.NotPermitted,
+            errors.Busy,
+            errors.OutcomeUnknown,
+            errors.Missing,
+            errors.ConfigurationError,
+        )
+    }
+    try:
+        findings = tuple(from_wire(Finding, item) for item in data.get("findings") or ())
+    except WireError:
+        findings = ()
+    # No status of its own: a fault of the protocol, which means two versions that do not match.
+    versions = "compare storage-agent --version with the daemon's: storage-agent status"
+    status = data.get("exit_status")
+    return kinds.get(status if type(status) is int else 1, errors.OperationFailed)(
+        str(fields.get("message") or "the daemon reports an error without a text"),
+        remedy=str(data.get("remedy") or ("" if "code" in data else versions)),
+        code=str(data["code"]) if data.get("code") else "PROTOCOL",
+        findings=findings,
     )

@@ -234,6 +234,21 @@ class Engine:
                 )
             self._epochs.write(volume, Epoch(number=number, operation_id="restored"))
 
+    def claim_epoch(self, request: OperationRequest) -> Epoch:
+        """A coordinator takes the volume over: whatever was sent with an older epoch is refused
+        from now on. The same again gives the same.
+
+        Raises UsageError for an unknown volume, Refused for an epoch that is not newer, Busy while
+        an operation holds the volume.
+        """
+        assert request.epoch is not None
+        self._volume(request)
+        with self._lock:
+            if request.volume in self._running:
+                raise Busy(f"{request.volume} is busy", remedy="wait for the operation to end")
+            self._epochs.own(request, request.epoch)
+        return self._epochs.read(request.volume)
+
     def _decide_and_execute(self, entry: Entry, run: Run) -> OperationRecord:
         request = entry.request
         volume = self._volume(request)

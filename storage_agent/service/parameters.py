@@ -128,6 +128,16 @@ class EpochParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimParameters:
+    """Of `epoch.claim`. epoch: newer than any that this host has seen.  operation_id: of the
+    claim; the same again is the same claim."""
+
+    volume: str
+    epoch: int
+    operation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateParameters:
     """confirm: the digest that `plan` gave for the same volume and role."""
 

@@ -15,6 +15,7 @@ from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
+    Epoch,
     Marker,
     OperationRecord,
     OperationRequest,
@@ -50,6 +51,8 @@ class EnginePort(Protocol):
     def reconfigure(self, config: AgentConfig) -> None: ...
 
     def epoch(self, volume: str) -> int | None: ...
+
+    def claim_epoch(self, request: OperationRequest) -> Epoch: ...
 
     def restore_epoch(self, volume: str, number: int) -> None: ...
 

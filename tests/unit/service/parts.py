@@ -165,6 +165,11 @@ class FakeEngine:
     def epoch(self, volume: str) -> int | None:
         return self.epochs.get(volume)
 
+    def claim_epoch(self, request: OperationRequest) -> Epoch:
+        assert request.epoch is not None
+        self.epochs[request.volume] = request.epoch
+        return Epoch(number=request.epoch, operation_id=request.operation_id)
+
     def restore_epoch(self, volume: str, number: int) -> None:
         self.epochs[volume] = number
 

@@ -26,6 +26,11 @@ MAY_IMPORT["operations"] = frozenset({"model", "host", "policy"})
 MAY_IMPORT["engine"] = MAY_IMPORT["operations"] | {"operations"}
 MAY_IMPORT["service"] = MAY_IMPORT["engine"] | {"engine", "configuration", "nfs_server"}
 MAY_IMPORT["cli"] = MAY_IMPORT["service"] | {"service"}
+# The coordinator sees hosts through the wire alone; its command shows them as the local one does.
+MAY_IMPORT["coordinator"] = frozenset({"model", "configuration"})
+MAY_IMPORT["coordinator_cli"] = frozenset(
+    {"model", "configuration", "coordinator", "cli", "host", "policy", "service"}
+)
 
 # Not even imported. threading and sockets are everyone's.
 PROCESS_MODULES = frozenset({"subprocess", "multiprocessing", "pty"})

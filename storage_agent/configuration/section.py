@@ -84,6 +84,14 @@ class Section:
             return value
         return -1
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        value = self._take(key, default)
+        if type(value) is not bool:
+            self.problem("true or false is wanted", key)
+            return default
+        return value
+
     def texts(
         self, key: str, rule: Rule, default: tuple[str, ...] | None = None
     ) -> tuple[str, ...]:

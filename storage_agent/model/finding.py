@@ -33,3 +33,11 @@ class Finding:
 def blockers(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Those that refuse."""
     return tuple(f for f in findings if f.severity is Severity.BLOCKER)
+
+
+def blocker(code: str, summary: str, **more: str) -> Finding:
+    return Finding(code=code, severity=Severity.BLOCKER, summary=summary, **more)
+
+
+def warning(code: str, summary: str, **more: str) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, summary=summary, **more)

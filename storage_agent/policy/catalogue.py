@@ -6,6 +6,7 @@ A test holds that each code that the program uses is in here.
 from __future__ import annotations
 
 from storage_agent.policy.catalogue_agent import AGENT
+from storage_agent.policy.catalogue_coordinator import COORDINATOR
 from storage_agent.policy.catalogue_doctor import DOCTOR
 from storage_agent.policy.catalogue_guard import GUARD
 from storage_agent.policy.catalogue_host import HOST
@@ -13,4 +14,12 @@ from storage_agent.policy.catalogue_kernel import KERNEL
 from storage_agent.policy.catalogue_volume import VOLUME
 from storage_agent.policy.explanation import Explanation
 
-CATALOGUE: dict[str, Explanation] = {**AGENT, **DOCTOR, **GUARD, **VOLUME, **HOST, **KERNEL}
+CATALOGUE: dict[str, Explanation] = {
+    **AGENT,
+    **COORDINATOR,
+    **DOCTOR,
+    **GUARD,
+    **VOLUME,
+    **HOST,
+    **KERNEL,
+}

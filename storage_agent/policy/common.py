@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
-from storage_agent.model.finding import Finding, Severity
+from storage_agent.model.finding import Finding
+from storage_agent.model.finding import blocker as blocker
+from storage_agent.model.finding import warning as warning
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.snapshot import VolumeSnapshot
-
-
-def blocker(code: str, summary: str, **more: str) -> Finding:
-    return Finding(code=code, severity=Severity.BLOCKER, summary=summary, **more)
-
-
-def warning(code: str, summary: str, **more: str) -> Finding:
-    return Finding(code=code, severity=Severity.WARNING, summary=summary, **more)
 
 
 def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

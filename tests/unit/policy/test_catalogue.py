@@ -12,6 +12,7 @@ import pytest
 import storage_agent
 from storage_agent.policy.catalogue import CATALOGUE
 from storage_agent.policy.catalogue_agent import AGENT
+from storage_agent.policy.catalogue_coordinator import COORDINATOR
 from storage_agent.policy.catalogue_doctor import DOCTOR
 from storage_agent.policy.catalogue_guard import GUARD
 from storage_agent.policy.catalogue_host import HOST
@@ -58,7 +59,7 @@ def test_every_code_has_an_entry() -> None:
 
 
 def test_no_code_is_explained_twice() -> None:
-    parts = (AGENT, DOCTOR, GUARD, VOLUME, HOST, KERNEL)
+    parts = (AGENT, COORDINATOR, DOCTOR, GUARD, VOLUME, HOST, KERNEL)
     assert sum(len(part) for part in parts) == len(CATALOGUE)
 
 

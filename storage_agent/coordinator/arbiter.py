@@ -1,0 +1,301 @@
+"""Who may write alone: the rules by which a coordinator grants, as pure functions.
+
+The argument. Connected copies exclude two primaries by themselves (DRBD), and a primary that
+loses its peer freezes until it is answered (fencing resource-and-stonith). So nobody acknowledges
+a write alone without a grant: `continue` to the frozen primary, or `promote` to the other side.
+From a grant on, its host is `sole`: until both copies were seen in sync again, nobody else gets
+one. Hence one writer, and it has every acknowledged write.
+
+Every grant takes a new epoch and is durable before it is told to anyone. Agents refuse epochs
+they have seen, so what was sent long ago, or by another coordinator, changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from storage_agent.model.finding import Finding, blocker
+
+
+class GrantKind(StrEnum):
+    """CONTINUE: the frozen primary goes on alone.  PROMOTE: the other side takes over.
+    MOVE: a planned switchover, by DRBD's own exclusion; nobody becomes sole by it.
+    CLAIM: this coordinator takes the volume's epochs over."""
+
+    CONTINUE = "continue"
+    PROMOTE = "promote"
+    MOVE = "move"
+    CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A moment of one host, by its own clock, that lies after a grant. boot_id: of that clock."""
+
+    boot_id: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The newest decision on a volume. incident: of CONTINUE.  operation_id: of the others; the
+    same again is the same operation.  source: whom the volume is taken from, as far as is known."""
+
+    kind: GrantKind
+    epoch: int
+    host: str
+    operation_id: str = ""
+    incident: str = ""
+    source: str = ""
+    is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What is durable of one volume.
+
+    epoch: the highest that was used.  owner: whom it was given to last.  sole: the only host that
+    may have written alone since both copies were last known in sync; None: neither.  mark: see
+    `seen_in_sync`.  automatic_used: a failover without a person has happened, and no person has
+    looked since.  changed_unix_s: of the last change of ownership.
+    """
+
+    epoch: int
+    owner: str | None = None
+    sole: str | None = None
+    mark: Mark | None = None
+    grant: Grant | None = None
+    automatic_used: bool = False
+    changed_unix_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """A frozen primary asks. epoch: as its host knows it."""
+
+    host: str
+    incident: str
+    boot_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """state: to be stored before anything is told.  grant: what may be told then; None where
+    `refusal` says why not.  deny_epoch: under which the incident is denied; None: it is not."""
+
+    state: State
+    grant: Grant | None = None
+    refusal: Finding | None = None
+    deny_epoch: int | None = None
+
+
+def decide_incident(state: State, incident: Incident) -> Decision:
+    """`continue` unless the other side was given the volume. The same incident again gets the
+    same grant."""
+    if incident.epoch > state.epoch:
+        return _refused(state, _ahead(incident.host, incident.epoch, state.epoch))
+    if state.sole not in (None, incident.host):
+        # An agent takes one word an epoch: a host that has seen this one needs another.
+        epoch = state.epoch if incident.epoch < state.epoch else state.epoch + 1
+        return Decision(state=dataclasses.replace(state, epoch=epoch), deny_epoch=epoch)
+    last = state.grant
+    if last and last.kind is GrantKind.CONTINUE and last.incident == incident.incident:
+        return Decision(state=state, grant=last)
+    return _granted(
+        state,
+        Grant(
+            kind=GrantKind.CONTINUE,
+            epoch=state.epoch + 1,
+            host=incident.host,
+            incident=incident.incident,
+        ),
+    )
+
+
+def decide_promotion(
+    state: State,
+    host: str,
+    operation_id: str,
+    agent_epochs: Mapping[str, int | None],
+    *,
+    automatic: bool = False,
+) -> Decision:
+    """May `host` take the volume over without its peer? agent_epochs: of all hosts that answer.
+    automatic: no person has asked.
+
+    An unfinished promotion of the same host goes on under its own epoch and operation id.
+    """
+    if refusal := epochs_refusal(state, agent_epochs):
+        return _refused(state, refusal)
+    if state.sole not in (None, host):
+        assert state.sole is not None
+        return _refused(state, _other_has_it(state, host))
+    last = state.grant
+    is_same = last is not None and last.kind is GrantKind.PROMOTE and last.host == host
+    if is_same and last is not None and not last.is_done and state.sole == host:
+        return Decision(state=state, grant=last)
+    return _granted(
+        dataclasses.replace(state, automatic_used=state.automatic_used or automatic),
+        Grant(
+            kind=GrantKind.PROMOTE,
+            epoch=state.epoch + 1,
+            host=host,
+            operation_id=operation_id,
+            source=state.owner or "",
+        ),
+    )
+
+
+def decide_move(
+    state: State,
+    source: str,
+    target: str,
+    operation_id: str,
+    agent_epochs: Mapping[str, int | None],
+) -> Decision:
+    """A planned change of ownership. The agents see to it that it happens connected and in sync
+    alone, so it makes nobody sole."""
+    if refusal := epochs_refusal(state, agent_epochs):
+        return _refused(state, refusal)
+    if state.sole is not None:
+        return _refused(state, _other_has_it(state, target))
+    last = state.grant
+    if last and last.kind is GrantKind.MOVE and not last.is_done and last.host == target:
+        return Decision(state=state, grant=last)
+    grant = Grant(
+        kind=GrantKind.MOVE,
+        epoch=state.epoch + 1,
+        host=target,
+        source=source,
+        operation_id=operation_id,
+    )
+    return Decision(state=dataclasses.replace(state, epoch=grant.epoch, grant=grant), grant=grant)
+
+
+def decide_claim(
+    state: State | None, operation_id: str, agent_epochs: Mapping[str, int | None], sole: str | None
+) -> Decision:
+    """Takes a volume over whatever epochs the agents have: above all of them. sole: as it was
+    found. Agents that accept it refuse everything that was sent before."""
+    known = [number for number in agent_epochs.values() if number is not None]
+    epoch = max([state.epoch if state else 0, *known]) + 1
+    grant = Grant(kind=GrantKind.CLAIM, epoch=epoch, host="", operation_id=operation_id)
+    base = state or State(epoch=0)
+    fresh = dataclasses.replace(base, epoch=epoch, grant=grant, sole=sole, mark=None)
+    return Decision(state=fresh, grant=grant)
+
+
+def seen_in_sync(
+    state: State, host: str, boot_id: str, *, taken_s: float, now_s: float, is_in_sync: bool
+) -> State:
+    """The state after a look at `host` that was asked for after `state` was stored.
+
+    taken_s, now_s: when the host looked and when it answered, by its own clock. Only a look that
+    was taken after an earlier answer of the same boot counts: a snapshot may be older than the
+    grant, also in an answer that is not. Durations of other clocks prove nothing.
+    """
+    if state.sole != host:
+        return state
+    if state.mark is None or state.mark.boot_id != boot_id:
+        return dataclasses.replace(state, mark=Mark(boot_id=boot_id, at_s=now_s))
+    if not is_in_sync or taken_s <= state.mark.at_s:
+        return state
+    return dataclasses.replace(state, sole=None, mark=None)
+
+
+def withdrawn(state: State, fenced_epoch: int) -> State:
+    """The promotion that was granted last has not happened and cannot any more: its host never
+    became primary by it, and has accepted `fenced_epoch` since. The volume is as before."""
+    grant = state.grant
+    assert grant is not None
+    assert grant.kind is GrantKind.PROMOTE
+    done = dataclasses.replace(grant, is_done=True)
+    return dataclasses.replace(
+        state,
+        epoch=max(state.epoch, fenced_epoch),
+        grant=done,
+        sole=None,
+        mark=None,
+        owner=grant.source or None,
+    )
+
+
+def finished(state: State, *, owner: str | None, unix_s: int) -> State:
+    """The newest grant is carried out. owner: who has the volume now; None: nobody."""
+    assert state.grant is not None
+    grant = dataclasses.replace(state.grant, is_done=True)
+    return dataclasses.replace(state, grant=grant, owner=owner, changed_unix_s=unix_s)
+
+
+def automatic_refusal(
+    state: State, *, automatic: bool, cooldown_s: int, unix_s: int
+) -> Finding | None:
+    """Why no failover may happen without a person; None where it may."""
+    if not automatic:
+        return blocker(
+            "AUTOMATIC_OFF",
+            "failing over without a person is not allowed for this volume",
+            remedy="storage-coordinator failover VOLUME --to HOST",
+        )
+    if state.automatic_used:
+        return blocker(
+            "AUTOMATIC_USED",
+            "it has failed over by itself once, and nobody has looked since",
+            remedy="look, then: storage-coordinator acknowledge VOLUME",
+        )
+    since_s = unix_s - state.changed_unix_s
+    # A clock that went back proves no waiting.
+    if state.changed_unix_s and not since_s >= cooldown_s:
+        return blocker(
+            "COOLDOWN",
+            "it has changed hands too recently for another change without a person",
+            measured=f"{since_s} s ago",
+            limit=f"at least {cooldown_s} s",
+            remedy="storage-coordinator failover VOLUME --to HOST",
+        )
+    return None
+
+
+def epochs_refusal(state: State, agent_epochs: Mapping[str, int | None]) -> Finding | None:
+    """An agent that has seen a newer epoch has been told something that is not in our record."""
+    for host, number in agent_epochs.items():
+        if number is not None and number > state.epoch:
+            return _ahead(host, number, state.epoch)
+    return None
+
+
+def _granted(state: State, grant: Grant) -> Decision:
+    fresh = dataclasses.replace(
+        state, epoch=grant.epoch, owner=grant.host, sole=grant.host, mark=None, grant=grant
+    )
+    return Decision(state=fresh, grant=grant)
+
+
+def _refused(state: State, refusal: Finding) -> Decision:
+    return Decision(state=state, refusal=refusal)
+
+
+def _ahead(host: str, theirs: int, ours: int) -> Finding:
+    return blocker(
+        "EPOCH_AHEAD",
+        f"{host} has seen a newer epoch than this coordinator has given: another coordinator or an "
+        "admin has acted, or this record is an old backup",
+        measured=f"epoch {theirs} on {host}",
+        limit=f"at most epoch {ours}",
+        remedy="look at both hosts, then: storage-coordinator adopt VOLUME",
+    )
+
+
+def _other_has_it(state: State, host: str) -> Finding:
+    return blocker(
+        "PEER_HAS_GRANT",
+        f"{state.sole} was allowed to write alone, and both copies were not seen in sync since: "
+        f"the copy of {host} may miss acknowledged writes",
+        measured=f"epoch {state.epoch}, sole writer {state.sole}",
+        limit="both copies in sync, seen since",
+        remedy=f"bring {state.sole} back and wait for the resync: storage-coordinator status",
+    )

@@ -1,0 +1,273 @@
+"""The other side takes over without the old primary's help: only with proof, never by force.
+
+The proof is the coordinator's grant (arbitration = "coordinator"): a primary that lost its peer
+waits frozen for an answer, and after this grant it gets none but `deny`. A fence agent, where one
+is configured, turns the old host off as well. Where nobody arbitrates (arbitration = "none") the
+agent believes a person at the host alone, and this says what to type there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_promotion, withdrawn
+from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.settings import VolumeSettings
+from storage_agent.coordinator.switchover import OnProgress
+from storage_agent.coordinator.views import VolumeView
+from storage_agent.model.errors import AgentError, OperationFailed, Refused
+from storage_agent.model.finding import Finding, blocker, blockers
+from storage_agent.model.operation import OperationRecord, OperationState
+from storage_agent.model.plan import OperationKind, Plan, StepKind
+from storage_agent.model.replica import Replica
+from storage_agent.model.snapshot import VolumeSnapshot
+
+# What the grant is the answer to.
+_EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF"})
+_WRITES = frozenset({StepKind.PRIMARY, StepKind.FIRST_PRIMARY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What may be missing on the target. seconds: since its peer was lost; None where that is not
+    known.  bytes: what it knows that it lacks; None where nothing can be known.  is_proven: no
+    acknowledged write is missing."""
+
+    is_proven: bool
+    seconds: int | None
+    bytes: int | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeoverCheck:
+    """Would a failover succeed now? arbitration: of the volume; empty where it is not known."""
+
+    target: str
+    findings: tuple[Finding, ...]
+    arbitration: str
+    loss: Loss | None
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver:
+    volume: str
+    target: str
+    epoch: int
+    proof: str
+
+
+def check_takeover(coordinator: Coordinator, view: VolumeView, target: str) -> TakeoverCheck:
+    """Asks the target alone, changes nothing."""
+    volume = view.volume
+    host, old = view.of(target), view.peer_of(target)
+    if host.error is not None or host.snapshot is None:
+        text = host.error.message if host.error else f"{target} does not know {volume.name}"
+        finding = blocker("TARGET_UNKNOWN", text, remedy=f"bring {target} back first")
+        return TakeoverCheck(
+            target=target, findings=(finding,), arbitration="", loss=None, plan=None
+        )
+    findings: list[Finding] = []
+    if old.error is None and old.is_serving:
+        findings.append(
+            blocker(
+                "PEER_SERVES",
+                f"{old.host} is alive and serves {volume.name}",
+                measured=f"{old.host}: {old.role}, writes flow",
+                limit="dead, frozen, or not primary",
+                remedy=f"storage-coordinator switchover {volume.key} --to {target}",
+            )
+        )
+    elif host.is_connected:
+        findings.append(
+            blocker(
+                "PEER_CONNECTED",
+                f"{target} is still connected to {old.host}: nobody has to be replaced",
+                remedy=f"storage-coordinator switchover {volume.key} --to {target}",
+            )
+        )
+    arbitration, plan = "", None
+    try:
+        config = coordinator.fleet.ask(target, "config.show")
+        arbitration = _arbitration(config, volume.name)
+        answer = coordinator.fleet.plan(target, OperationKind.PROMOTE, volume.name)
+        plan = answer.plan
+        findings += [f for f in answer.findings if f.code not in _EXPECTED_BEFORE]
+    except AgentError as exc:
+        findings.append(blocker(exc.code, exc.message, remedy=exc.remedy))
+    if arbitration == "none":
+        findings.append(_needs_a_person(volume, target, old.host))
+    return TakeoverCheck(
+        target=target,
+        findings=tuple(dict.fromkeys(findings)),
+        arbitration=arbitration,
+        loss=_loss(host.snapshot, arbitration, _lost_since(coordinator, target, volume.name)),
+        plan=plan,
+    )
+
+
+def fail_over(
+    coordinator: Coordinator,
+    volume: VolumeSettings,
+    target: str,
+    *,
+    automatic: bool = False,
+    fence: Callable[[str], str] | None = None,
+    on_progress: OnProgress = lambda _host, _record: None,
+) -> TakenOver:
+    """Brings the volume up on `target`. automatic: no person has asked; counted as such.
+    fence: turns the named host off and says how that is known; called before the promotion.
+
+    Raises Refused (nothing was changed), OperationFailed, OutcomeUnknown.
+    """
+    view = coordinator.look(volume)
+    require_epochs(view)
+    check = check_takeover(coordinator, view, target)
+    if found := blockers(check.findings):
+        raise Refused(
+            f"{volume.key} cannot fail over to {target}: {found[0].summary}",
+            remedy=found[0].remedy,
+            code=found[0].code,
+            findings=check.findings,
+        )
+    old = volume.peer_of(target)
+    takeover_id = f"takeover-{coordinator.new_id()}"
+    epochs = view.epochs()
+
+    def rule(state: State) -> Decision:
+        return decide_promotion(state, target, takeover_id, epochs, automatic=automatic)
+
+    # From here on the old primary gets no `continue` any more, whatever becomes of this.
+    grant = coordinator.decide(volume, rule).grant
+    assert grant is not None
+    proof = f"grant of epoch {grant.epoch}"
+    try:
+        if fence is not None:
+            proof += f", {fence(old)}"
+        coordinator.fleet.ask(target, "grant.promote", _named(volume, grant))
+    except AgentError:
+        # Nothing was asked of the target yet that it could do without this.
+        withdraw(coordinator, volume, grant)
+        raise
+    record = coordinator.fleet.operate(
+        target,
+        OperationKind.PROMOTE,
+        _named(volume, grant),
+        lambda record: on_progress(target, record),
+    )
+    if record.state is not OperationState.SUCCEEDED:
+        _not_taken(coordinator, volume, grant, record)
+    coordinator.finish(volume, target, grant.epoch)
+    return TakenOver(volume=volume.key, target=target, epoch=grant.epoch, proof=proof)
+
+
+def _named(volume: VolumeSettings, grant: Grant) -> dict[str, Any]:
+    return {
+        "volume": volume.name,
+        "epoch": grant.epoch,
+        "operation_id": grant.operation_id,
+    }
+
+
+def _not_taken(
+    coordinator: Coordinator, volume: VolumeSettings, grant: Grant, record: OperationRecord
+) -> None:
+    """Raises OperationFailed. Where the target never wrote, the grant is taken back, so that the
+    old primary may go on if it comes back."""
+    never_wrote = record.state is OperationState.REFUSED or (
+        record.state is OperationState.ROLLED_BACK
+        and not any(step.kind in _WRITES for step in record.steps)
+    )
+    text = f"{grant.host} did not take {volume.key} over: {record.message}"
+    if never_wrote and withdraw(coordinator, volume, grant):
+        raise OperationFailed(
+            f"{text}; the grant is withdrawn, {volume.peer_of(grant.host)} may go on",
+            remedy=record.remedy or f"storage-coordinator preflight {volume.key}",
+            findings=record.findings,
+        )
+    if record.state is not OperationState.REFUSED:
+        # Ended: another try is another operation, in an epoch of its own.
+        coordinator.finish(volume, grant.host, grant.epoch)
+    raise OperationFailed(
+        f"{text}; it may have written, so nobody else gets the volume",
+        remedy=record.remedy
+        or f"mend it, then: storage-coordinator failover {volume.key} --to {grant.host}",
+        findings=record.findings,
+    )
+
+
+def withdraw(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> bool:
+    """False where the host has not confirmed that it will not promote any more by this grant."""
+    fenced = coordinator.store.change(
+        volume.key,
+        lambda state: dataclasses.replace(state, epoch=state.epoch + 1),
+        expected_epoch=grant.epoch,
+    )
+    if fenced is None:
+        return False
+    try:
+        coordinator.claim(volume, grant.host, fenced.epoch, f"withdraw-{grant.operation_id}")
+    except AgentError:
+        return False
+
+    def rule(state: State) -> State:
+        return withdrawn(state, fenced.epoch) if state.grant == grant else state
+
+    after = coordinator.store.change(volume.key, rule, expected_epoch=fenced.epoch)
+    return after is not None and after.sole is None
+
+
+def _arbitration(config: Any, volume: str) -> str:
+    """Of an answer of `config.show`."""
+    try:
+        return str(config["config"]["volumes"][volume]["arbitration"])
+    except (KeyError, TypeError):
+        raise AgentError(
+            f"the host's configuration does not show the volume {volume}", code="PROTOCOL"
+        ) from None
+
+
+def _needs_a_person(volume: VolumeSettings, target: str, old: str) -> Finding:
+    return blocker(
+        "PERSON_NEEDED",
+        f"nobody arbitrates {volume.name}: {old} may still be writing, and only a person at "
+        f"{target} may say that it is not",
+        measured='arbitration = "none"',
+        limit='arbitration = "coordinator"',
+        remedy=f"turn {old} off and make sure of it; then, as root on {target}: "
+        f"storage-agent promote {volume.name} --peer-is-off {old}",
+    )
+
+
+def _loss(snapshot: VolumeSnapshot, arbitration: str, seconds: int | None) -> Loss:
+    replica, attachment = snapshot.replica, snapshot.attachment
+    known = (
+        replica.peer.out_of_sync_bytes if isinstance(replica, Replica) and replica.peer else None
+    )
+    if attachment is None or not attachment.in_sync_until_loss:
+        why = attachment.broken_by if attachment else "the attachment was not watched"
+        return Loss(is_proven=False, seconds=seconds, bytes=known, why=why)
+    if arbitration == "coordinator":
+        why = "in sync until the link was lost, and nobody writes alone without a grant"
+        return Loss(is_proven=True, seconds=0, bytes=0, why=why)
+    why = "in sync until the link was lost; what the old primary wrote since then is not here"
+    return Loss(is_proven=False, seconds=seconds, bytes=None, why=why)
+
+
+def _lost_since(coordinator: Coordinator, host: str, volume: str) -> int | None:
+    """Seconds since the newest event that took the connection away."""
+    try:
+        events = coordinator.fleet.ask(host, "events", {"limit": 1000})["events"]
+        lost = [
+            event["wall_s"]
+            for event in events
+            if event.get("volume") == volume
+            and "replica connection Connected → " in str(event.get("text"))
+        ]
+        return max(0, int(coordinator.clock.wall() - lost[-1])) if lost else None
+    except (AgentError, KeyError, TypeError):
+        return None

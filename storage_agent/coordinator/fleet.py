@@ -1,0 +1,250 @@
+"""All hosts: one kept connection each, asked in parallel, found again when lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from storage_agent.coordinator.rpc import (
+    Channel,
+    Connection,
+    Disconnected,
+    OnNotification,
+    Silent,
+    unreachable,
+)
+from storage_agent.coordinator.settings import HostSettings, Settings
+from storage_agent.model.answers import (
+    PlanAnswer,
+    StatusAnswer,
+    parse_plan,
+    parse_record,
+    parse_status,
+)
+from storage_agent.model.clock import Clock, Deadline
+from storage_agent.model.errors import AgentError, Missing, NotPermitted, OutcomeUnknown, Refused
+from storage_agent.model.operation import OperationRecord, OperationState
+from storage_agent.model.plan import OperationKind
+
+BACKOFF_FIRST_S = 1.0
+BACKOFF_MOST_S = 30.0
+REJOIN_POLL_S = 0.5
+
+T = TypeVar("T")
+Connect = Callable[[HostSettings], Channel]
+OnRecord = Callable[[OperationRecord], None]
+
+
+@dataclass(slots=True)
+class _Host:
+    """lock: held while connecting, so that one connection is made."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    connection: Connection | None = None
+    failures: int = 0
+    not_before_s: float = 0.0
+    why: str = ""
+
+
+class Fleet:
+    """Safe to use from several threads.
+
+    connect: raises AgentError.  on_notification: (host, method, parameters); on a reading thread,
+    must not block.  on_end: (host, why), when a connection is lost.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Connect,
+        clock: Clock,
+        *,
+        on_notification: Callable[[str, str, Any], None] = lambda _host, _method, _params: None,
+        on_end: Callable[[str, str], None] = lambda _host, _why: None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._connect = connect
+        self._on_notification = on_notification
+        self._on_end = on_end
+        self._hosts = {name: _Host() for name in settings.hosts}
+
+    def close(self) -> None:
+        for host in self._hosts.values():
+            if host.connection is not None:
+                host.connection.close()
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        host: str,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        timeout_s: float | None = None,
+        on_notification: OnNotification | None = None,
+    ) -> Any:
+        """The result of one request. Raises AgentError: the agent's own, Missing
+        (HOST_UNREACHABLE), Disconnected, Silent."""
+        connection = self.connection(host)
+        return connection.call(
+            method,
+            params or {},
+            timeout_s=self.settings.deadlines.answer_s if timeout_s is None else timeout_s,
+            on_notification=on_notification,
+        )
+
+    def status(self, host: str) -> StatusAnswer:
+        """As `ask`; Refused (WRONG_HOST) where another agent answers there."""
+        return self._named(host, self.ask(host, "status"))
+
+    def subscribe(self, host: str) -> StatusAnswer:
+        """As `status`; from now on changes come as notifications."""
+        return self._named(host, self.ask(host, "subscribe"))
+
+    def plan(self, host: str, operation: OperationKind, volume: str, **more: Any) -> PlanAnswer:
+        params = {"operation": str(operation), "volume": volume}
+        params |= {key: value for key, value in more.items() if value is not None}
+        return parse_plan(self.ask(host, "plan", params))
+
+    def each(
+        self, items: Iterable[str], ask: Callable[[str], T]
+    ) -> dict[str, T | AgentError]:  # fmt: skip
+        """`ask(item)` for all, at most `parallel` at the same time; an error is that item's
+        answer."""
+
+        def one(item: str) -> T | AgentError:
+            try:
+                return ask(item)
+            except AgentError as exc:
+                return exc
+
+        wanted = list(items)
+        workers = max(1, min(len(wanted), self.settings.parallel))
+        with ThreadPoolExecutor(workers, thread_name_prefix="ask") as pool:
+            return dict(zip(wanted, pool.map(one, wanted), strict=True))
+
+    def statuses(self, hosts: Iterable[str]) -> dict[str, StatusAnswer | AgentError]:
+        return self.each(hosts, self.status)
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def operate(
+        self,
+        host: str,
+        kind: OperationKind,
+        params: dict[str, Any],
+        on_record: OnRecord = lambda _record: None,
+    ) -> OperationRecord:
+        """Runs one operation to its end. params: with volume and operation_id.
+
+        A lost connection does not end it: the agent is asked again under the same operation id,
+        which is done only once. Raises the agent's refusal to begin; OutcomeUnknown.
+        """
+        wanted = {key: value for key, value in params.items() if value is not None}
+        deadline = Deadline.after(self.clock, self.settings.deadlines.operation_s)
+
+        def progress(method: str, given: Any) -> None:
+            if method == "operation.progress":
+                record = parse_record(given)
+                if record.request.operation_id == wanted["operation_id"]:
+                    on_record(record)
+
+        while True:
+            try:
+                left_s = deadline.left_s(self.clock)
+                record = parse_record(
+                    self.ask(host, str(kind), wanted, timeout_s=left_s, on_notification=progress)
+                )
+            except (Disconnected, Missing) as exc:
+                if isinstance(exc, Missing) and exc.code != "HOST_UNREACHABLE":
+                    raise
+                self._may_ask_again(host, kind, wanted, deadline, exc)
+            except Silent as exc:
+                raise _unknown(host, kind, wanted, exc) from exc
+            else:
+                if record.state is not OperationState.RUNNING:
+                    on_record(record)
+                    return record
+                self._may_ask_again(host, kind, wanted, deadline, None)
+
+    def _may_ask_again(
+        self,
+        host: str,
+        kind: OperationKind,
+        params: dict[str, Any],
+        deadline: Deadline,
+        exc: AgentError | None,
+    ) -> None:
+        """Raises OutcomeUnknown at the deadline."""
+        if deadline.passed(self.clock):
+            raise _unknown(host, kind, params, exc or OutcomeUnknown("it still runs"))
+        self.clock.sleep(REJOIN_POLL_S)
+
+    # --- connections ----------------------------------------------------------------------------
+
+    def connection(self, host: str) -> Connection:
+        """The kept one, or a new one. Raises AgentError; at once where a try has just failed."""
+        kept = self._hosts[self.settings.require_host(host).name]
+        with kept.lock:
+            if kept.connection is not None and kept.connection.is_open():
+                return kept.connection
+            if self.clock.monotonic() < kept.not_before_s:
+                raise unreachable(host, kept.why)
+            try:
+                channel = self._connect(self.settings.hosts[host])
+            except AgentError as exc:
+                self._put_off(kept, exc)
+                raise
+            kept.failures = 0
+            kept.connection = Connection(
+                host,
+                channel,
+                on_notification=lambda method, params: self._on_notification(host, method, params),
+                on_end=lambda why: self._on_end(host, why),
+            )
+            return kept.connection
+
+    def drop(self, host: str) -> None:
+        """Gives a connection up whose other end does not answer."""
+        connection = self._hosts[host].connection
+        if connection is not None:
+            connection.close()
+
+    def is_connected(self, host: str) -> bool:
+        connection = self._hosts[host].connection
+        return connection is not None and connection.is_open()
+
+    def _put_off(self, kept: _Host, exc: AgentError) -> None:
+        if isinstance(exc, Refused | NotPermitted):
+            # Trying again at once cannot help, and the reason is to be seen each time.
+            return
+        pause_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(kept.failures, 10))
+        kept.failures += 1
+        kept.not_before_s = self.clock.monotonic() + pause_s
+        kept.why = exc.message
+
+    def _named(self, host: str, result: Any) -> StatusAnswer:
+        answer = parse_status(result)
+        if answer.host != host:
+            raise Refused(
+                f"the agent at {self.settings.hosts[host].address} is {answer.host[:64]!a}, "
+                f"not {host}",
+                remedy=f"correct the address of {host} in coordinator.toml",
+                code="WRONG_HOST",
+            )
+        return answer
+
+
+def _unknown(
+    host: str, kind: OperationKind, params: dict[str, Any], exc: AgentError
+) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"how {kind} {params['volume']} on {host} ends is not known: {exc.message}",
+        remedy=f"on {host}: storage-agent operation {params['operation_id']}; then: "
+        f"storage-coordinator status {params['volume']}",
+    )

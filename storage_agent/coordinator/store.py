@@ -1,0 +1,235 @@
+"""The durable record: SQLite, synced to disk before any answer, one writer at a time.
+
+A record that was put back from a backup has forgotten grants. Two things show it: an agent with a
+newer epoch, and the number of the last change, kept apart in /run. After a reboot of the control
+machine that number is gone, and nothing is granted until both agents have accepted a new epoch.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage_agent.coordinator.arbiter import Decision, State
+from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
+from storage_agent.model.wire import WireError, from_wire, to_wire
+
+SCHEMA = 1
+LOCK_TIMEOUT_S = 10.0
+RUN_FOLDER = Path("/run/storage-coordinator")
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE volumes (volume TEXT PRIMARY KEY, state TEXT NOT NULL);
+CREATE TABLE grants (volume TEXT NOT NULL, epoch INTEGER NOT NULL, kind TEXT NOT NULL,
+    host TEXT NOT NULL, operation_id TEXT NOT NULL, incident TEXT NOT NULL,
+    unix_s INTEGER NOT NULL, PRIMARY KEY (volume, epoch));
+INSERT INTO meta VALUES ('schema', 1), ('changes', 0);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Noted:
+    """What lies in /run: the number of the last change, and the volumes that it vouches for."""
+
+    changes: int
+    volumes: tuple[str, ...]
+
+
+class Store:
+    """Several processes may use one: the service and commands. Each method is one transaction.
+
+    run_folder: must be empty after a boot.
+    """
+
+    def __init__(self, folder: Path, run_folder: Path = RUN_FOLDER) -> None:
+        self._path = folder / "coordinator.sqlite"
+        self._continuity = run_folder / "changes"
+        with self._transaction() as db:
+            if not _has_tables(db):
+                for statement in _TABLES.split(";"):
+                    db.execute(statement)
+            schema = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0]
+        if schema != SCHEMA:
+            raise AgentError(
+                f"{self._path} has the form {schema}, this program knows {SCHEMA}",
+                remedy="install the newer storage-coordinator again",
+                code="STORE_SCHEMA",
+            )
+
+    def get(self, volume: str) -> State | None:
+        """None for a volume that was never adopted."""
+        with self._transaction() as db:
+            return _state(db, volume)
+
+    def decide(
+        self, volume: str, rule: Callable[[State | None], Decision], unix_s: int
+    ) -> Decision:
+        """Applies a rule to the stored state. What it decides is on disk on return."""
+        with self._transaction() as db:
+            before = _state(db, volume)
+            decision = rule(before)
+            if decision.state == before:
+                return decision
+            changes = _put(db, volume, decision, unix_s, before)
+        self._note(changes)
+        return decision
+
+    def change(
+        self, volume: str, rule: Callable[[State], State], *, expected_epoch: int | None = None
+    ) -> State | None:
+        """As `decide`, for what grants nothing. Does nothing where the volume is unknown, or its
+        epoch is not the expected one any more; None then."""
+        with self._transaction() as db:
+            before = _state(db, volume)
+            if before is None or expected_epoch not in (None, before.epoch):
+                return None
+            after = rule(before)
+            if after == before:
+                return after
+            changes = _put(db, volume, Decision(state=after), 0, before)
+        self._note(changes)
+        return after
+
+    def grants(self, volume: str, limit: int = 20) -> list[tuple[int, str, str, int]]:
+        """Epoch, kind, host, time: newest first."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT epoch, kind, host, unix_s FROM grants WHERE volume = ? "
+                "ORDER BY epoch DESC LIMIT ?",
+                (volume, limit),
+            )
+            return [(int(e), str(k), str(h), int(s)) for e, k, h, s in rows]
+
+    def is_proven(self, volume: str) -> bool:
+        """Whether what is recorded of it is the newest: vouched for on this boot, and no change
+        was lost since."""
+        with self._transaction():
+            noted = self._noted()
+        return noted is not None and volume in noted.volumes
+
+    def vouch(self, volumes: Iterable[str]) -> None:
+        """After all that may have been forgotten of them was made invalid (the agents accepted a
+        new epoch), or a person said that nothing was."""
+        with self._transaction() as db:
+            changes = _changes(db)
+        self._note(changes, frozenset(volumes))
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Raises Busy, AgentError (STORE_FAILED): nothing was recorded then."""
+        try:
+            db = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        try:
+            db.execute("PRAGMA journal_mode = DELETE")
+            db.execute("PRAGMA synchronous = EXTRA")
+            db.execute("BEGIN IMMEDIATE")
+            self._forget_if_older(db)
+            yield db
+            db.execute("COMMIT")
+        except sqlite3.OperationalError as exc:
+            if "locked" in str(exc):
+                raise Busy(
+                    "another storage-coordinator holds the record",
+                    remedy=f"see who: fuser {self._path}",
+                ) from exc
+            raise self._failed(exc) from exc
+        except sqlite3.Error as exc:
+            raise self._failed(exc) from exc
+        finally:
+            # What was not committed is rolled back.
+            db.close()
+
+    def _failed(self, exc: sqlite3.Error) -> AgentError:
+        return OutcomeUnknown(
+            f"{self._path}: {exc}",
+            remedy="nothing is granted without a record: df, mount, journalctl -k",
+            code="STORE_FAILED",
+        )
+
+    def _forget_if_older(self, db: sqlite3.Connection) -> None:
+        """Under the lock nothing is committed that was not noted: more noted means that changes
+        are missing here. It stays so, however many are made from now on."""
+        noted = self._noted()
+        if noted is not None and (not _has_tables(db) or noted.changes > _changes(db)):
+            self._continuity.unlink(missing_ok=True)
+
+    def _noted(self) -> _Noted | None:
+        try:
+            return from_wire(_Noted, json.loads(self._continuity.read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def _note(self, changes: int, vouched: frozenset[str] = frozenset()) -> None:
+        """The number only grows. Without anything vouched for there is nothing to note."""
+        self._continuity.parent.mkdir(mode=0o700, exist_ok=True)
+        with (self._continuity.parent / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            noted = self._noted() or _Noted(changes=0, volumes=())
+            if not (vouched or noted.volumes):
+                return
+            volumes = tuple(sorted(vouched | set(noted.volumes)))
+            fresh = self._continuity.with_suffix(".new")
+            fresh.write_text(
+                json.dumps(to_wire(_Noted(changes=max(changes, noted.changes), volumes=volumes)))
+            )
+            os.replace(fresh, self._continuity)
+
+
+def _put(
+    db: sqlite3.Connection,
+    volume: str,
+    decision: Decision,
+    unix_s: int,
+    before: State | None,
+) -> int:
+    state = decision.state
+    db.execute("INSERT OR REPLACE INTO volumes VALUES (?, ?)", (volume, json.dumps(to_wire(state))))
+    grant = decision.grant
+    if grant is not None and (before is None or before.grant != grant):
+        # The primary key holds the promise: an epoch is given once.
+        db.execute(
+            "INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                volume,
+                grant.epoch,
+                str(grant.kind),
+                grant.host,
+                grant.operation_id,
+                grant.incident,
+                unix_s,
+            ),
+        )
+    db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
+    return _changes(db)
+
+
+def _has_tables(db: sqlite3.Connection) -> bool:
+    return bool(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
+def _changes(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT value FROM meta WHERE key = 'changes'").fetchone()[0])
+
+
+def _state(db: sqlite3.Connection, volume: str) -> State | None:
+    row = db.execute("SELECT state FROM volumes WHERE volume = ?", (volume,)).fetchone()
+    if row is None:
+        return None
+    try:
+        return from_wire(State, json.loads(row[0]))
+    except (ValueError, WireError) as exc:
+        raise AgentError(
+            f"the record of {volume} is damaged: {exc}",
+            remedy=f"look at both hosts, then: storage-coordinator adopt {volume}",
+            code="STORE_FAILED",
+        ) from exc

@@ -1,0 +1,232 @@
+"""The service: a subscription to every host, frozen primaries answered, and, where an admin has
+allowed it, a failover when a primary is gone.
+
+A thread a host, so that none waits for another. What they share is the record, which decides.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from storage_agent.coordinator.arbiter import automatic_refusal
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.failover import fail_over
+from storage_agent.coordinator.incidents import Answered, answer_incidents
+from storage_agent.coordinator.settings import VolumeSettings
+from storage_agent.coordinator.views import HostView, host_view
+from storage_agent.model.errors import AgentError
+from storage_agent.model.finding import Severity
+
+HEARTBEAT_S = 2.0
+HEARTBEAT_TIMEOUT_S = 4.0
+JUDGE_S = 1.0
+# Between two tries of the same failover.
+RETRY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What happened, for the journal and the hook. kind: incident, host, failover, record,
+    contradiction.  volume: empty for what concerns a host.  severity: note, warning, blocker."""
+
+    kind: str
+    host: str
+    volume: str
+    severity: Severity
+    text: str
+
+
+class Watch:
+    """tell: gets every event, from several threads; must not block. fence: as for fail_over, or
+    None for a host without a fence agent."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        tell: Callable[[Event], None],
+        fence: Callable[[str], Callable[[str], str] | None] = lambda _host: None,
+    ) -> None:
+        self._coordinator = coordinator
+        self._tell = tell
+        self._fence = fence
+        self._stopping = threading.Event()
+        self._hints = {host: threading.Event() for host in coordinator.settings.hosts}
+        now_s = coordinator.clock.monotonic()
+        self._seen_s = dict.fromkeys(coordinator.settings.hosts, now_s)
+        self._views: dict[tuple[str, str], HostView] = {}
+        self._tried_s: dict[str, float] = {}
+        self._last_told: dict[tuple[str, str, str], str] = {}
+        self._threads: list[threading.Thread] = []
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        for host in self._coordinator.settings.hosts:
+            self._start(f"watch {host}", lambda host=host: self._keep(host))  # type: ignore[misc]
+        if any(volume.automatic for volume in self._coordinator.settings.volumes.values()):
+            self._start("judge", self._judge)
+
+    def stop(self) -> None:
+        """No new decision is made after its return; one under way is in the record."""
+        self._stopping.set()
+        for hint in self._hints.values():
+            hint.set()
+        for thread in self._threads:
+            thread.join(HEARTBEAT_TIMEOUT_S)
+
+    def hint(self, host: str, method: str = "changed", _params: Any = None) -> None:
+        """Something happened there: look now. For Fleet's on_notification and on_end."""
+        if method != "operation.progress" and host in self._hints:
+            self._hints[host].set()
+
+    def summary(self) -> str:
+        """One line for `systemctl status`."""
+        hosts = self._coordinator.settings.hosts
+        count = sum(self._coordinator.fleet.is_connected(host) for host in hosts)
+        return f"{count} of {len(hosts)} hosts connected"
+
+    def _start(self, name: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    # --- one host -------------------------------------------------------------------------------
+
+    def _keep(self, host: str) -> None:
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            try:
+                self.look(host)
+                pause_s = 0.0
+                self._tell_change("host", host, "", Severity.NOTE, "answers")
+                self._hints[host].wait(HEARTBEAT_S)
+                self._hints[host].clear()
+            except AgentError as exc:
+                self._tell_change("host", host, "", Severity.WARNING, exc.message)
+                if exc.code != "HOST_UNREACHABLE":
+                    self._coordinator.fleet.drop(host)
+                pause_s = HEARTBEAT_S
+
+    def look(self, host: str) -> None:
+        """One look at a host: incidents first, then what it shows. Raises AgentError."""
+        for answered in answer_incidents(self._coordinator, host):
+            event = _answered_event(answered)
+            self._tell_change(event.kind, event.host, event.volume, event.severity, event.text)
+        records = {
+            volume.key: self._coordinator.store.get(volume.key) for volume in self._volumes(host)
+        }
+        # Again on the same session it changes nothing, and answers like `status`.
+        status = self._coordinator.fleet.subscribe(host)
+        self._seen_s[host] = self._coordinator.clock.monotonic()
+        for volume in self._volumes(host):
+            view = host_view(volume.name, host, status)
+            self._views[volume.key, host] = view
+            record = records[volume.key]
+            if record is None or not self._coordinator.store.is_proven(volume.key):
+                self._prove(volume, host, is_known=record is not None)
+            elif record.sole == host:
+                self._coordinator.note_sync(volume, record, view)
+
+    def _prove(self, volume: VolumeSettings, host: str, *, is_known: bool) -> None:
+        """After a start of this machine both agents must confirm the record; then it counts."""
+        if not is_known:
+            self._tell_change(
+                "record",
+                "",
+                volume.key,
+                Severity.WARNING,
+                f"never adopted: storage-coordinator adopt {volume.key}",
+            )
+            return
+        is_connected = self._coordinator.fleet.is_connected
+        # One of the two threads does it.
+        if host != volume.hosts[0] or not all(is_connected(name) for name in volume.hosts):
+            return
+        try:
+            self._coordinator.adopt(volume, takes_over=False)
+            for name in volume.hosts:
+                self.hint(name)
+            self._tell_change("record", "", volume.key, Severity.NOTE, "confirmed by both hosts")
+        except AgentError as exc:
+            self._tell_change("record", "", volume.key, Severity.BLOCKER, exc.message)
+
+    # --- failing over ---------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        while not self._stopping.wait(JUDGE_S):
+            for volume in self._coordinator.settings.volumes.values():
+                if volume.automatic:
+                    self._try_to_judge(volume)
+
+    def _try_to_judge(self, volume: VolumeSettings) -> None:
+        try:
+            self.judge(volume)
+        except AgentError as exc:
+            text = f"no failover: {exc.message}"
+            self._tell_change("failover", "", volume.key, Severity.BLOCKER, text)
+
+    def judge(self, volume: VolumeSettings) -> None:
+        """Fails over if the owner is gone by two signals: it answers nobody, and the other host
+        has lost its connection to it. Raises AgentError."""
+        coordinator, now_s = self._coordinator, self._coordinator.clock.monotonic()
+        state = coordinator.store.get(volume.key)
+        if state is None or state.owner not in volume.hosts:
+            return
+        owner, target = state.owner, volume.peer_of(state.owner)
+        limit_s = coordinator.settings.deadlines.unreachable_s
+        if now_s - self._seen_s[owner] < limit_s or now_s - self._seen_s[target] >= limit_s:
+            return
+        view = self._views.get((volume.key, target))
+        if view is None or view.is_connected is not False or view.is_primary:
+            return
+        if now_s - self._tried_s.get(volume.key, -RETRY_S) < RETRY_S:
+            return
+        self._tried_s[volume.key] = now_s
+        if refusal := automatic_refusal(
+            state,
+            automatic=volume.automatic,
+            cooldown_s=volume.cooldown_s,
+            unix_s=coordinator.unix_s(),
+        ):
+            text = f"{owner} is gone, and no failover without a person: {refusal.summary}"
+            self._tell_change("failover", owner, volume.key, Severity.BLOCKER, text)
+            return
+        self._tell(
+            Event(
+                kind="failover",
+                host=target,
+                volume=volume.key,
+                severity=Severity.WARNING,
+                text=f"{owner} is gone for {int(now_s - self._seen_s[owner])} s: failing over",
+            )
+        )
+        done = fail_over(coordinator, volume, target, automatic=True, fence=self._fence(owner))
+        text = f"{target} serves: {done.proof}"
+        self._tell_change("failover", target, volume.key, Severity.WARNING, text)
+
+    # --- telling --------------------------------------------------------------------------------
+
+    def _volumes(self, host: str) -> list[VolumeSettings]:
+        return [v for v in self._coordinator.settings.volumes.values() if host in v.hosts]
+
+    def _tell_change(
+        self, kind: str, host: str, volume: str, severity: Severity, text: str
+    ) -> None:  # fmt: skip
+        """Only what was not told last."""
+        if self._last_told.get((kind, host, volume)) != text:
+            self._last_told[kind, host, volume] = text
+            self._tell(Event(kind=kind, host=host, volume=volume, severity=severity, text=text))
+
+
+def _answered_event(answered: Answered) -> Event:
+    verdict = answered.verdict or "no answer"
+    return Event(
+        kind="incident",
+        host=answered.host,
+        volume=answered.volume,
+        severity=Severity.WARNING if answered.verdict else Severity.BLOCKER,
+        text=f"{answered.host} is frozen and asks: {verdict} ({answered.why})",
+    )

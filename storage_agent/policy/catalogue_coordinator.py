@@ -1,0 +1,169 @@
+"""What codes mean that storage-coordinator gives, on the control machine."""
+
+from __future__ import annotations
+
+from storage_agent.policy.explanation import Explanation
+
+_STATUS = "storage-coordinator status"
+_PING = "storage-coordinator ping HOST"
+_ADOPT = "storage-coordinator adopt VOLUME"
+
+COORDINATOR: dict[str, Explanation] = {
+    # Reaching the hosts.
+    "HOST_UNREACHABLE": Explanation(
+        meaning="There is no SSH connection to the host: it is down, or the network, sshd or the "
+        "gateway does not answer.",
+        risk="what happens there is not seen; a primary that is frozen there stays so",
+        next_steps=(_PING, "look at the host's power and console"),
+    ),
+    "HOST_DISCONNECTED": Explanation(
+        meaning="The connection to the host ended before the answer came; what was asked may or "
+        "may not have happened.",
+        next_steps=(_STATUS, "on the host: storage-agent operation"),
+    ),
+    "HOST_SILENT": Explanation(
+        meaning="The host is connected and did not answer in time.",
+        next_steps=("on the host: systemctl status storage-agentd", _STATUS),
+    ),
+    "HOST_KEY_UNKNOWN": Explanation(
+        meaning="No SSH host key of this host is pinned, and none is believed on first sight.",
+        next_steps=(
+            "on the host: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            "storage-coordinator enroll HOST --fingerprint SHA256:…",
+        ),
+    ),
+    "HOST_KEY_CHANGED": Explanation(
+        meaning="The host shows another SSH key than the pinned one: it was installed anew, or "
+        "somebody is in between.",
+        risk="whoever answers could be told to promote, or hide that it did",
+        next_steps=(
+            "read the key on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            "only if it is right: storage-coordinator enroll HOST --replace --fingerprint …",
+        ),
+    ),
+    "WRONG_HOST": Explanation(
+        meaning="Another agent answers at this address than the configuration says.",
+        next_steps=("correct the address in /etc/storage-coordinator/coordinator.toml",),
+    ),
+    "UNKNOWN_HOST": Explanation(
+        meaning="No host of this name is in coordinator.toml.",
+        next_steps=("storage-coordinator config check",),
+    ),
+    # Both hosts side by side.
+    "VOLUME_MISSING": Explanation(
+        meaning="A host of the pair does not have this volume configured.",
+        next_steps=("on the host: storage-agent config show", "storage-coordinator config check"),
+    ),
+    "BOTH_PRIMARY": Explanation(
+        meaning="Both hosts call themselves primary and neither is frozen.",
+        risk="their data differs by now, and every minute makes it worse",
+        next_steps=("stop the clients", "on both: storage-agent status, journalctl -k -g drbd"),
+    ),
+    "OLD_PRIMARY_FROZEN": Explanation(
+        meaning="The volume was given to the other host; the old primary is frozen and still holds "
+        "it, without writing.",
+        next_steps=("on the old primary: storage-agent demote VOLUME, or restart it",),
+    ),
+    "NO_PRIMARY": Explanation(
+        meaning="Both hosts are secondary: nobody serves the volume.",
+        next_steps=("storage-coordinator switchover VOLUME --to HOST",),
+    ),
+    "VIEWS_DIFFER": Explanation(
+        meaning="A host sees its peer in another role than the peer itself says.",
+        next_steps=(_STATUS, "if it stays: on both hosts storage-agent events"),
+    ),
+    "ONE_WAY_LINK": Explanation(
+        meaning="One host is connected to the other, which is not connected to it.",
+        next_steps=(_STATUS, "look at the replication network between the hosts"),
+    ),
+    "CONFIG_DIFFERS": Explanation(
+        meaning="The two hosts of the pair do not have the same configuration.",
+        risk="the other host may not serve the volume as this one does",
+        next_steps=("on both: storage-agent config show",),
+    ),
+    # Moving and taking over.
+    "BOTH_MUST_ANSWER": Explanation(
+        meaning="A planned move and a takeover of the record need both hosts to answer.",
+        next_steps=(_STATUS, "storage-coordinator failover VOLUME --to HOST if one is dead"),
+    ),
+    "NOT_IN_SYNC": Explanation(
+        meaning="The two copies were not seen in sync by both hosts.",
+        next_steps=(_STATUS, "wait for the resync"),
+    ),
+    "PREPARE_FAILED": Explanation(
+        meaning="The target could not be prepared, so the volume was not taken from where it is.",
+        next_steps=("on the target: storage-agent doctor",),
+    ),
+    "MOVE_UNFINISHED": Explanation(
+        meaning="A switchover or failover was begun and its end was not recorded: the coordinator "
+        "was interrupted, or a host did not answer.",
+        next_steps=(_STATUS, "the same command again goes on where it stopped"),
+    ),
+    "TARGET_UNKNOWN": Explanation(
+        meaning="The host that should take over does not answer, or does not know the volume.",
+        next_steps=(_PING,),
+    ),
+    "PEER_SERVES": Explanation(
+        meaning="The other host is alive and serves the volume: it is moved, not replaced.",
+        next_steps=("storage-coordinator switchover VOLUME --to HOST",),
+    ),
+    "PEER_CONNECTED": Explanation(
+        meaning="The two copies are connected: the volume can be moved, nobody has to be replaced.",
+        next_steps=("storage-coordinator switchover VOLUME --to HOST",),
+    ),
+    "PERSON_NEEDED": Explanation(
+        meaning="Without a coordinator's arbitration nothing keeps the old primary from writing, "
+        "and only a person at the other host may declare it off.",
+        next_steps=("turn the old primary off", "storage-agent promote VOLUME --peer-is-off HOST"),
+    ),
+    "FENCING_FAILED": Explanation(
+        meaning="The fence agent did not report that the host is off, so nothing was promoted.",
+        next_steps=("look at the host's power", "run the fence agent by hand: action=status"),
+    ),
+    "AUTOMATIC_OFF": Explanation(
+        meaning="`automatic` is not set for this volume: a person decides.",
+        next_steps=("storage-coordinator failover VOLUME --to HOST",),
+    ),
+    "AUTOMATIC_USED": Explanation(
+        meaning="It has failed over by itself once; a second time wants a person to look first.",
+        next_steps=(_STATUS, "storage-coordinator acknowledge VOLUME"),
+    ),
+    "COOLDOWN": Explanation(
+        meaning="The volume changed hands too recently to be moved again without a person.",
+        next_steps=("storage-coordinator failover VOLUME --to HOST",),
+    ),
+    # The record.
+    "NOT_ADOPTED": Explanation(
+        meaning="This coordinator has no record of the volume, so it grants nothing for it.",
+        next_steps=(_ADOPT,),
+    ),
+    "EPOCH_AHEAD": Explanation(
+        meaning="A host has seen a newer epoch than this coordinator has given: another "
+        "coordinator or an admin has acted, or the record was put back from a backup.",
+        risk="a frozen primary is not answered by this coordinator",
+        next_steps=(_STATUS, "make sure that no other coordinator is in charge", _ADOPT),
+    ),
+    "PEER_HAS_GRANT": Explanation(
+        meaning="The other host was allowed to write alone, and both copies were not seen in sync "
+        "since: this host's copy may miss acknowledged writes.",
+        next_steps=("bring the other host back and wait for the resync", _STATUS),
+    ),
+    "STORE_UNPROVEN": Explanation(
+        meaning="Since the last start of the control machine both agents have not confirmed the "
+        "record, so it could be an old backup.",
+        risk="nothing is granted until they have",
+        next_steps=(_ADOPT, "storage-coordinator trust-record VOLUME if one host is dead"),
+    ),
+    "STORE_FAILED": Explanation(
+        meaning="The record cannot be read or written, and nothing is granted without it.",
+        next_steps=("df -h /var/lib/storage-coordinator", "journalctl -k -n 50"),
+    ),
+    "STORE_SCHEMA": Explanation(
+        meaning="The record was written by a newer storage-coordinator.",
+        next_steps=("install the newer version again",),
+    ),
+    "OWNER_UNCLEAR": Explanation(
+        meaning="Who may have written last cannot be told from what the two hosts show.",
+        next_steps=(_STATUS, "bring the copies in sync, then adopt again"),
+    ),
+}

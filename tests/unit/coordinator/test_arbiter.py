@@ -1,0 +1,165 @@
+"""Who may write alone: each rule, and each way to break it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from storage_agent.coordinator import arbiter
+from storage_agent.coordinator.arbiter import Decision, GrantKind, Incident, Mark, State
+
+SEEN: dict[str, int | None] = {"alpha": 7, "beta": 7}
+START = State(epoch=7, owner="alpha")
+
+
+def incident(host: str = "alpha", nonce: str = "n1", epoch: int = 7) -> Incident:
+    return Incident(host=host, incident=nonce, boot_id="boot-1", epoch=epoch)
+
+
+def code(decision: Decision) -> str:
+    assert decision.grant is None
+    assert decision.deny_epoch is None
+    assert decision.refusal is not None
+    return decision.refusal.code
+
+
+def test_the_frozen_primary_goes_on_and_nobody_else() -> None:
+    first = arbiter.decide_incident(START, incident())
+    assert first.grant is not None
+    assert (first.grant.kind, first.grant.epoch) == (GrantKind.CONTINUE, 8)
+    assert first.state.sole == "alpha"
+    other = arbiter.decide_promotion(first.state, "beta", "op", SEEN)
+    assert code(other) == "PEER_HAS_GRANT"
+    assert other.state == first.state
+
+
+def test_after_a_promotion_the_old_primary_is_denied() -> None:
+    taken = arbiter.decide_promotion(START, "beta", "op", SEEN)
+    assert taken.grant is not None
+    assert (taken.grant.host, taken.grant.epoch, taken.grant.source) == ("beta", 8, "alpha")
+    late = arbiter.decide_incident(taken.state, incident())
+    assert late.deny_epoch == 8
+    assert late.grant is None
+    assert late.state == taken.state
+    # It has seen 8 by now: another loss is denied under an epoch of its own.
+    again = arbiter.decide_incident(late.state, incident(nonce="n2", epoch=8))
+    assert again.deny_epoch == 9
+    assert again.state.sole == "beta"
+
+
+def test_the_same_question_gets_the_same_grant() -> None:
+    first = arbiter.decide_incident(START, incident())
+    assert arbiter.decide_incident(first.state, incident()) == Decision(
+        state=first.state, grant=first.grant
+    )
+    taken = arbiter.decide_promotion(START, "beta", "op", SEEN)
+    again = arbiter.decide_promotion(taken.state, "beta", "another-op", SEEN)
+    assert again.grant == taken.grant
+    assert again.state == taken.state
+
+
+def test_another_loss_of_the_same_host_gets_another_epoch() -> None:
+    first = arbiter.decide_incident(START, incident())
+    second = arbiter.decide_incident(first.state, incident(nonce="n2", epoch=8))
+    assert second.grant is not None
+    assert second.grant.epoch == 9
+
+
+def test_an_agent_that_knows_more_stops_every_grant() -> None:
+    ahead: dict[str, int | None] = {"alpha": 8, "beta": None}
+    assert code(arbiter.decide_promotion(START, "beta", "op", ahead)) == "EPOCH_AHEAD"
+    assert code(arbiter.decide_move(START, "alpha", "beta", "op", ahead)) == "EPOCH_AHEAD"
+    assert code(arbiter.decide_incident(START, incident(epoch=8))) == "EPOCH_AHEAD"
+
+
+def test_sole_ends_only_by_a_look_after_an_answer_after_the_grant() -> None:
+    granted = arbiter.decide_incident(START, incident()).state
+
+    def look(state: State, taken_s: float, now_s: float, **more: str) -> State:
+        return arbiter.seen_in_sync(
+            state,
+            more.get("host", "alpha"),
+            more.get("boot_id", "boot-1"),
+            taken_s=taken_s,
+            now_s=now_s,
+            is_in_sync=True,
+        )
+
+    # The first answer may carry a look from before the grant: it only sets the mark.
+    marked = look(granted, 90.0, 100.0)
+    assert marked.sole == "alpha"
+    assert marked.mark == Mark(boot_id="boot-1", at_s=100.0)
+    assert look(marked, 100.0, 130.0) == marked
+    assert look(marked, 101.0, 130.0, host="beta") == marked
+    freed = look(marked, 101.0, 130.0)
+    assert (freed.sole, freed.mark) == (None, None)
+    # Another boot has another clock.
+    rebooted = look(marked, 500.0, 501.0, boot_id="boot-2")
+    assert rebooted.sole == "alpha"
+    assert look(rebooted, 502.0, 503.0, boot_id="boot-2").sole is None
+
+
+def test_a_grant_forgets_the_mark() -> None:
+    granted = arbiter.decide_incident(START, incident()).state
+    marked = dataclasses.replace(granted, mark=Mark(boot_id="boot-1", at_s=1.0))
+    again = arbiter.decide_incident(marked, incident(nonce="n2", epoch=8)).state
+    assert again.mark is None
+
+
+def test_a_copy_that_is_not_in_sync_keeps_its_peer_out() -> None:
+    granted = arbiter.decide_incident(START, incident()).state
+    marked = dataclasses.replace(granted, mark=Mark(boot_id="boot-1", at_s=1.0))
+    after = arbiter.seen_in_sync(
+        marked, "alpha", "boot-1", taken_s=5.0, now_s=6.0, is_in_sync=False
+    )
+    assert after.sole == "alpha"
+
+
+def test_what_is_withdrawn_leaves_the_volume_as_it_was() -> None:
+    taken = arbiter.decide_promotion(START, "beta", "op", SEEN).state
+    back = arbiter.withdrawn(taken, 9)
+    assert (back.sole, back.owner, back.epoch) == (None, "alpha", 9)
+    assert back.grant is not None
+    assert back.grant.is_done
+    again = arbiter.decide_incident(back, incident(epoch=7))
+    assert again.grant is not None
+    assert again.grant.epoch == 10
+
+
+def test_a_done_promotion_is_not_given_out_again() -> None:
+    taken = arbiter.decide_promotion(START, "beta", "op", SEEN).state
+    done = arbiter.finished(taken, owner="beta", unix_s=5)
+    again = arbiter.decide_promotion(done, "beta", "op-2", {"beta": 8})
+    assert again.grant is not None
+    assert (again.grant.epoch, again.grant.operation_id) == (9, "op-2")
+
+
+def test_a_move_makes_nobody_sole_and_wants_nobody_sole() -> None:
+    moved = arbiter.decide_move(START, "alpha", "beta", "op", SEEN)
+    assert moved.grant is not None
+    assert moved.state.sole is None
+    assert moved.state.owner == "alpha"
+    alone = arbiter.decide_incident(START, incident()).state
+    assert code(arbiter.decide_move(alone, "alpha", "beta", "op", SEEN)) == "PEER_HAS_GRANT"
+
+
+def test_a_claim_goes_above_every_agent() -> None:
+    claimed = arbiter.decide_claim(None, "op", {"alpha": 41, "beta": None}, None)
+    assert claimed.state.epoch == 42
+    assert arbiter.decide_claim(START, "op", {"alpha": 3, "beta": 3}, "beta").state.epoch == 8
+
+
+def test_without_a_person_only_once_and_not_too_soon() -> None:
+    def refusal(state: State, unix_s: int = 10_000, **more: bool) -> str:
+        found = arbiter.automatic_refusal(
+            state, automatic=more.get("automatic", True), cooldown_s=3600, unix_s=unix_s
+        )
+        return found.code if found else ""
+
+    assert refusal(START) == ""
+    assert refusal(START, automatic=False) == "AUTOMATIC_OFF"
+    assert refusal(dataclasses.replace(START, automatic_used=True)) == "AUTOMATIC_USED"
+    changed = dataclasses.replace(START, changed_unix_s=8_000)
+    assert refusal(changed) == "COOLDOWN"
+    assert refusal(changed, unix_s=11_600) == ""
+    # The clock went back.
+    assert refusal(changed, unix_s=100) == "COOLDOWN"

@@ -1,0 +1,250 @@
+"""The other side takes over: with a grant, never beside a writer; what becomes of the old one."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.failover import check_takeover, fail_over
+from storage_agent.coordinator.incidents import answer_incidents
+from storage_agent.coordinator.switchover import switch_over
+from storage_agent.model.configuration import Arbitration
+from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
+from storage_agent.model.plan import StepKind
+from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Pair, make_coordinator
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+@pytest.fixture
+def coordinator(pair: Pair) -> Coordinator:
+    found = make_coordinator(pair)
+    found.adopt(VOLUME)
+    return found
+
+
+def sole(coordinator: Coordinator) -> str | None:
+    state = coordinator.store.get(VOLUME.key)
+    assert state is not None
+    return state.sole
+
+
+def refusal(coordinator: Coordinator, target: str = "beta") -> str:
+    with pytest.raises(Refused) as caught:
+        fail_over(coordinator, VOLUME, target)
+    assert caught.value.remedy
+    return caught.value.code
+
+
+def test_a_dead_primary_is_replaced(pair: Pair, coordinator: Coordinator) -> None:
+    pair.kill("alpha")
+    done = fail_over(coordinator, VOLUME, "beta")
+    assert pair.serving() == ["beta"]
+    assert done.epoch == FIRST_EPOCH + 2
+    assert sole(coordinator) == "beta"
+
+
+def test_the_old_primary_is_denied_when_it_asks(pair: Pair, coordinator: Coordinator) -> None:
+    """Cut off from all, it froze; it asks only after the other side has taken over."""
+    pair.cut_link()
+    pair.alive.discard("alpha")
+    fail_over(coordinator, VOLUME, "beta")
+    pair.alive.add("alpha")
+    coordinator = make_coordinator(pair)
+    (answered,) = answer_incidents(coordinator, "alpha")
+    assert answered.verdict == "deny"
+    assert pair.serving() == ["beta"]
+    assert answer_incidents(coordinator, "alpha") == []
+
+
+def test_the_frozen_primary_goes_on_and_then_nobody_replaces_it(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    pair.cut_link()
+    assert pair.serving() == []
+    (answered,) = answer_incidents(coordinator, "alpha")
+    assert answered.verdict == "continue"
+    assert pair.serving() == ["alpha"]
+    pair.kill("alpha")
+    assert refusal(coordinator) == "PEER_HAS_GRANT"
+    assert pair.serving() == []
+
+
+def test_after_a_resync_that_was_seen_it_may_be_replaced(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    pair.cut_link()
+    answer_incidents(coordinator, "alpha")
+    pair.link_up = True
+    assert sole(coordinator) == "alpha"
+    coordinator.look(VOLUME)
+    assert sole(coordinator) == "alpha"
+    coordinator.look(VOLUME)
+    assert sole(coordinator) is None
+    pair.kill("alpha")
+    fail_over(coordinator, VOLUME, "beta")
+    assert pair.serving() == ["beta"]
+
+
+def test_never_beside_a_live_primary(pair: Pair, coordinator: Coordinator) -> None:
+    assert refusal(coordinator) == "PEER_SERVES"
+    pair.link_up = False  # not noticed yet: nothing is frozen
+    assert refusal(coordinator) == "PEER_SERVES"
+    assert pair.serving() == ["alpha"]
+
+
+def test_a_copy_without_evidence_is_not_promoted(pair: Pair, coordinator: Coordinator) -> None:
+    pair.kill("alpha")
+    pair.hosts["beta"].mount_point_state = "not-empty"
+    assert refusal(coordinator) == "MOUNT_POINT"
+    assert sole(coordinator) is None
+
+
+def test_a_target_that_never_wrote_loses_the_grant_again(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    pair.cut_link()
+    pair.alive.discard("alpha")
+
+    def refuse(host: str, method: str) -> None:
+        if method == "promote":
+            pair.hosts["beta"].mount_point_state = "not-empty"
+
+    pair.before = refuse
+    with pytest.raises(OperationFailed, match="withdrawn"):
+        fail_over(coordinator, VOLUME, "beta")
+    assert sole(coordinator) is None
+    pair.alive.add("alpha")
+    fresh = make_coordinator(pair)
+    (answered,) = answer_incidents(fresh, "alpha")
+    assert answered.verdict == "continue"
+    assert pair.serving() == ["alpha"]
+
+
+def test_a_target_that_was_primary_for_a_moment_keeps_the_grant(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    def fail() -> None:
+        raise OperationFailed("bad superblock")
+
+    pair.kill("alpha")
+    pair.hosts["beta"].faults[StepKind.MOUNT] = fail
+    with pytest.raises(OperationFailed, match="may have written"):
+        fail_over(coordinator, VOLUME, "beta")
+    assert sole(coordinator) == "beta"
+    # Mended, the same target is tried again in a new epoch.
+    del pair.hosts["beta"].faults[StepKind.MOUNT]
+    fail_over(coordinator, VOLUME, "beta")
+    assert pair.serving() == ["beta"]
+
+
+def test_a_fence_that_proves_nothing_stops_it(pair: Pair, coordinator: Coordinator) -> None:
+    pair.kill("alpha")
+
+    def fence(host: str) -> str:
+        raise OperationFailed(f"{host} is not proven to be off", code="FENCING_FAILED")
+
+    with pytest.raises(OperationFailed, match="not proven"):
+        fail_over(coordinator, VOLUME, "beta", fence=fence)
+    assert pair.serving() == []
+    assert sole(coordinator) is None
+    done = fail_over(coordinator, VOLUME, "beta", fence=lambda host: f"fence_x reports {host} off")
+    assert "alpha off" in done.proof
+    assert pair.serving() == ["beta"]
+
+
+def test_without_arbitration_a_person_at_the_host_is_needed(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, arbitration=Arbitration.NONE)
+    coordinator = make_coordinator(pair)
+    coordinator.adopt(VOLUME)
+    pair.kill("alpha")
+    with pytest.raises(Refused) as caught:
+        fail_over(coordinator, VOLUME, "beta")
+    assert caught.value.code == "PERSON_NEEDED"
+    assert "storage-agent promote data --peer-is-off alpha" in caught.value.remedy
+    assert pair.serving() == []
+
+
+def test_what_would_be_lost_is_shown(pair: Pair, coordinator: Coordinator) -> None:
+    pair.kill("alpha")
+    check = check_takeover(coordinator, coordinator.look(VOLUME), "beta")
+    assert check.loss is not None
+    assert (check.loss.is_proven, check.loss.seconds, check.loss.bytes) == (True, 0, 0)
+    assert check.plan is not None
+    assert check.arbitration == "coordinator"
+    assert pair.serving() == []
+
+
+def test_a_record_of_another_boot_grants_nothing(pair: Pair, tmp_path: Path) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    (tmp_path / "run" / "changes").unlink()
+    pair.kill("alpha")
+    assert refusal(make_coordinator(pair)) == "STORE_UNPROVEN"
+
+
+def test_an_old_backup_is_found_out_by_the_agents(pair: Pair, tmp_path: Path) -> None:
+    coordinator = make_coordinator(pair)
+    coordinator.adopt(VOLUME)
+    backup = (tmp_path / "coordinator.sqlite").read_bytes()
+    switch_over(coordinator, VOLUME, "beta")
+    (tmp_path / "coordinator.sqlite").write_bytes(backup)
+    again = make_coordinator(pair)
+    again.store.vouch([VOLUME.key])  # as a person may wrongly do
+    with pytest.raises(AgentError) as caught:
+        switch_over(again, VOLUME, "alpha")
+    assert caught.value.code == "EPOCH_AHEAD"
+    again.adopt(VOLUME)
+    switch_over(again, VOLUME, "alpha")
+    assert pair.serving() == ["alpha"]
+
+
+TAKEOVER_REQUESTS = 6
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(TAKEOVER_REQUESTS))
+def test_killed_in_the_middle_of_a_failover(
+    pair: Pair, tmp_path: Path, number: int, when: str
+) -> None:
+    class Killed(BaseException): ...
+
+    make_coordinator(pair).adopt(VOLUME)
+    pair.cut_link()
+    pair.alive.discard("alpha")
+    left = [number]
+
+    def die(_host: str, _method: str) -> None:
+        left[0] -= 1
+        if left[0] == -1:
+            raise Killed
+
+    setattr(pair, when, die)
+    with contextlib.suppress(Killed):
+        fail_over(make_coordinator(pair), VOLUME, "beta")
+    assert left[0] < 0
+    setattr(pair, when, lambda _host, _method: None)
+    # The old primary is back and asks, before anybody tries again.
+    pair.alive.add("alpha")
+    again = make_coordinator(pair)
+    (answered,) = answer_incidents(again, "alpha")
+    assert answered.verdict in ("continue", "deny")
+    if answered.verdict == "deny":
+        take_when_idle(pair, again)
+    assert pair.serving() == ["beta" if answered.verdict == "deny" else "alpha"]
+
+
+def take_when_idle(pair: Pair, coordinator: Coordinator) -> None:
+    """What the dead coordinator asked for may still run, and may be seen through already."""
+    while "beta" not in pair.serving():
+        try:
+            fail_over(coordinator, VOLUME, "beta")
+        except (Refused, OutcomeUnknown) as exc:
+            if exc.code not in ("BUSY", "OUTCOME_UNKNOWN"):
+                raise
+            coordinator.clock.sleep(0.01)

@@ -1,0 +1,101 @@
+"""The record survives, gives an epoch once, and knows when it is an old one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from storage_agent.coordinator import arbiter
+from storage_agent.coordinator.arbiter import Decision, Incident, State
+from storage_agent.coordinator.store import Store
+from storage_agent.model.errors import AgentError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    found = Store(tmp_path, tmp_path / "run")
+    found.decide("p/data", lambda _: Decision(state=State(epoch=7, owner="alpha")), 1)
+    return found
+
+
+def continue_alpha(state: State | None) -> Decision:
+    assert state is not None
+    asked = Incident(host="alpha", incident="n1", boot_id="b", epoch=state.epoch)
+    return arbiter.decide_incident(state, asked)
+
+
+def promote_beta(state: State | None) -> Decision:
+    assert state is not None
+    return arbiter.decide_promotion(state, "beta", "op", {})
+
+
+def test_what_was_decided_is_found_again(store: Store, tmp_path: Path) -> None:
+    decided = store.decide("p/data", continue_alpha, 1000)
+    again = Store(tmp_path, tmp_path / "run")
+    assert again.get("p/data") == decided.state
+    assert again.get("p/other") is None
+    assert again.grants("p/data") == [(8, "continue", "alpha", 1000)]
+
+
+def test_two_that_decide_see_each_other(store: Store, tmp_path: Path) -> None:
+    second = Store(tmp_path, tmp_path / "run")
+    assert store.decide("p/data", continue_alpha, 1).grant is not None
+    refused = second.decide("p/data", promote_beta, 1)
+    assert refused.grant is None
+    assert refused.refusal is not None
+    assert refused.refusal.code == "PEER_HAS_GRANT"
+
+
+def test_an_epoch_is_given_once_whatever_a_rule_says(store: Store) -> None:
+    decided = store.decide("p/data", continue_alpha, 1)
+    grant = decided.grant
+    assert grant is not None
+
+    def wrong(state: State | None) -> Decision:
+        other = arbiter.Grant(kind=arbiter.GrantKind.PROMOTE, epoch=grant.epoch, host="beta")
+        return Decision(state=State(epoch=grant.epoch, grant=other), grant=other)
+
+    with pytest.raises(AgentError, match="UNIQUE"):
+        store.decide("p/data", wrong, 1)
+    assert store.get("p/data") == decided.state
+
+
+def test_a_change_for_another_epoch_does_nothing(store: Store) -> None:
+    before = store.get("p/data")
+    assert store.change("p/data", lambda s: State(epoch=0), expected_epoch=6) is None
+    assert store.change("p/none", lambda s: State(epoch=0)) is None
+    assert store.get("p/data") == before
+
+
+def test_a_backup_is_recognised(store: Store, tmp_path: Path) -> None:
+    assert not store.is_proven("p/data")
+    store.vouch(["p/data"])
+    assert store.is_proven("p/data")
+    assert not store.is_proven("p/other")
+    shutil.copy(tmp_path / "coordinator.sqlite", tmp_path / "backup")
+    store.decide("p/data", continue_alpha, 1)
+    assert store.is_proven("p/data")
+    shutil.copy(tmp_path / "backup", tmp_path / "coordinator.sqlite")
+    assert not store.is_proven("p/data")
+    # And no further change makes it look new.
+    for epoch in range(20, 30):
+        store.change("p/data", lambda _, e=epoch: State(epoch=e))  # type: ignore[misc]
+        assert not store.is_proven("p/data")
+    store.vouch(["p/data"])
+    assert store.is_proven("p/data")
+
+
+def test_after_a_reboot_nothing_vouches_for_it(store: Store, tmp_path: Path) -> None:
+    store.vouch(["p/data"])
+    shutil.rmtree(tmp_path / "run")
+    store.decide("p/data", continue_alpha, 1)
+    assert not store.is_proven("p/data")
+
+
+def test_a_damaged_record_is_said_so(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "coordinator.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(AgentError) as caught:
+        store.get("p/data")
+    assert caught.value.code == "STORE_FAILED"

@@ -1,0 +1,112 @@
+"""The service: frozen primaries get their answer, and it fails over once where it may."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.watch import Event, Watch
+from storage_agent.model.finding import Severity
+from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
+from tests.unit.service.parts import wait_until
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+class Watching:
+    """A started watch, and what it told."""
+
+    def __init__(self, pair: Pair, *, automatic: bool = False) -> None:
+        self.coordinator = make_coordinator(pair, automatic=automatic)
+        self.events: list[Event] = []
+        self.watch = Watch(self.coordinator, self.events.append)
+
+    def __enter__(self) -> Watching:
+        self.watch.start()
+        wait_until(lambda: self.told("answers") >= 2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.watch.stop()
+        self.coordinator.fleet.close()
+
+    def told(self, text: str) -> int:
+        return sum(text in event.text for event in self.events)
+
+
+def test_a_frozen_primary_goes_on_at_the_first_hint(pair: Pair) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair) as watching:
+        pair.cut_link()
+        watching.watch.hint("alpha", "changed")
+        wait_until(lambda: pair.serving() == ["alpha"])
+        wait_until(lambda: watching.told("continue") == 1)
+
+
+def test_it_confirms_its_record_after_a_start_of_the_machine(pair: Pair, tmp_path: Path) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    (tmp_path / "run" / "changes").unlink()
+    with Watching(pair) as watching:
+        wait_until(lambda: watching.told("confirmed by both hosts") == 1)
+        pair.cut_link()
+        watching.watch.hint("alpha")
+        wait_until(lambda: pair.serving() == ["alpha"])
+
+
+def test_it_never_takes_a_volume_over_from_another_coordinator(pair: Pair, tmp_path: Path) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    make_coordinator(pair, tmp_path / "other").adopt(VOLUME)
+    (tmp_path / "run" / "changes").unlink()
+    epoch = pair.epoch("alpha")
+    with Watching(pair) as watching:
+        wait_until(lambda: watching.told("newer epoch") >= 1)
+        pair.cut_link()
+        watching.watch.hint("alpha")
+        wait_until(lambda: watching.told("no answer") == 1)
+    assert pair.epoch("alpha") == epoch
+    assert pair.serving() == []
+
+
+def test_a_dead_primary_is_replaced_once(pair: Pair) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair, automatic=True) as watching:
+        allow_now(watching.coordinator)
+        pair.kill("alpha")
+        wait_until(lambda: pair.serving() == ["beta"], timeout_s=20)
+        wait_until(lambda: watching.told("beta serves") == 1)
+        state = watching.coordinator.store.get(VOLUME.key)
+        assert state is not None
+        assert state.automatic_used
+
+
+def allow_now(coordinator: Coordinator) -> None:
+    """The cooldown since the adoption is over."""
+    coordinator.store.change(VOLUME.key, lambda s: dataclasses.replace(s, changed_unix_s=0))
+
+
+def test_without_permission_it_only_says_so(pair: Pair) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair) as watching:
+        pair.kill("alpha")
+        watching.watch.hint("alpha")
+        wait_until(lambda: watching.told("no route") >= 1, timeout_s=10)
+    assert pair.serving() == []
+    assert all(event.kind != "failover" for event in watching.events)
+
+
+def test_a_second_time_a_person_is_needed(pair: Pair) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair, automatic=True) as watching:
+        watching.coordinator.store.change(
+            VOLUME.key, lambda s: dataclasses.replace(s, automatic_used=True, changed_unix_s=0)
+        )
+        pair.kill("alpha")
+        wait_until(lambda: watching.told("no failover without a person") == 1, timeout_s=20)
+    assert pair.serving() == []
+    assert [e.severity for e in watching.events if e.kind == "failover"] == [Severity.BLOCKER]

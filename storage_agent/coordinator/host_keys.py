@@ -122,12 +122,12 @@ class HostKeys:
             )
         return found
 
-    def pin(self, host: str, key_type: str, blob: bytes, *, replace: bool) -> bool:
-        """Durable on return; False where it was pinned before. Raises Refused for another key
-        without `replace`."""
+    def with_key(self, host: str, key_type: str, blob: bytes, *, replace: bool) -> bytes | None:
+        """The file's content with this key in it; None where it is there already. Raises Refused
+        for another key without `replace`."""
         keys = self.read()
         if keys.get(host) == (key_type, blob):
-            return False
+            return None
         if host in keys and not replace:
             raise Refused(
                 f"another key of {host} is pinned: {fingerprint(keys[host][1])}",
@@ -136,23 +136,5 @@ class HostKeys:
                 code="HOST_KEY_CHANGED",
             )
         keys[host] = (key_type, blob)
-        lines = [f"{n} {t} {base64.b64encode(b).decode()}\n" for n, (t, b) in sorted(keys.items())]
-        _replace(self.path, "".join(lines).encode())
-        return True
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Atomic and durable."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(fresh, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        lines = (f"{n} {t} {base64.b64encode(b).decode()}\n" for n, (t, b) in sorted(keys.items()))
+        return "".join(lines).encode()

@@ -57,12 +57,13 @@ class VolumeSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
     """connect_s: for TCP, key exchange and login, each.  answer_s: of one read.  operation_s: of
-    one promote or demote.  unreachable_s: how long a primary is silent before an automatic
-    failover."""
+    one promote or demote.  handover_s: how long the target of a move waits for the source to let
+    go.  unreachable_s: how long a primary is silent before an automatic failover."""
 
     connect_s: int
     answer_s: int
     operation_s: int
+    handover_s: int
     unreachable_s: int
 
 
@@ -167,6 +168,7 @@ def _deadlines(section: Section) -> Deadlines:
         connect_s=section.number("connect_s", 1, 60, 5),
         answer_s=section.number("answer_s", 1, 120, 15),
         operation_s=section.number("operation_s", 30, 3600, 960),
+        handover_s=section.number("handover_s", 1, 600, 120),
         unreachable_s=section.number("unreachable_s", 2, 3600, 10),
     )
     section.done()

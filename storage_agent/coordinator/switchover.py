@@ -1,28 +1,33 @@
-"""A planned move: both copies connected and in sync, demote here, promote there, look each time.
+"""A planned move: both copies connected and in sync; the target prepares and waits, the source lets
+go, the target sees that and goes on.
 
-One epoch and one pair of operation ids a move, recorded before the first step: begun again after
+Once the source has begun to let go, the agents finish the move also without this process. One
+epoch and one pair of operation ids a move, recorded before the first step: begun again after
 anything that went wrong, the same operations go on, and what is done is not done twice.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from storage_agent.coordinator.arbiter import Decision, Grant, GrantKind, State, decide_move
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.fleet import OnRecord
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.finding import Finding, blocker, blockers
 from storage_agent.model.operation import OperationRecord, OperationState
-from storage_agent.model.plan import OperationKind, Plan
+from storage_agent.model.plan import OperationKind, Plan, StepKind
 from storage_agent.model.replica import Role
 
 # (host, record): each change of an operation, for whoever shows it.
 OnProgress = Callable[[str, OperationRecord], None]
-# Of a promotion on the target, while the source still serves: as it should be.
-_EXPECTED_BEFORE = frozenset({"PEER_IS_PRIMARY"})
+# How long the source waits for the target to be prepared; then it lets go all the same.
+PREPARE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +64,14 @@ def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveC
         if host.error is not None or not is_needed:
             continue
         try:
-            answer = coordinator.fleet.plan(host.host, kind, volume.name)
+            waits = kind is OperationKind.PROMOTE and source.is_primary
+            wait_s = coordinator.settings.deadlines.handover_s if waits else None
+            answer = coordinator.fleet.plan(host.host, kind, volume.name, wait_s=wait_s)
         except AgentError as exc:
             findings.append(blocker(exc.code, f"{host.host}: {exc.message}", remedy=exc.remedy))
             continue
         plans[host.host] = answer.plan
-        expected = _EXPECTED_BEFORE if source.is_primary else frozenset[str]()
-        findings += [f for f in answer.findings if f.code not in expected]
+        findings += answer.findings
     primary = view.primary()
     return MoveCheck(
         source=primary.host if primary else None,
@@ -109,6 +115,10 @@ def switch_over(
     return move.run(view)
 
 
+def _nobody(_record: OperationRecord) -> None:
+    """Hears of every change, and does not care."""
+
+
 class _Move:
     """One move on its way."""
 
@@ -129,7 +139,6 @@ class _Move:
 
     def run(self, view: VolumeView) -> Moved:
         coordinator, volume = self._coordinator, self._volume
-        self._prepare()
         move_id = f"move-{coordinator.new_id()}"
         epochs = view.epochs()
 
@@ -138,13 +147,15 @@ class _Move:
 
         grant = coordinator.decide(volume, rule).grant
         assert grant is not None
-        begun_s = coordinator.clock.monotonic()
         if view.of(self._source).is_primary:
-            self._demote(grant)
-        self._promote(grant)
+            record, begun_s = self._hand_over(grant, view.of(self._target).operation)
+        else:
+            begun_s = coordinator.clock.monotonic()
+            record = self._promote(grant, None)
         gap_s = coordinator.clock.monotonic() - begun_s
-        after = coordinator.look(volume)
-        if not after.of(self._target).is_serving:
+        if record.state is not OperationState.SUCCEEDED:
+            self._back(grant, record)
+        if not coordinator.look(volume).of(self._target).is_serving:
             raise OperationFailed(
                 f"{self._target} said that it serves {volume.name}, and does not show it",
                 remedy=f"storage-coordinator status {volume.key}",
@@ -158,25 +169,25 @@ class _Move:
             gap_s=gap_s,
         )
 
-    def _prepare(self) -> None:
-        """What can be done before clients notice: array, replica, the server's namespaces."""
-        record = self._operate(
-            self._target,
-            OperationKind.ASSEMBLE,
-            {"operation_id": f"prepare-{self._coordinator.new_id()}", "wait_s": 0},
-        )
-        if record.state is OperationState.REFUSED:
-            # What speaks against assembling need not speak against promoting: its plan decides.
-            self._tell(f"{self._target} is not prepared beforehand: {record.message}")
-        elif record.state is not OperationState.SUCCEEDED:
-            raise Refused(
-                f"{self._target} cannot be prepared for {self._volume.name}: {record.message}",
-                remedy=record.remedy or f"on {self._target}: storage-agent doctor",
-                code="PREPARE_FAILED",
-                findings=record.findings,
-            )
-
-    def _demote(self, grant: Grant) -> None:
+    def _hand_over(
+        self, grant: Grant, running: OperationRecord | None
+    ) -> tuple[OperationRecord, float]:
+        """The target's record, and when the source began to let go. running: what the target is
+        doing, by an earlier try. Raises AgentError with the volume still on the source, or
+        unknown."""
+        wait_s = self._coordinator.settings.deadlines.handover_s
+        promotion = _Background(lambda heard: self._promote(grant, wait_s, heard))
+        if running is not None:
+            promotion.heard(running)
+        promotion.wait_until_prepared()
+        if promotion.has_ended():
+            record = promotion.result()
+            if record.state is OperationState.SUCCEEDED:
+                # An earlier try had got further than could be seen.
+                return record, self._coordinator.clock.monotonic()
+            self._coordinator.finish(self._volume, self._source, grant.epoch)
+            raise _ended(record, f"{self._volume.key} stays on {self._source}")
+        begun_s = self._coordinator.clock.monotonic()
         record = self._operate(
             self._source,
             OperationKind.DEMOTE,
@@ -187,7 +198,12 @@ class _Move:
             },
         )
         if record.state is OperationState.SUCCEEDED:
-            return
+            return promotion.result(), begun_s
+        self._tell(
+            f"{self._source}: {record.message}; {self._target} stops waiting within {wait_s} s"
+        )
+        with contextlib.suppress(AgentError):
+            promotion.result()
         if record.state in (OperationState.REFUSED, OperationState.ROLLED_BACK):
             self._coordinator.finish(self._volume, self._source, grant.epoch)
             raise _ended(record, f"{self._volume.key} stays on {self._source}")
@@ -197,25 +213,19 @@ class _Move:
             findings=record.findings,
         )
 
-    def _promote(self, grant: Grant) -> None:
-        """Only from a host that shows itself secondary. Raises after it has brought the volume
-        back, or named where it stands."""
-        between = self._coordinator.look(self._volume)
-        source = between.of(self._source)
-        if source.role != Role.SECONDARY:
-            raise OutcomeUnknown(
-                f"{self._source} does not show that it gave {self._volume.name} up"
-                + (f": {source.error.message}" if source.error else f": it is {source.role}"),
-                remedy=f"storage-coordinator status {self._volume.key}; then: "
-                f"storage-coordinator switchover {self._volume.key} --to {self._target}",
-            )
-        record = self._operate(
+    def _promote(
+        self, grant: Grant, wait_s: int | None, heard: OnRecord = _nobody
+    ) -> OperationRecord:
+        return self._operate(
             self._target,
             OperationKind.PROMOTE,
-            {"operation_id": f"{grant.operation_id}-promote", "epoch": grant.epoch},
+            {
+                "operation_id": f"{grant.operation_id}-promote",
+                "epoch": grant.epoch,
+                "wait_s": wait_s,
+            },
+            heard,
         )
-        if record.state is not OperationState.SUCCEEDED:
-            self._back(grant, record)
 
     def _back(self, grant: Grant, failed: OperationRecord) -> None:
         """To the old primary, in a new epoch, if the target shows that it is out of the way."""
@@ -252,14 +262,22 @@ class _Move:
         raise _ended(failed, f"{volume.key} serves from {source} again", changed=True)
 
     def _operate(
-        self, host: str, kind: OperationKind, params: dict[str, object]
+        self,
+        host: str,
+        kind: OperationKind,
+        params: dict[str, object],
+        heard: OnRecord = _nobody,
     ) -> OperationRecord:
+        def progress(record: OperationRecord) -> None:
+            heard(record)
+            self._on_progress(host, record)
+
         try:
             return self._coordinator.fleet.operate(
                 host,
                 kind,
                 {"volume": self._volume.name, **params},
-                lambda record: self._on_progress(host, record),
+                progress,
             )
         except OutcomeUnknown as exc:
             raise OutcomeUnknown(
@@ -268,6 +286,45 @@ class _Move:
                 f"{self._volume.key} --to {self._target}",
                 code=exc.code,
             ) from exc
+
+
+class _Background:
+    """A promotion that runs while the source is asked to let go."""
+
+    def __init__(self, promote: Callable[[OnRecord], OperationRecord]) -> None:
+        self._is_prepared = threading.Event()
+        self._ended = threading.Event()
+        self._found: OperationRecord | BaseException = OutcomeUnknown("the promotion broke off")
+        self._promote = promote
+        threading.Thread(target=self._run, name="promote", daemon=True).start()
+
+    def wait_until_prepared(self) -> None:
+        """Until it waits for the source, has ended, or PREPARE_TIMEOUT_S are over."""
+        self._is_prepared.wait(PREPARE_TIMEOUT_S)
+
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    def result(self) -> OperationRecord:
+        """Waits for its end, which the fleet bounds. Raises AgentError."""
+        self._ended.wait()
+        if isinstance(self._found, BaseException):
+            raise self._found
+        return self._found
+
+    def _run(self) -> None:
+        try:
+            self._found = self._promote(self.heard)
+        except BaseException as exc:
+            self._found = exc
+        finally:
+            self._ended.set()
+            self._is_prepared.set()
+
+    def heard(self, record: OperationRecord) -> None:
+        """Looks whether it waits for the source by now."""
+        if any(step.kind is StepKind.WAIT_FOR_PEER for step in record.steps):
+            self._is_prepared.set()
 
 
 def _preconditions(view: VolumeView, target: str) -> list[Finding]:

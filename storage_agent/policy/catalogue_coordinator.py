@@ -90,10 +90,6 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="The two copies were not seen in sync by both hosts.",
         next_steps=(_STATUS, "wait for the resync"),
     ),
-    "PREPARE_FAILED": Explanation(
-        meaning="The target could not be prepared, so the volume was not taken from where it is.",
-        next_steps=("on the target: storage-agent doctor",),
-    ),
     "MOVE_UNFINISHED": Explanation(
         meaning="A switchover or failover was begun and its end was not recorded: the coordinator "
         "was interrupted, or a host did not answer.",

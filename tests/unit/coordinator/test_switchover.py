@@ -62,7 +62,9 @@ def test_it_moves_with_one_epoch(pair: Pair, coordinator: Coordinator) -> None:
 def test_the_target_is_prepared_before_clients_notice(pair: Pair, coordinator: Coordinator) -> None:
     switch_over(coordinator, VOLUME, "beta")
     methods = [m for m in pair.asked if m[1] in ("assemble", "demote", "promote")]
-    assert methods == [("beta", "assemble"), ("alpha", "demote"), ("beta", "promote")]
+    assert methods == [("beta", "promote"), ("alpha", "demote")]
+    steps = performed(pair, "beta")
+    assert steps.index(StepKind.WAIT_FOR_PEER) < steps.index(StepKind.PRIMARY)
 
 
 @pytest.mark.parametrize("how", ["link", "target dead", "not adopted", "agent ahead"])
@@ -117,7 +119,7 @@ def test_a_source_that_cannot_let_go_keeps_it(pair: Pair, coordinator: Coordinat
     assert pair.serving() == ["beta"]
 
 
-REQUESTS = 11
+REQUESTS = 8
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -132,7 +134,7 @@ def test_killed_at_any_request_it_goes_on(
 
     def die(_host: str, _method: str) -> None:
         left[0] -= 1
-        if left[0] == -1:
+        if left[0] < 0:
             raise Killed
 
     setattr(pair, when, die)
@@ -144,9 +146,8 @@ def test_killed_at_any_request_it_goes_on(
     setattr(pair, when, lambda _host, _method: None)
     assert was_killed == (number < REQUESTS)
     again = make_coordinator(pair)
-    moved = move_when_idle(pair, again)
+    move_when_idle(pair, again)
     assert pair.serving() == ["beta"]
-    assert moved.epoch == FIRST_EPOCH + 2
     state = again.store.get(VOLUME.key)
     assert state is not None
     assert state.owner == "beta"
@@ -158,8 +159,10 @@ def move_when_idle(pair: Pair, coordinator: Coordinator) -> Moved:
         assert len(pair.serving()) <= 1
         try:
             return switch_over(coordinator, VOLUME, "beta")
-        except (Refused, OutcomeUnknown) as exc:
-            if exc.code not in ("BUSY", "NOT_IN_SYNC", "OUTCOME_UNKNOWN"):
+        except (Refused, OutcomeUnknown, OperationFailed) as exc:
+            # On a slow machine the target has given up waiting in between.
+            is_late = "stays on alpha" in exc.message
+            if exc.code not in ("BUSY", "NOT_IN_SYNC", "OUTCOME_UNKNOWN") and not is_late:
                 raise
             coordinator.clock.sleep(0.01)
 

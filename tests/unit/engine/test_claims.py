@@ -9,7 +9,7 @@ import pytest
 from storage_agent.model.errors import Busy, Refused
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind
-from tests.unit.engine.test_engine import make_engine, request, run
+from tests.unit.engine.parts import make_engine, request, run
 from tests.unit.fakes import FakeHost, MemoryStore
 
 

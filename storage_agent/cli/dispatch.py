@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from storage_agent.cli.arguments import parse_arguments
 from storage_agent.cli.client import Disconnected, Silent, connect
@@ -22,8 +22,8 @@ def run(arguments: Sequence[str], context: Context | None = None) -> int:
     unknown, 7 something is missing, 8 configuration."""
     context = context or real_context()
     try:
-        answer = _answer(arguments, context)
-        return _emit(answer, context, wants_json="--json" in arguments)
+        answer = guarded(lambda: _answer(arguments, context), remedy="storage-agent status")
+        return emit(answer, context.out, context.err, wants_json="--json" in arguments)
     except BrokenPipeError:
         # `storage-agent status | head`: the reader has what it wanted.
         close_stdout()
@@ -48,18 +48,21 @@ def real_context() -> Context:
 
 
 def _answer(arguments: Sequence[str], context: Context) -> Answer:
+    options = parse_arguments(arguments)
+    answer: Answer = options.handler(options, context)
+    return answer
+
+
+def guarded(command: Callable[[], Answer], *, remedy: str) -> Answer:
+    """A command's answer; whatever it raises becomes one. remedy: after an interruption."""
     try:
-        options = parse_arguments(arguments)
-        handler = options.handler
-        answer: Answer = handler(options, context)
+        return command()
     except AgentError as exc:
         return Answer(error=exc, findings=exc.findings)
     except (Disconnected, Silent) as exc:
         return Answer(error=lost(exc))
     except KeyboardInterrupt:
-        return Answer(
-            error=OutcomeUnknown("interrupted", remedy="storage-agent status", code="INTERRUPTED")
-        )
+        return Answer(error=OutcomeUnknown("interrupted", remedy=remedy, code="INTERRUPTED"))
     except (BrokenPipeError, SystemExit):
         raise
     except Exception as exc:
@@ -68,10 +71,12 @@ def _answer(arguments: Sequence[str], context: Context) -> Answer:
             raise
         text = f"internal error: {type(exc).__name__}: {exc}"
         return Answer(error=AgentError(text, remedy="please report it", code="INTERNAL"))
-    return answer
 
 
-def _emit(answer: Answer, context: Context, *, wants_json: bool) -> int:
+def emit(
+    answer: Answer, out: Screen, err: Screen, *, wants_json: bool, program: str = "storage-agent"
+) -> int:
+    """Shows the answer; the exit status."""
     error = answer.error
     if wants_json and (answer.data is not None or error is not None):
         document = envelope(
@@ -80,14 +85,14 @@ def _emit(answer: Answer, context: Context, *, wants_json: bool) -> int:
             findings=to_wire(answer.findings),
             error=_error_object(error) if error else None,
         )
-        context.out.line(json.dumps(document, separators=(",", ":")))
+        out.line(json.dumps(document, separators=(",", ":")))
     elif not wants_json:
         for line in answer.lines:
-            context.out.line(line)
+            out.line(line)
     for note in answer.notes:
-        context.err.line(clean(note))
+        err.line(clean(note))
     if error is not None:
-        _show_error(error, answer, context, wants_json=wants_json)
+        _show_error(error, answer, err, program, wants_json=wants_json)
     if answer.exit_status is not None:
         return answer.exit_status
     return error.exit_status if error else 0
@@ -103,19 +108,19 @@ def _error_object(error: AgentError) -> dict[str, object]:
 
 
 def _show_error(
-    error: AgentError, answer: Answer, context: Context, *, wants_json: bool
-) -> None:  # fmt: skip
+    error: AgentError, answer: Answer, err: Screen, program: str, *, wants_json: bool
+) -> None:
     """One line that says what, one that says what to try; reasons of a refusal after them."""
-    context.err.line(f"storage-agent: {clean(error.message)}")
+    err.line(f"{program}: {clean(error.message)}")
     if error.remedy:
-        context.err.line(f"  try: {clean(error.remedy)}")
+        err.line(f"  try: {clean(error.remedy)}")
     if not wants_json and not answer.lines:
         from storage_agent.cli.render_status import finding_lines
 
         for finding in answer.findings:
-            lines = list(finding_lines(finding, context.err))
+            lines = list(finding_lines(finding, err))
             if finding.summary == error.message:
                 # Said already, above.
                 lines = [line for line in lines[1:] if not line.lstrip().startswith("try: ")]
             for line in lines:
-                context.err.line(line)
+                err.line(line)

@@ -19,7 +19,7 @@ from storage_agent.coordinator.views import HostView, VolumeView, host_view, not
 from storage_agent.model.answers import StatusAnswer
 from storage_agent.model.clock import Clock
 from storage_agent.model.errors import AgentError, Refused
-from storage_agent.model.finding import Finding
+from storage_agent.model.finding import Finding, blocker
 
 
 class Coordinator:
@@ -51,13 +51,18 @@ class Coordinator:
         return self._joined(volume, before, answers)
 
     def look_at_all(self, volumes: Iterable[VolumeSettings]) -> Iterator[VolumeView]:
-        """In the order given; every host is asked once, all in parallel."""
-        wanted = list(volumes)
-        before = {volume.key: self.store.get(volume.key) for volume in wanted}
-        hosts = dict.fromkeys(host for volume in wanted for host in volume.hosts)
-        answers = self.fleet.statuses(hosts)
-        for volume in wanted:
-            yield self._joined(volume, before[volume.key], answers)
+        """Every host is asked once, all in parallel; each volume as soon as both its hosts have
+        answered or failed."""
+        waiting = {volume.key: volume for volume in volumes}
+        before = {key: self.store.get(key) for key in waiting}
+        answers: dict[str, StatusAnswer | AgentError] = {}
+        hosts = dict.fromkeys(host for volume in waiting.values() for host in volume.hosts)
+        for host, answer in self.fleet.as_answered(hosts, self.fleet.status):
+            answers[host] = answer
+            ready = [v for v in waiting.values() if all(h in answers for h in v.hosts)]
+            for volume in ready:
+                del waiting[volume.key]
+                yield self._joined(volume, before[volume.key], answers)
 
     def _joined(
         self,
@@ -105,14 +110,7 @@ class Coordinator:
         if self.store.get(volume.key) is None:
             raise refused(not_adopted(volume))
         if not self.store.is_proven(volume.key):
-            raise Refused(
-                f"the record of {volume.key} may be an old backup: since the last start of this "
-                "machine both hosts have not confirmed it",
-                remedy=f"with both hosts reachable: storage-coordinator adopt {volume.key}; if one "
-                "is dead and this disk was never restored: storage-coordinator trust-record "
-                f"{volume.key}",
-                code="STORE_UNPROVEN",
-            )
+            raise refused(unproven(volume))
         decision = self.store.decide(volume.key, known, self.unix_s())
         if decision.refusal is not None:
             raise refused(decision.refusal)
@@ -201,6 +199,16 @@ def require_epochs(view: VolumeView) -> State:
     if refusal := epochs_refusal(view.state, view.epochs()):
         raise refused(refusal)
     return view.state
+
+
+def unproven(volume: VolumeSettings) -> Finding:
+    return blocker(
+        "STORE_UNPROVEN",
+        f"the record of {volume.key} may be an old backup: since the last start of this machine "
+        "both hosts have not confirmed it",
+        remedy=f"with both hosts reachable: storage-coordinator adopt {volume.key}; if one is dead "
+        f"and this disk was never restored: storage-coordinator trust-record {volume.key}",
+    )
 
 
 def refused(finding: Finding) -> Refused:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_promotion, withdrawn
-from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.coordinator import Coordinator, require_epochs, unproven
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
-from storage_agent.coordinator.views import VolumeView
+from storage_agent.coordinator.views import VolumeView, not_adopted
 from storage_agent.model.errors import AgentError, OperationFailed, Refused
 from storage_agent.model.finding import Finding, blocker, blockers
 from storage_agent.model.operation import OperationRecord, OperationState
@@ -27,6 +27,8 @@ from storage_agent.model.snapshot import VolumeSnapshot
 
 # What the grant is the answer to.
 _EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF"})
+# What is no more once the other host is dead.
+_EXPECTED_WHILE_ALIVE = frozenset({"PEER_IS_PRIMARY", "PEER_ROLE_UNKNOWN"})
 _WRITES = frozenset({StepKind.PRIMARY, StepKind.FIRST_PRIMARY})
 
 
@@ -61,8 +63,11 @@ class TakenOver:
     proof: str
 
 
-def check_takeover(coordinator: Coordinator, view: VolumeView, target: str) -> TakeoverCheck:
-    """Asks the target alone, changes nothing."""
+def check_takeover(
+    coordinator: Coordinator, view: VolumeView, target: str, *, if_peer_died: bool = False
+) -> TakeoverCheck:
+    """Asks the target alone, changes nothing. if_peer_died: not whether it may happen now, but
+    whether it could if the other host died at this moment."""
     volume = view.volume
     host, old = view.of(target), view.peer_of(target)
     if host.error is not None or host.snapshot is None:
@@ -71,8 +76,11 @@ def check_takeover(coordinator: Coordinator, view: VolumeView, target: str) -> T
         return TakeoverCheck(
             target=target, findings=(finding,), arbitration="", loss=None, plan=None
         )
-    findings: list[Finding] = []
-    if old.error is None and old.is_serving:
+    findings = list(_record_findings(coordinator, view, target))
+    expected = _EXPECTED_BEFORE
+    if if_peer_died:
+        expected |= _EXPECTED_WHILE_ALIVE
+    elif old.error is None and old.is_serving:
         findings.append(
             blocker(
                 "PEER_SERVES",
@@ -96,7 +104,7 @@ def check_takeover(coordinator: Coordinator, view: VolumeView, target: str) -> T
         arbitration = _arbitration(config, volume.name)
         answer = coordinator.fleet.plan(target, OperationKind.PROMOTE, volume.name)
         plan = answer.plan
-        findings += [f for f in answer.findings if f.code not in _EXPECTED_BEFORE]
+        findings += [f for f in answer.findings if f.code not in expected]
     except AgentError as exc:
         findings.append(blocker(exc.code, exc.message, remedy=exc.remedy))
     if arbitration == "none":
@@ -221,6 +229,17 @@ def withdraw(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> 
     return after is not None and after.sole is None
 
 
+def _record_findings(coordinator: Coordinator, view: VolumeView, target: str) -> list[Finding]:
+    """What our own record says against it."""
+    if view.state is None:
+        return [not_adopted(view.volume)]
+    found = decide_promotion(view.state, target, "check", view.epochs()).refusal
+    findings = [] if found is None else [found]
+    if not coordinator.store.is_proven(view.volume.key):
+        findings.append(unproven(view.volume))
+    return findings
+
+
 def _arbitration(config: Any, volume: str) -> str:
     """Of an answer of `config.show`."""
     try:
@@ -248,6 +267,9 @@ def _loss(snapshot: VolumeSnapshot, arbitration: str, seconds: int | None) -> Lo
     known = (
         replica.peer.out_of_sync_bytes if isinstance(replica, Replica) and replica.peer else None
     )
+    if isinstance(replica, Replica) and replica.in_sync():
+        why = "every acknowledged write is on both copies"
+        return Loss(is_proven=True, seconds=0, bytes=0, why=why)
     if attachment is None or not attachment.in_sync_until_loss:
         why = attachment.broken_by if attachment else "the attachment was not watched"
         return Loss(is_proven=False, seconds=seconds, bytes=known, why=why)

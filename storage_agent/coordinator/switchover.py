@@ -13,32 +13,22 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage_agent.coordinator.arbiter import Decision, Grant, GrantKind, State, decide_move
+from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_move
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.fleet import OnRecord
+from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
-from storage_agent.model.finding import Finding, blocker, blockers
+from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRecord, OperationState
-from storage_agent.model.plan import OperationKind, Plan, StepKind
+from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import Role
 
 # (host, record): each change of an operation, for whoever shows it.
 OnProgress = Callable[[str, OperationRecord], None]
 # How long the source waits for the target to be prepared; then it lets go all the same.
 PREPARE_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoveCheck:
-    """Would a switchover succeed now? findings: blockers say why not.  plans: by host, as far as
-    they could be made.  source: None where no host is primary."""
-
-    source: str | None
-    target: str
-    findings: tuple[Finding, ...]
-    plans: dict[str, Plan]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,34 +41,6 @@ class Moved:
     epoch: int
     gap_s: float
     is_already: bool = False
-
-
-def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveCheck:
-    """Looks and plans on both hosts, changes nothing."""
-    volume = view.volume
-    findings = list(_preconditions(view, target))
-    source = view.peer_of(target)
-    plans: dict[str, Plan] = {}
-    for host, kind in ((source, OperationKind.DEMOTE), (view.of(target), OperationKind.PROMOTE)):
-        is_needed = host.is_primary == (kind is OperationKind.DEMOTE)
-        if host.error is not None or not is_needed:
-            continue
-        try:
-            waits = kind is OperationKind.PROMOTE and source.is_primary
-            wait_s = coordinator.settings.deadlines.handover_s if waits else None
-            answer = coordinator.fleet.plan(host.host, kind, volume.name, wait_s=wait_s)
-        except AgentError as exc:
-            findings.append(blocker(exc.code, f"{host.host}: {exc.message}", remedy=exc.remedy))
-            continue
-        plans[host.host] = answer.plan
-        findings += answer.findings
-    primary = view.primary()
-    return MoveCheck(
-        source=primary.host if primary else None,
-        target=target,
-        findings=tuple(dict.fromkeys(findings)),
-        plans=plans,
-    )
 
 
 def switch_over(
@@ -325,72 +287,6 @@ class _Background:
         """Looks whether it waits for the source by now."""
         if any(step.kind is StepKind.WAIT_FOR_PEER for step in record.steps):
             self._is_prepared.set()
-
-
-def _preconditions(view: VolumeView, target: str) -> list[Finding]:
-    volume, source = view.volume, view.peer_of(target)
-    if any(host.error is not None or host.replica is None for host in view.hosts):
-        return [
-            blocker(
-                "BOTH_MUST_ANSWER",
-                f"both hosts must answer: "
-                f"{host.error.message if host.error else f'{host.host} shows no replica'}",
-                remedy=f"storage-coordinator status {volume.key}; if {source.host} is dead: "
-                f"storage-coordinator failover {volume.key} --to {target}",
-            )
-            for host in view.hosts
-            if host.error is not None or host.replica is None
-        ]
-    found = []
-    if view.of(target).is_primary and not _is_unfinished(view, target):
-        found.append(
-            blocker(
-                "WRONG_PRIMARY",
-                f"{target} is primary for {volume.name} already",
-                measured=f"{source.host} {source.role}, {target} {view.of(target).role}",
-                limit=f"primary: {source.host}",
-                remedy=f"storage-coordinator status {volume.key}",
-            )
-        )
-    if not all(host.is_in_sync for host in view.hosts):
-        found.append(
-            blocker(
-                "NOT_IN_SYNC",
-                f"the two copies of {volume.name} are not both seen in sync",
-                measured=", ".join(
-                    f"{host.host}: {'in sync' if host.is_in_sync else 'not in sync'}"
-                    for host in view.hosts
-                ),
-                limit="connected, established, both UpToDate, 0 bytes out of sync, on both hosts",
-                remedy=f"wait for the resync: storage-coordinator status {volume.key}",
-            )
-        )
-    for host in view.hosts:
-        if host.operation is not None and not _is_of_this_move(view, host.operation):
-            found.append(
-                blocker(
-                    "BUSY",
-                    f"an operation on {volume.name} runs on {host.host}",
-                    measured=host.operation.request.operation_id,
-                    remedy=f"wait for it: storage-coordinator status {volume.key}",
-                )
-            )
-    return found
-
-
-def _is_unfinished(view: VolumeView, target: str) -> bool:
-    """A move there was begun before, and goes on now."""
-    grant = view.state.grant if view.state else None
-    return (
-        grant is not None
-        and (grant.kind, grant.host, grant.is_done) == (GrantKind.MOVE, target, False)
-        and not view.peer_of(target).is_primary
-    )
-
-
-def _is_of_this_move(view: VolumeView, record: OperationRecord) -> bool:
-    grant = view.state.grant if view.state else None
-    return grant is not None and record.request.operation_id.startswith(f"{grant.operation_id}-")
 
 
 def _close_earlier(coordinator: Coordinator, view: VolumeView, state: State, target: str) -> None:

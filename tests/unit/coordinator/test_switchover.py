@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.switchover import Moved, check_move, switch_over
+from storage_agent.coordinator.move_check import check_move
+from storage_agent.coordinator.switchover import Moved, switch_over
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRecord

@@ -1,0 +1,1 @@
+"""The command `storage-coordinator`: asks the library, renders what it answers."""

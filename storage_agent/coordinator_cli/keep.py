@@ -1,0 +1,126 @@
+"""Taking charge of volumes, pinning host keys, checking the configuration."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from storage_agent.cli.context import Answer
+from storage_agent.coordinator.host_keys import (
+    HostKeys,
+    fingerprint,
+    parse_line,
+    require_fingerprint,
+)
+from storage_agent.coordinator_cli.context import Context
+from storage_agent.coordinator_cli.look import chosen
+from storage_agent.coordinator_cli.render import headline
+from storage_agent.model.errors import (
+    AgentError,
+    ConfigurationError,
+    OperationFailed,
+    Refused,
+    UsageError,
+)
+
+
+def adopt(options: argparse.Namespace, context: Context) -> Answer:
+    """Every volume by itself: one that cannot be adopted does not keep the others from it."""
+    if bool(options.volume) == options.is_all:
+        raise UsageError("name volumes, or give --all", remedy="storage-coordinator adopt --help")
+    volumes = {v.key: v for v in chosen(context.settings(), options.volume)}
+    coordinator = context.coordinator()
+    found = coordinator.fleet.each(volumes, lambda key: coordinator.adopt(volumes[key]))
+    failed = {key: exc for key, exc in found.items() if isinstance(exc, AgentError)}
+    lines = [
+        f"{key}: not adopted: {view.message}"
+        if isinstance(view, AgentError)
+        else f"{headline(view)}; adopted, epoch {view.state.epoch if view.state else '?'}"
+        for key, view in found.items()
+    ]
+    first = next(iter(failed.values()), None)
+    return Answer(
+        data={key: None if key in failed else "adopted" for key in found},
+        lines=lines,
+        changed=len(failed) < len(found),
+        error=first if len(found) == 1 else _some_failed(failed, len(found)),
+    )
+
+
+def _some_failed(failed: dict[str, AgentError], count: int) -> AgentError | None:
+    if not failed:
+        return None
+    remedy = next(iter(failed.values())).remedy
+    return OperationFailed(f"{len(failed)} of {count} volumes were not adopted", remedy=remedy)
+
+
+def acknowledge(options: argparse.Namespace, context: Context) -> Answer:
+    volume = context.settings().volume(options.volume)
+    state = context.coordinator().store.change(
+        volume.key, lambda known: dataclasses.replace(known, automatic_used=False)
+    )
+    if state is None:
+        raise Refused(
+            f"this coordinator has no record of {volume.key}",
+            remedy=f"storage-coordinator adopt {volume.key}",
+            code="NOT_ADOPTED",
+        )
+    text = f"{volume.key}: may fail over by itself again" if volume.automatic else (
+        f"{volume.key}: acknowledged; `automatic` is not set for it"
+    )  # fmt: skip
+    return Answer(data=state, lines=(text,), changed=True)
+
+
+def trust_record(options: argparse.Namespace, context: Context) -> Answer:
+    volume = context.settings().volume(options.volume)
+    context.confirm(
+        volume.name,
+        options.confirm,
+        asks="If this disk was ever put back from a backup, another host may be writing by a grant "
+        "that is forgotten here.",
+        what=f"that the record of {volume.key} is the newest",
+        json=options.json,
+    )
+    context.coordinator().store.vouch([volume.key])
+    return Answer(data={"volume": volume.key}, lines=(f"{volume.key}: trusted",), changed=True)
+
+
+def enroll(options: argparse.Namespace, context: Context) -> Answer:
+    """By fingerprint: the key is taken from the host and compared with what a person brought."""
+    settings = context.settings()
+    host = settings.require_host(options.host)
+    if options.fingerprint is not None:
+        wanted = require_fingerprint(options.fingerprint)
+        key_type, blob = context.offered_key(host, settings.deadlines.connect_s)
+        if fingerprint(blob) != wanted:
+            raise Refused(
+                f"{host.name} shows {key_type} {fingerprint(blob)}, which is not the one given",
+                remedy="compare the key type too; read it on the host itself: "
+                "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+                code="HOST_KEY_CHANGED",
+            )
+    else:
+        key_type, blob = parse_line(options.known_hosts_line)
+    path = Path(settings.known_hosts)
+    content = HostKeys(path).with_key(host.name, key_type, blob, replace=options.replace)
+    if content is not None:
+        try:
+            context.replace_file(path, content)
+        except OSError as exc:
+            raise OperationFailed(
+                f"{path}: {exc.strerror or exc}", remedy="run it as root (sudo)"
+            ) from exc
+    text = f"{host.name}: {key_type} {fingerprint(blob)} is pinned"
+    return Answer(data={"host": host.name, "fingerprint": fingerprint(blob)}, lines=(text,),
+                  changed=content is not None)  # fmt: skip
+
+
+def config(_options: argparse.Namespace, context: Context) -> Answer:
+    problems = context.problems()
+    if problems:
+        error = ConfigurationError(f"{len(problems)} problems", remedy="correct them, one by one")
+        return Answer(data={"problems": problems}, lines=problems, error=error)
+    settings = context.settings()
+    text = f"{len(settings.hosts)} hosts, {len(settings.volumes)} volumes: no problem found"
+    return Answer(data={"problems": ()}, lines=(text,))

@@ -1,0 +1,132 @@
+"""status, preflight, ping: asks many hosts at once, changes nothing there."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from storage_agent.cli.context import Answer
+from storage_agent.cli.terminal import Tone
+from storage_agent.cli.text import clean
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
+from storage_agent.coordinator.move_check import MoveCheck, check_move
+from storage_agent.coordinator.settings import Settings, VolumeSettings
+from storage_agent.coordinator.views import VolumeView, contradictions
+from storage_agent.coordinator_cli.context import Context
+from storage_agent.coordinator_cli.render import (
+    headline,
+    move_lines,
+    takeover_lines,
+    view_document,
+    view_lines,
+)
+from storage_agent.model.errors import AgentError, OperationFailed, Refused
+from storage_agent.model.finding import blockers
+from storage_agent.model.wire import to_wire
+
+
+def chosen(settings: Settings, names: list[str]) -> list[VolumeSettings]:
+    """Those named, or all. Raises UsageError."""
+    if not names:
+        return list(settings.volumes.values())
+    return [settings.volume(name) for name in names]
+
+
+def status(options: argparse.Namespace, context: Context) -> Answer:
+    """With --json one object a line and volume, as they come; for people in order."""
+    volumes = chosen(context.settings(), options.volume)
+    views = context.coordinator().look_at_all(volumes)
+    if options.json:
+        for view in views:
+            _json_line(context, view_document(view, contradictions(view)))
+        return Answer()
+    for view in sorted(views, key=lambda found: found.volume.key):
+        for line in view_lines(view, contradictions(view), context.out):
+            context.out.line(line)
+    return Answer()
+
+
+def preflight(options: argparse.Namespace, context: Context) -> Answer:
+    """Would a switchover, would a failover succeed now? Exit status 3 where a switchover would
+    be refused."""
+    volumes = {v.key: v for v in chosen(context.settings(), options.volume)}
+    coordinator = context.coordinator()
+    found = coordinator.fleet.each(volumes, lambda key: _check(coordinator, volumes[key]))
+    refused = False
+    for key, answer in found.items():
+        if isinstance(answer, AgentError):
+            raise answer
+        view, move, takeover = answer
+        refused = refused or bool(blockers(move.findings))
+        if options.json:
+            document = {
+                "volume": key,
+                "switchover": to_wire(move),
+                "failover": to_wire(takeover),
+            }
+            _json_line(context, document)
+        else:
+            when = f", if {view.peer_of(takeover.target).host} died now"
+            context.out.line(clean(headline(view)))
+            for line in (
+                *move_lines(view, move, context.out),
+                *takeover_lines(takeover, when, context.out),
+            ):
+                context.out.line(line)
+    return Answer(exit_status=Refused.exit_status if refused else 0)
+
+
+def _check(
+    coordinator: Coordinator, volume: VolumeSettings
+) -> tuple[VolumeView, MoveCheck, TakeoverCheck]:
+    """Where a move would go: away from the primary, or from the recorded owner."""
+    view = coordinator.look(volume)
+    primary = view.primary()
+    owner = view.state.owner if view.state else None
+    source = primary.host if primary else owner or volume.hosts[0]
+    target = volume.peer_of(source)
+    takeover = check_takeover(coordinator, view, target, if_peer_died=True)
+    return view, check_move(coordinator, view, target), takeover
+
+
+def ping(options: argparse.Namespace, context: Context) -> Answer:
+    settings = context.settings()
+    hosts = [settings.require_host(name).name for name in options.host] or list(settings.hosts)
+    coordinator = context.coordinator()
+    begun_s = coordinator.clock.monotonic()
+
+    def ask(host: str) -> tuple[str, float]:
+        answer = coordinator.fleet.status(host)
+        return answer.agent_version, coordinator.clock.monotonic() - begun_s
+
+    found = coordinator.fleet.each(hosts, ask)
+    failed = [exc for exc in found.values() if isinstance(exc, AgentError)]
+    return Answer(
+        data={host: _pong(answer) for host, answer in found.items()},
+        lines=_ping_lines(found.items(), context),
+        error=OperationFailed(f"{len(failed)} of {len(found)} hosts cannot be asked",
+                              remedy=failed[0].remedy) if failed else None,
+    )  # fmt: skip
+
+
+def _pong(answer: tuple[str, float] | AgentError) -> dict[str, Any]:
+    if isinstance(answer, AgentError):
+        return {"ok": False, "code": answer.code, "message": answer.message}
+    return {"ok": True, "agent_version": answer[0]}
+
+
+def _ping_lines(
+    found: Iterable[tuple[str, tuple[str, float] | AgentError]], context: Context
+) -> Iterator[str]:
+    for host, answer in found:
+        if isinstance(answer, AgentError):
+            yield context.out.paint(f"!! {host}: {answer.message}", Tone.BAD)
+        else:
+            yield f"   {host}: storage-agentd {answer[0]}"
+
+
+def _json_line(context: Context, document: dict[str, Any]) -> None:
+    context.out.line(json.dumps(to_wire(document), separators=(",", ":")))

@@ -1,0 +1,81 @@
+"""Entry of `storage-coordinator`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+from storage_agent.cli.context import Answer
+from storage_agent.cli.dispatch import emit, guarded
+from storage_agent.cli.main import close_stdout
+from storage_agent.cli.terminal import Screen
+from storage_agent.coordinator_cli.arguments import parse_arguments
+from storage_agent.coordinator_cli.context import Context
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit status is that of `storage-agent`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run(arguments, real_context())
+
+
+def run(arguments: Sequence[str], context: Context) -> int:
+    def command() -> Answer:
+        options = parse_arguments(arguments)
+        answer: Answer = options.handler(options, context)
+        return answer
+
+    try:
+        answer = guarded(command, remedy="storage-coordinator status")
+        return emit(
+            answer,
+            context.out,
+            context.err,
+            wants_json="--json" in arguments,
+            program="storage-coordinator",
+        )
+    except BrokenPipeError:
+        close_stdout()
+        return 1
+
+
+def real_context() -> Context:
+    """The one that touches the world."""
+    from storage_agent.coordinator import settings as settings_file
+    from storage_agent.coordinator.coordinator import Coordinator
+    from storage_agent.coordinator.settings import HostSettings, Settings
+    from storage_agent.coordinator_cli.wiring import make_coordinator, run_command
+    from storage_agent.host.clock import SystemClock
+    from storage_agent.host.files import replace_file
+
+    @cache
+    def settings() -> Settings:
+        return settings_file.load()
+
+    @cache
+    def coordinator() -> Coordinator:
+        return make_coordinator(settings())
+
+    def offered_key(host: HostSettings, timeout_s: float) -> tuple[str, bytes]:
+        from storage_agent.coordinator import ssh
+
+        return ssh.offered_key(host, timeout_s)
+
+    return Context(
+        out=Screen.of(sys.stdout, os.environ),
+        err=Screen.of(sys.stderr, os.environ),
+        stdin=sys.stdin,
+        clock=SystemClock(),
+        settings=settings,
+        problems=settings_file.check,
+        coordinator=coordinator,
+        offered_key=offered_key,
+        replace_file=lambda path, content: replace_file(path, content, mode=0o644),
+        run_command=run_command,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Chooses the real things: SSH, SQLite, processes, the clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.rpc import Channel
+from storage_agent.coordinator.settings import HostSettings, Settings
+from storage_agent.coordinator.store import Store
+from storage_agent.host.clock import SystemClock
+from storage_agent.host.runner import Runner
+from storage_agent.model.errors import AgentError, CommandFailed
+
+EXIT_STATUSES = frozenset(range(256))
+
+
+def make_coordinator(
+    settings: Settings,
+    *,
+    on_notification: Callable[[str, str, Any], None] = lambda _host, _method, _params: None,
+    on_end: Callable[[str, str], None] = lambda _host, _why: None,
+) -> Coordinator:
+    """Raises AgentError: our SSH key or the record cannot be used."""
+    from storage_agent.coordinator import ssh
+
+    # Before hundreds of connections say the same.
+    ssh.load_key(settings.key_file)
+    folder = Path(settings.state_folder)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise AgentError(f"{folder}: {exc.strerror}", remedy="run it as root (sudo)") from exc
+
+    def connect(host: HostSettings) -> Channel:
+        return ssh.connect(host, settings)
+
+    clock = SystemClock()
+    fleet = Fleet(settings, connect, clock, on_notification=on_notification, on_end=on_end)
+    return Coordinator(settings, fleet, Store(folder), clock, lambda: os.urandom(8).hex())
+
+
+def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> int:
+    """Implements fencing.RunCommand."""
+    try:
+        return Runner().run(argv, timeout_s=timeout_s, stdin=stdin, ok=EXIT_STATUSES).exit_status
+    except CommandFailed as exc:
+        return exc.tool_exit_status

@@ -1,0 +1,76 @@
+"""Off counts only when the fence agent's status says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage_agent.coordinator.fencing import read_options, require_off
+from storage_agent.coordinator.settings import FenceSettings, HostSettings
+from storage_agent.model.errors import CommandTimeout, ConfigurationError, OperationFailed
+from tests.unit.fakes import FakeClock
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> HostSettings:
+    options = tmp_path / "options"
+    options.write_text("# the BMC\nip=192.0.2.9\npassword=s3cret word\n")
+    options.chmod(0o600)
+    fence = FenceSettings(agent="fence_test", options=str(options))
+    return HostSettings(name="alpha", address="192.0.2.1", port=22, fence=fence)
+
+
+class Agent:
+    """statuses: what `status` exits with, in turn; the last one stays."""
+
+    def __init__(self, off: int, *statuses: int) -> None:
+        self.off = off
+        self.statuses = list(statuses)
+        self.asked: list[str] = []
+
+    def __call__(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> int:
+        assert argv == ("fence_test",)
+        assert b"password=s3cret word\n" in stdin
+        self.asked.append(stdin.decode().splitlines()[-1])
+        if self.asked[-1] == "action=off":
+            return self.off
+        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+
+def test_off_then_status_until_it_is_off(host: HostSettings) -> None:
+    agent = Agent(0, 0, 0, 2)
+    assert require_off(host, agent, FakeClock()) == "fence_test reports off"
+    assert agent.asked == ["action=off", *["action=status"] * 3]
+
+
+def test_the_exit_status_of_off_is_not_believed(host: HostSettings) -> None:
+    with pytest.raises(OperationFailed) as caught:
+        require_off(host, Agent(0, 0), FakeClock())
+    assert caught.value.code == "FENCING_FAILED"
+    assert require_off(host, Agent(1, 2), FakeClock())
+
+
+def test_an_agent_that_hangs_proves_nothing(host: HostSettings) -> None:
+    def hang(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> int:
+        raise CommandTimeout("no answer")
+
+    with pytest.raises(OperationFailed, match="not proven"):
+        require_off(host, hang, FakeClock())
+
+
+@pytest.mark.parametrize("line", ["action=on", "novalue", "a b=c", "x=\x01"])
+def test_options_are_checked(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "options"
+    path.write_text(f"ip=1\n{line}\n")
+    path.chmod(0o600)
+    with pytest.raises(ConfigurationError, match=":2:"):
+        read_options(path)
+
+
+def test_a_password_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "options"
+    path.write_text("ip=1\n")
+    path.chmod(0o640)
+    with pytest.raises(ConfigurationError, match="others may read"):
+        read_options(path)

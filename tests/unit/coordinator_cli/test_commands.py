@@ -1,0 +1,228 @@
+"""Every command against two real agents in memory: output, exit status, and what is refused."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage_agent.cli.terminal import Screen
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.host_keys import HostKeys, fingerprint
+from storage_agent.coordinator_cli.context import Context
+from storage_agent.coordinator_cli.main import run
+from tests.unit.cli.golden import assert_golden
+from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator, make_settings
+from tests.unit.service.parts import ThreadClock
+
+NAME = b"ssh-ed25519"
+BLOB = len(NAME).to_bytes(4, "big") + NAME + (32).to_bytes(4, "big") + bytes(range(32))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+class Desk:
+    """Runs commands and keeps what they print."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pair = Pair(folder)
+        self.coordinator: Coordinator = make_coordinator(self.pair)
+        self.settings = dataclasses.replace(
+            make_settings(folder), known_hosts=str(folder / "known_hosts")
+        )
+        self.out, self.err = io.StringIO(), io.StringIO()
+
+    def run(self, *arguments: str) -> int:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        context = Context(
+            out=Screen(stream=self.out),
+            err=Screen(stream=self.err),
+            stdin=io.StringIO(),
+            clock=ThreadClock(),
+            settings=lambda: self.settings,
+            problems=lambda: ("coordinator.toml:3: error: unknown key",),
+            coordinator=lambda: self.coordinator,
+            offered_key=lambda _host, _timeout_s: ("ssh-ed25519", BLOB),
+            replace_file=write_file,
+            run_command=lambda _argv, _stdin, _timeout_s: 1,
+        )
+        return run(arguments, context)
+
+    def golden(self, name: str) -> None:
+        text = self.out.getvalue() + self.err.getvalue()
+        text = re.sub(r"\d+\.\d s\b", "0.1 s", text)
+        assert_golden(f"coordinator-{name}", text)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def adopted(desk: Desk) -> Desk:
+    assert desk.run("adopt", "data") == 0
+    return desk
+
+
+def test_a_volume_is_adopted_before_anything_else(desk: Desk) -> None:
+    assert desk.run("switchover", "data", "--to", "beta") == 3
+    assert "storage-coordinator adopt office/data" in desk.err.getvalue()
+    assert desk.run("adopt", "--all") == 0
+    desk.golden("adopt")
+    assert desk.run("adopt") == 2
+
+
+def test_status_of_a_healthy_pair(adopted: Desk) -> None:
+    assert adopted.run("status") == 0
+    adopted.golden("status")
+    assert adopted.run("status", "--json") == 0
+    (line,) = adopted.out.getvalue().splitlines()
+    document = json.loads(line)
+    assert document["hosts"]["alpha"]["is_serving"]
+    assert document["findings"] == []
+
+
+def test_status_names_what_contradicts(adopted: Desk) -> None:
+    adopted.pair.kill("beta")
+    other = make_coordinator(adopted.pair, adopted.pair.folder / "other")
+    assert adopted.run("status", "office/data") == 0
+    assert "NO FALLBACK" in adopted.out.getvalue()
+    assert "HOST_UNREACHABLE" in adopted.out.getvalue()
+    adopted.pair.alive.add("beta")
+    adopted.pair.link_up = True
+    other.adopt(VOLUME)
+    adopted.coordinator = make_coordinator(adopted.pair)
+    assert adopted.run("status", "--json") == 0
+    codes = [f["code"] for f in json.loads(adopted.out.getvalue())["findings"]]
+    assert "EPOCH_AHEAD" in codes
+
+
+def test_both_primary_is_said_loudest(adopted: Desk) -> None:
+    adopted.pair.link_up = False
+    adopted.pair.serve("beta")
+    assert adopted.run("status") == 0
+    assert "BLOCKER BOTH_PRIMARY" in adopted.out.getvalue()
+
+
+def test_preflight(adopted: Desk) -> None:
+    assert adopted.run("preflight", "data") == 0
+    adopted.golden("preflight")
+    adopted.pair.hosts["beta"].mount_point_state = "not-empty"
+    assert adopted.run("preflight") == 3
+    assert "MOUNT_POINT" in adopted.out.getvalue()
+    assert adopted.run("preflight", "--json") == 3
+    assert json.loads(adopted.out.getvalue())["switchover"]["target"] == "beta"
+
+
+def test_switchover(adopted: Desk) -> None:
+    assert adopted.run("switchover", "data", "--to", "beta", "--dry-run") == 0
+    assert adopted.pair.serving() == ["alpha"]
+    adopted.golden("switchover-dry-run")
+    assert adopted.run("switchover", "data", "--to", "beta", "--json") == 0
+    document = json.loads(adopted.out.getvalue())
+    assert document["data"]["target"] == "beta"
+    assert document["changed"]
+    assert adopted.pair.serving() == ["beta"]
+    assert adopted.run("switchover", "data", "--to", "beta") == 0
+    assert "already" in adopted.out.getvalue()
+    assert adopted.run("switchover", "data", "--to", "gamma") == 2
+    assert adopted.run("switchover", "data", "--to", "alpha") == 0
+    assert "moved from beta to alpha, epoch 8; clients waited about" in adopted.out.getvalue()
+    assert "beta          " in adopted.out.getvalue()
+
+
+def test_failover_wants_the_dead_host_named(adopted: Desk) -> None:
+    assert adopted.run("failover", "data", "--to", "beta", "--confirm", "alpha") == 3
+    assert "PEER_SERVES" in adopted.err.getvalue()
+    adopted.pair.kill("alpha")
+    assert adopted.run("failover", "data", "--to", "beta", "--dry-run") == 0
+    adopted.golden("failover-dry-run")
+    assert adopted.run("failover", "data", "--to", "beta") == 3
+    assert "--confirm alpha" in adopted.err.getvalue()
+    assert adopted.run("failover", "data", "--to", "beta", "--confirm", "beta") == 3
+    assert adopted.pair.serving() == []
+    assert adopted.run("failover", "data", "--to", "beta", "--confirm", "alpha") == 0
+    assert adopted.pair.serving() == ["beta"]
+    assert "proof: grant of epoch 7" in adopted.out.getvalue()
+
+
+def test_ping(adopted: Desk) -> None:
+    assert adopted.run("ping") == 0
+    adopted.pair.kill("beta")
+    assert adopted.run("ping", "--json") == 1
+    assert json.loads(adopted.out.getvalue())["data"]["beta"]["code"] == "HOST_UNREACHABLE"
+    assert adopted.run("ping", "gamma") == 2
+
+
+def test_enroll_wants_the_right_fingerprint(desk: Desk) -> None:
+    wrong = fingerprint(BLOB + b"x")
+    assert desk.run("enroll", "alpha", "--fingerprint", wrong) == 3
+    assert HostKeys(Path(desk.settings.known_hosts)).read() == {}
+    assert desk.run("enroll", "alpha", "--fingerprint", fingerprint(BLOB)) == 0
+    desk.golden("enroll")
+    assert HostKeys(Path(desk.settings.known_hosts)).key_of("alpha") == ("ssh-ed25519", BLOB)
+    assert desk.run("enroll", "alpha", "--fingerprint", "MD5:00") == 2
+
+
+def test_enroll_by_line_and_replace(desk: Desk) -> None:
+    line = f"ssh-ed25519 {base64.b64encode(BLOB).decode()} root@alpha"
+    other = f"alpha,10.0.0.1 ssh-ed25519 {base64.b64encode(BLOB[:-1] + b'z').decode()}"
+    assert desk.run("enroll", "alpha", "--known-hosts-line", line) == 0
+    assert desk.run("enroll", "alpha", "--known-hosts-line", other) == 3
+    assert desk.run("enroll", "alpha", "--known-hosts-line", other, "--replace") == 0
+    assert desk.run("enroll", "alpha", "--known-hosts-line", "ssh-dss AAAA") == 2
+    assert desk.run("enroll", "alpha", "--known-hosts-line", "ssh-ed25519 AAAABBBBCCCCDDDD") == 2
+    assert desk.run("enroll", "gamma", "--known-hosts-line", line) == 2
+
+
+def test_acknowledge_and_trust(adopted: Desk) -> None:
+    store = adopted.coordinator.store
+    store.change(VOLUME.key, lambda s: dataclasses.replace(s, automatic_used=True))
+    assert adopted.run("acknowledge", "data") == 0
+    state = store.get(VOLUME.key)
+    assert state is not None
+    assert not state.automatic_used
+    (adopted.pair.folder / "run" / "changes").unlink()
+    assert adopted.run("trust-record", "data") == 3
+    assert not store.is_proven(VOLUME.key)
+    assert adopted.run("trust-record", "data", "--confirm", "data") == 0
+    assert store.is_proven(VOLUME.key)
+
+
+def test_config_check(desk: Desk) -> None:
+    assert desk.run("config", "check") == 8
+    assert "coordinator.toml:3" in desk.out.getvalue()
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("status", "--to"), ("status", "nope")])
+def test_usage(desk: Desk, arguments: tuple[str, ...]) -> None:
+    assert desk.run(*arguments) == 2
+    assert desk.err.getvalue().startswith("storage-coordinator: ")
+
+
+def test_the_command_needs_nothing_of_a_storage_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A control machine has neither pyudev nor psutil nor structlog."""
+    import builtins
+    import sys
+
+    real: Any = builtins.__import__
+
+    def refuse(name: str, *more: Any, **options: Any) -> Any:
+        assert name.split(".")[0] not in ("pyudev", "psutil", "structlog"), name
+        return real(name, *more, **options)
+
+    for name in [m for m in sys.modules if m.startswith("storage_agent.co")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    from storage_agent.coordinator_cli import keep, look, main, move, service, wiring
+
+    assert {keep, look, main, move, service, wiring}

@@ -67,6 +67,8 @@ class State:
     owner: str | None = None
     sole: str | None = None
     mark: Mark | None = None
+    is_loose: bool = False
+    revision: int = 0
     grant: Grant | None = None
     automatic_used: bool = False
     changed_unix_s: int = 0
@@ -173,7 +175,8 @@ def decide_move(
         source=source,
         operation_id=operation_id,
     )
-    return Decision(state=dataclasses.replace(state, epoch=grant.epoch, grant=grant), grant=grant)
+    fresh = dataclasses.replace(state, epoch=grant.epoch, grant=grant, revision=state.revision + 1)
+    return Decision(state=fresh, grant=grant)
 
 
 def decide_claim(
@@ -185,14 +188,16 @@ def decide_claim(
     epoch = max([state.epoch if state else 0, *known]) + 1
     grant = Grant(kind=GrantKind.CLAIM, epoch=epoch, host="", operation_id=operation_id)
     base = state or State(epoch=0)
-    fresh = dataclasses.replace(base, epoch=epoch, grant=grant, sole=sole, mark=None)
+    fresh = dataclasses.replace(
+        base, epoch=epoch, grant=grant, sole=sole, mark=None, revision=base.revision + 1
+    )
     return Decision(state=fresh, grant=grant)
 
 
 def seen_in_sync(
     state: State, host: str, boot_id: str, *, taken_s: float, now_s: float, is_in_sync: bool
 ) -> State:
-    """The state after a look at `host` that was asked for after `state` was stored.
+    """The state after a look at `host` that was asked for under this very revision of it.
 
     taken_s, now_s: when the host looked and when it answered, by its own clock. Only a look that
     was taken after an earlier answer of the same boot counts: a snapshot may be older than the
@@ -202,7 +207,8 @@ def seen_in_sync(
         return state
     if state.mark is None or state.mark.boot_id != boot_id:
         return dataclasses.replace(state, mark=Mark(boot_id=boot_id, at_s=now_s))
-    if not is_in_sync or taken_s <= state.mark.at_s:
+    if not is_in_sync or taken_s <= state.mark.at_s or state.is_loose:
+        # A promotion that is still on its way survives a resync: `sole` ends after it has.
         return state
     return dataclasses.replace(state, sole=None, mark=None)
 
@@ -220,15 +226,26 @@ def withdrawn(state: State, fenced_epoch: int) -> State:
         grant=done,
         sole=None,
         mark=None,
+        is_loose=False,
+        revision=state.revision + 1,
         owner=grant.source or None,
     )
 
 
 def finished(state: State, *, owner: str | None, unix_s: int) -> State:
-    """The newest grant is carried out. owner: who has the volume now; None: nobody."""
+    """The newest grant has ended: the agent has accepted its epoch, and refuses what was sent with
+    older ones. owner: who has the volume now; None: nobody."""
     assert state.grant is not None
     grant = dataclasses.replace(state.grant, is_done=True)
-    return dataclasses.replace(state, grant=grant, owner=owner, changed_unix_s=unix_s)
+    return dataclasses.replace(
+        state,
+        grant=grant,
+        owner=owner,
+        changed_unix_s=unix_s,
+        is_loose=False,
+        mark=None,
+        revision=state.revision + 1,
+    )
 
 
 def automatic_refusal(
@@ -270,7 +287,14 @@ def epochs_refusal(state: State, agent_epochs: Mapping[str, int | None]) -> Find
 
 def _granted(state: State, grant: Grant) -> Decision:
     fresh = dataclasses.replace(
-        state, epoch=grant.epoch, owner=grant.host, sole=grant.host, mark=None, grant=grant
+        state,
+        epoch=grant.epoch,
+        owner=grant.host,
+        sole=grant.host,
+        mark=None,
+        is_loose=state.is_loose or grant.kind is GrantKind.PROMOTE,
+        revision=state.revision + 1,
+        grant=grant,
     )
     return Decision(state=fresh, grant=grant)
 

@@ -85,6 +85,8 @@ class Coordinator:
         snapshot = view.snapshot
 
         def rule(state: State) -> State:
+            if state.revision != asked.revision:
+                return state
             return seen_in_sync(
                 state,
                 view.host,
@@ -94,8 +96,7 @@ class Coordinator:
                 is_in_sync=view.is_in_sync,
             )
 
-        after = self.store.change(volume.key, rule, expected_epoch=asked.epoch)
-        return after or asked
+        return self.store.change(volume.key, rule) or asked
 
     # --- the record -----------------------------------------------------------------------------
 

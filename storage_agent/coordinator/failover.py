@@ -18,6 +18,7 @@ from storage_agent.coordinator.coordinator import Coordinator, require_epochs, u
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import VolumeView, not_adopted
+from storage_agent.model.answers import parse_record
 from storage_agent.model.errors import AgentError, OperationFailed, Refused
 from storage_agent.model.finding import Finding, blocker, blockers
 from storage_agent.model.operation import OperationRecord, OperationState
@@ -186,12 +187,8 @@ def _not_taken(
 ) -> None:
     """Raises OperationFailed. Where the target never wrote, the grant is taken back, so that the
     old primary may go on if it comes back."""
-    never_wrote = record.state is OperationState.REFUSED or (
-        record.state is OperationState.ROLLED_BACK
-        and not any(step.kind in _WRITES for step in record.steps)
-    )
     text = f"{grant.host} did not take {volume.key} over: {record.message}"
-    if never_wrote and withdraw(coordinator, volume, grant):
+    if _never_wrote(record) and withdraw(coordinator, volume, grant):
         raise OperationFailed(
             f"{text}; the grant is withdrawn, {volume.peer_of(grant.host)} may go on",
             remedy=record.remedy or f"storage-coordinator preflight {volume.key}",
@@ -210,23 +207,45 @@ def _not_taken(
 
 def withdraw(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> bool:
     """False where the host has not confirmed that it will not promote any more by this grant."""
-    fenced = coordinator.store.change(
-        volume.key,
-        lambda state: dataclasses.replace(state, epoch=state.epoch + 1),
-        expected_epoch=grant.epoch,
-    )
-    if fenced is None:
+
+    def next_epoch(state: State) -> State:
+        is_newest = state.grant == grant and state.epoch == grant.epoch
+        return dataclasses.replace(state, epoch=state.epoch + 1) if is_newest else state
+
+    fenced = coordinator.store.change(volume.key, next_epoch)
+    if fenced is None or fenced.epoch != grant.epoch + 1:
         return False
     try:
         coordinator.claim(volume, grant.host, fenced.epoch, f"withdraw-{grant.operation_id}")
     except AgentError:
         return False
 
-    def rule(state: State) -> State:
-        return withdrawn(state, fenced.epoch) if state.grant == grant else state
+    if _may_have_written(coordinator, grant):
+        return False
 
-    after = coordinator.store.change(volume.key, rule, expected_epoch=fenced.epoch)
+    def take_back(state: State) -> State:
+        return withdrawn(state, fenced.epoch) if state == fenced else state
+
+    after = coordinator.store.change(volume.key, take_back)
     return after is not None and after.sole is None
+
+
+def _may_have_written(coordinator: Coordinator, grant: Grant) -> bool:
+    """Asked after the host has accepted a newer epoch: what it has not begun by now, it never
+    will. An earlier try may have got further than this one."""
+    try:
+        params = {"operation_id": grant.operation_id}
+        record = parse_record(coordinator.fleet.ask(grant.host, "operation.show", params))
+    except AgentError as exc:
+        return exc.code != "UNKNOWN_OPERATION"
+    return not _never_wrote(record)
+
+
+def _never_wrote(record: OperationRecord) -> bool:
+    return record.state is OperationState.REFUSED or (
+        record.state is OperationState.ROLLED_BACK
+        and not any(step.kind in _WRITES for step in record.steps)
+    )
 
 
 def _record_findings(coordinator: Coordinator, view: VolumeView, target: str) -> list[Finding]:

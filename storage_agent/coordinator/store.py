@@ -80,14 +80,11 @@ class Store:
         self._note(changes)
         return decision
 
-    def change(
-        self, volume: str, rule: Callable[[State], State], *, expected_epoch: int | None = None
-    ) -> State | None:
-        """As `decide`, for what grants nothing. Does nothing where the volume is unknown, or its
-        epoch is not the expected one any more; None then."""
+    def change(self, volume: str, rule: Callable[[State], State]) -> State | None:
+        """As `decide`, for what grants nothing. None where the volume is unknown."""
         with self._transaction() as db:
             before = _state(db, volume)
-            if before is None or expected_epoch not in (None, before.epoch):
+            if before is None:
                 return None
             after = rule(before)
             if after == before:

@@ -163,3 +163,22 @@ def test_without_a_person_only_once_and_not_too_soon() -> None:
     assert refusal(changed, unix_s=11_600) == ""
     # The clock went back.
     assert refusal(changed, unix_s=100) == "COOLDOWN"
+
+
+def test_a_promotion_on_its_way_outlives_a_resync() -> None:
+    """Found by the small model: granted while connected, it arrived after the link broke."""
+    taken = arbiter.decide_promotion(START, "beta", "op", SEEN).state
+
+    def look(state: State, taken_s: float) -> State:
+        return arbiter.seen_in_sync(
+            state, "beta", "boot-1", taken_s=taken_s, now_s=taken_s + 1, is_in_sync=True
+        )
+
+    still = look(look(taken, 1.0), 10.0)
+    assert still.sole == "beta"
+    done = arbiter.finished(still, owner="beta", unix_s=0)
+    # And what was seen before its end proves nothing either: a look that was asked for under an
+    # earlier revision is not taken at all (Coordinator.note_sync).
+    assert done.revision > still.revision
+    assert done.mark is None
+    assert look(look(done, 20.0), 30.0).sole is None

@@ -15,6 +15,7 @@ from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.plan import StepKind
 from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Pair, make_coordinator
+from tests.unit.service.parts import wait_until
 
 
 @pytest.fixture
@@ -156,6 +157,38 @@ def test_a_fence_that_proves_nothing_stops_it(pair: Pair, coordinator: Coordinat
     assert sole(coordinator) is None
     done = fail_over(coordinator, VOLUME, "beta", fence=lambda host: f"fence_x reports {host} off")
     assert "alpha off" in done.proof
+    assert pair.serving() == ["beta"]
+
+
+def test_what_an_earlier_try_has_done_is_not_taken_back(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    """The first coordinator died after beta had taken over; the second one's fencing fails."""
+
+    class Killed(BaseException): ...
+
+    def die(_host: str, method: str) -> None:
+        if method == "promote":
+            raise Killed
+
+    pair.cut_link()
+    pair.alive.discard("alpha")
+    pair.after = die
+    with contextlib.suppress(Killed):
+        fail_over(coordinator, VOLUME, "beta")
+    pair.after = lambda _host, _method: None
+    wait_until(lambda: pair.serving() == ["beta"])
+    again = make_coordinator(pair)
+
+    def fence(host: str) -> str:
+        raise OperationFailed("the fence does not answer", code="FENCING_FAILED")
+
+    with pytest.raises((OperationFailed, Refused)):
+        fail_over(again, VOLUME, "beta", fence=fence)
+    assert sole(again) == "beta"
+    pair.alive.add("alpha")
+    (answered,) = answer_incidents(make_coordinator(pair), "alpha")
+    assert answered.verdict == "deny"
     assert pair.serving() == ["beta"]
 
 

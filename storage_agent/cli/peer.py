@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from storage_agent.cli.answers import StatusAnswer, parse_status
 from storage_agent.cli.confirm import confirm_plan
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.look import known_config, unknown_volume
@@ -14,6 +13,7 @@ from storage_agent.cli.render_status import finding_lines, peer_name
 from storage_agent.cli.sync import SyncWatch
 from storage_agent.cli.terminal import Tone
 from storage_agent.cli.text import clean, when_text
+from storage_agent.model.answers import StatusAnswer, parse_status
 from storage_agent.model.configuration import AgentConfig, Arbitration
 from storage_agent.model.errors import AgentError, OutcomeUnknown, Refused
 from storage_agent.model.observed import Unobserved

@@ -13,10 +13,10 @@ import sys
 import threading
 from collections.abc import Callable
 
-from storage_agent.cli.answers import parse_record, parse_status
 from storage_agent.cli.client import Disconnected, Silent
 from storage_agent.cli.context import Context
 from storage_agent.cli.text import clean
+from storage_agent.model.answers import parse_record, parse_status
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.operation import OperationState

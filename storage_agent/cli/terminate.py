@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from storage_agent.cli.answers import StatusAnswer, parse_status
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.render_status import finding_lines
 from storage_agent.cli.text import clean, counted
+from storage_agent.model.answers import StatusAnswer, parse_status
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, Refused
 from storage_agent.model.finding import Finding

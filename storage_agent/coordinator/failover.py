@@ -27,7 +27,7 @@ from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import VolumeSnapshot
 
 # What the grant is the answer to.
-_EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF"})
+_EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF", "PROMOTION_NOT_GRANTED"})
 # What is no more once the other host is dead.
 _EXPECTED_WHILE_ALIVE = frozenset({"PEER_IS_PRIMARY", "PEER_ROLE_UNKNOWN"})
 _WRITES = frozenset({StepKind.PRIMARY, StepKind.FIRST_PRIMARY})

@@ -25,7 +25,8 @@ from storage_agent.coordinator.store import Store
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
-from storage_agent.model.errors import AgentError, Refused
+from storage_agent.model.errors import AgentError
+from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Epoch
 from storage_agent.model.plan import StepKind
@@ -52,7 +53,7 @@ from tests.unit.fakes import (
     volume_config,
     with_peer,
 )
-from tests.unit.service.parts import ThreadClock, make_observer
+from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
 
 FIRST_EPOCH = 5
 
@@ -74,6 +75,11 @@ class PairHost(FakeHost):
         self.clock.now_s += 0.001
         return dataclasses.replace(super().observe(volume, facets), host=self.name)
 
+    def answer(self, incident: Incident) -> None:
+        super().answer(incident)
+        if incident.answer is IncidentAnswer.CONTINUE:
+            self.frozen = False
+
     def see_peer(self) -> None:
         assert self.pair is not None
         assert self.replica is not None
@@ -90,7 +96,7 @@ class PairHost(FakeHost):
 
 @dataclass
 class Pair:
-    """link_up: of the replication. alive: hosts that can be reached. incidents: by host.
+    """link_up: of the replication. alive: hosts that can be reached.
     asked: every request, in order."""
 
     folder: Path
@@ -100,8 +106,6 @@ class Pair:
     agents: dict[str, Agent] = field(default_factory=dict)
     stores: dict[str, MemoryStore] = field(default_factory=dict)
     alive: set[str] = field(default_factory=lambda: {"alpha", "beta"})
-    incidents: dict[str, dict[str, Any]] = field(default_factory=dict)
-    grants: dict[str, tuple[int, str]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     # Called with (host, method) before and after a request is taken; may raise.
     before: Callable[[str, str], None] = lambda _host, _method: None
@@ -144,19 +148,19 @@ class Pair:
     def cut_link(self, *, nonce: str = "n1") -> None:
         """A primary freezes and asks."""
         self.link_up = False
-        for name, host in self.hosts.items():
+        for host in self.hosts.values():
             assert host.replica is not None
             if host.replica.role is Role.PRIMARY:
                 host.frozen = True
-                self.incidents[name] = {
-                    "incident": nonce,
-                    "volume": "data",
-                    "resource": "data",
-                    "boot_id": host.boot,
-                    "opened_unix_s": 1,
-                    "epoch": self.epoch(name),
-                    "answer": "none",
-                }
+                host.incident = Incident(
+                    incident=nonce,
+                    volume="data",
+                    resource="data",
+                    boot_id=host.boot,
+                    opened_unix_s=1,
+                    epoch=None,
+                    answer=IncidentAnswer.NONE,
+                )
 
     def kill(self, name: str) -> None:
         """Power cut."""
@@ -167,6 +171,7 @@ class Pair:
                 pipe.close()
         host = self.hosts[name]
         host.replica = in_sync_replica()
+        host.incident = None
         host.mounted, host.server = False, ServerState.ABSENT
 
     def connect(self, settings: HostSettings) -> Channel:
@@ -202,6 +207,8 @@ class Pair:
             assess=assess,
             clock=ThreadClock(),
             broadcast=lambda method, params: self._broadcast(name, method, params),
+            inhibit=lambda _: None,
+            ticks=idle_ticks(),
         )
         return agent
 
@@ -238,9 +245,8 @@ class Pipe:
         self.pair.asked.append((self.host, request.method))
         try:
             self.pair.before(self.host, request.method)
-            if not self._arbitrated(call):
-                self._fresh()
-                Dispatcher(self.pair.agents[self.host])(call)
+            self._fresh()
+            Dispatcher(self.pair.agents[self.host])(call)
         except AgentError as exc:
             call.fail(exc)
         self.pair.after(self.host, request.method)
@@ -267,47 +273,6 @@ class Pipe:
                 )
             },
         )  # fmt: skip
-
-    def _arbitrated(self, call: PipeCall) -> bool:
-        """The methods of arbitration, as the contract has them."""
-        pair, params = self.pair, call.request.parameters
-        if call.request.method == "incident.list":
-            found = pair.incidents.get(self.host)
-            call.answer({"incidents": [found] if found else []})
-        elif call.request.method == "incident.answer":
-            self._answer(call, params)
-        elif call.request.method == "grant.promote":
-            self._own(params["epoch"], params["operation_id"])
-            pair.grants[self.host] = (params["epoch"], params["operation_id"])
-            call.answer(params)
-        elif call.request.method == "promote":
-            asked = (params.get("epoch"), params["operation_id"])
-            if pair.grants.get(self.host) == asked:
-                # As the agent's own rule: this promotion needs no proof that the peer is off.
-                params["peer_is_off"] = pair.other(self.host)
-                self.session.role = access.Role.LOCAL
-            return False
-        else:
-            return False
-        return True
-
-    def _answer(self, call: PipeCall, params: dict[str, Any]) -> None:
-        found = self.pair.incidents.get(self.host)
-        if found is None or found["incident"] != params["incident"]:
-            raise Refused("no such incident", code="INCIDENT_UNKNOWN")
-        self._own(params["epoch"], f"{params['verdict']}-{params['incident']}")
-        found["answer"] = params["verdict"]
-        if params["verdict"] == "continue":
-            self.pair.hosts[self.host].frozen = False
-        call.answer(found)
-
-    def _own(self, number: int, operation_id: str) -> None:
-        epochs = EpochStore(self.pair.stores[self.host])
-        known = epochs.read("data")
-        fresh = Epoch(number=number, operation_id=operation_id)
-        if fresh != known and number <= known.number:
-            raise Refused("older than what happened here since", code="STALE_EPOCH")
-        epochs.write("data", fresh)
 
 
 class PipeCall:

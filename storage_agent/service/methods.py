@@ -58,6 +58,7 @@ from storage_agent.service.sessions import end_sessions, greet
 from storage_agent.service.verdicts import (
     answer_incident,
     callers_id,
+    claim_epoch,
     grant_promotion,
     list_incidents,
 )
@@ -237,21 +238,6 @@ def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> ob
     return VolumeEpoch(volume=parameters.volume, epoch=agent.engine.epoch(parameters.volume))
 
 
-def _claim_epoch(agent: Agent, call: Call, parameters: ClaimParameters) -> object:
-    agent.require_volume(parameters.volume)
-    agent.require_usable()
-    # Of any kind: an epoch belongs to an operation, and this one does nothing else.
-    request = OperationRequest(
-        kind=OperationKind.DEMOTE,
-        volume=parameters.volume,
-        operation_id=callers_id(parameters.operation_id),
-        epoch=parameters.epoch,
-        origin=call.session.origin,
-    )
-    claimed = agent.engine.claim_epoch(request)
-    return VolumeEpoch(volume=parameters.volume, epoch=claimed.number)
-
-
 def _create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
     agent.require_volume(parameters.volume)
     request = OperationRequest(
@@ -368,7 +354,7 @@ METHODS: Mapping[str, Method] = {
         Method(name="create", parameters=CreateParameters, answers=OperationRecord,
                needs=Role.LOCAL, handler=_create),
         Method(name="epoch.claim", parameters=ClaimParameters, answers=VolumeEpoch,
-               needs=Role.GRANT, handler=_claim_epoch),
+               needs=Role.GRANT, handler=claim_epoch),
         Method(name="epoch.restore", parameters=EpochParameters, answers=VolumeEpoch,
                needs=Role.LOCAL, handler=_restore_epoch),
         Method(name="incident.list", parameters=Nothing, answers=Incidents, needs=Role.OBSERVE,

@@ -5,10 +5,17 @@ from __future__ import annotations
 from storage_agent.engine.engine import require_operation_id
 from storage_agent.model.errors import Refused
 from storage_agent.model.incident import Incident, IncidentAnswer
+from storage_agent.model.operation import OperationRequest
+from storage_agent.model.plan import OperationKind
 from storage_agent.service.agent import BOOT_ORIGIN, Agent
-from storage_agent.service.answers import AnsweredIncident, Granted, Incidents
+from storage_agent.service.answers import VolumeEpoch, AnsweredIncident, Granted, Incidents
 from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
-from storage_agent.service.parameters import AnswerParameters, GrantParameters, Nothing
+from storage_agent.service.parameters import (
+    AnswerParameters,
+    ClaimParameters,
+    GrantParameters,
+    Nothing,
+)
 from storage_agent.service.session import Call
 
 
@@ -61,3 +68,19 @@ def callers_id(operation_id: str) -> str:
                 remedy="choose another one",
             )
     return operation_id
+
+
+def claim_epoch(agent: Agent, call: Call, parameters: ClaimParameters) -> object:
+    agent.require_volume(parameters.volume)
+    agent.require_usable()
+    # Of any kind: an epoch belongs to an operation, and this one does nothing else.
+    request = OperationRequest(
+        kind=OperationKind.DEMOTE,
+        volume=parameters.volume,
+        operation_id=callers_id(parameters.operation_id),
+        epoch=parameters.epoch,
+        origin=call.session.origin,
+    )
+    claimed = agent.engine.claim_epoch(request)
+    agent.told(parameters.volume, f"epoch {claimed.number} claimed by {call.session.origin}")
+    return VolumeEpoch(volume=parameters.volume, epoch=claimed.number)

@@ -8,13 +8,14 @@ import pytest
 
 from storage_agent.coordinator import arbiter
 from storage_agent.coordinator.arbiter import Decision, Incident, State
-from tests.simulation.small_model import Limits, Rules, walk
+from tests.simulation.small_model import Limits, Rules
+from tests.simulation.small_walk import walk
 
 SMALL = Limits(grants=3, writes=1, cuts=1, crashes=0, looks=2, admin=0)
 
 
 def test_every_course_keeps_one_writer_and_all_writes() -> None:
-    result = walk(limits=SMALL)
+    result = walk(Rules(), SMALL)
     assert result.problem == "", result.course
     assert result.states > 50_000
 

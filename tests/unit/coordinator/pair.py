@@ -311,7 +311,7 @@ def make_settings(folder: Path, *, automatic: bool = False, unreachable_s: int =
         hook="",
         parallel=8,
         deadlines=Deadlines(
-            connect_s=1, answer_s=5, operation_s=30, handover_s=1, unreachable_s=unreachable_s
+            connect_s=1, answer_s=5, operation_s=30, handover_s=2, unreachable_s=unreachable_s
         ),
         hosts={
             name: HostSettings(name=name, address="192.0.2.1", port=22)

@@ -113,7 +113,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
             found.seen.append(transport)
             try:
                 transport.start_server(server=found.gateway)
-            except paramiko.SSHException:
+            except (paramiko.SSHException, OSError, EOFError):
                 continue
 
     threading.Thread(target=serve, daemon=True).start()

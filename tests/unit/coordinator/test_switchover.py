@@ -162,7 +162,7 @@ def move_when_idle(pair: Pair, coordinator: Coordinator) -> Moved:
             return switch_over(coordinator, VOLUME, "beta")
         except (Refused, OutcomeUnknown, OperationFailed) as exc:
             # On a slow machine the target has given up waiting in between.
-            is_late = "stays on alpha" in exc.message
+            is_late = "stays on alpha" in exc.message or "from alpha again" in exc.message
             if exc.code not in ("BUSY", "NOT_IN_SYNC", "OUTCOME_UNKNOWN") and not is_late:
                 raise
             coordinator.clock.sleep(0.01)

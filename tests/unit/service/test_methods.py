@@ -182,7 +182,7 @@ ALLOWED = {
 }
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
 ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
-ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote"}
+ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote", "epoch.claim"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
 ALLOWED[Role.LOCAL] |= {"sessions.end"}
 

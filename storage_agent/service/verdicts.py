@@ -8,7 +8,7 @@ from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.agent import BOOT_ORIGIN, Agent
-from storage_agent.service.answers import VolumeEpoch, AnsweredIncident, Granted, Incidents
+from storage_agent.service.answers import AnsweredIncident, Granted, Incidents, VolumeEpoch
 from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
 from storage_agent.service.parameters import (
     AnswerParameters,

@@ -27,6 +27,7 @@ from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.errors import AgentError
 from storage_agent.model.incident import Incident, IncidentAnswer
+from storage_agent.model.key import KeyRole
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Epoch
 from storage_agent.model.plan import StepKind
@@ -208,6 +209,7 @@ class Pair:
             clock=ThreadClock(),
             broadcast=lambda method, params: self._broadcast(name, method, params),
             inhibit=lambda _: None,
+            key_role=lambda _: KeyRole.GRANT,
             ticks=idle_ticks(),
         )
         return agent

@@ -60,6 +60,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "grant.promote": PROMOTE,
     "create": {"volume": "data", "operation_id": "op-4", "role": "join", "confirm": "0123"},
+    "epoch.claim": {"volume": "data", "epoch": 8, "operation_id": "claim-1"},
     "epoch.restore": {"volume": "data", "number": 7},
     "sessions.end": {"key_id": "SHA256:abc"},
 }

@@ -52,14 +52,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(
-    commands: Any, name: str, summary: str, module: str, handler: str
+def add_command(
+    commands: Any,
+    name: str,
+    summary: str,
+    module: str,
+    handler: str,
+    *,
+    package: str = "storage_agent.cli",
 ) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=summary, epilog=EPILOG
     )
     command.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    command.set_defaults(handler=_lazy(module, handler))
+    command.set_defaults(handler=_lazy(f"{package}.{module}", handler))
     return command
 
 
@@ -69,7 +75,7 @@ def _lazy(module: str, name: str) -> Handler:
     def call(options: argparse.Namespace, context: Context) -> Answer:
         from importlib import import_module
 
-        handler: Handler = getattr(import_module(f"storage_agent.cli.{module}"), name)
+        handler: Handler = getattr(import_module(module), name)
         return handler(options, context)
 
     return call
@@ -93,30 +99,34 @@ def _whole_seconds(text: str) -> int:
 
 
 def _add_looking(commands: Any) -> None:
-    status = _add(commands, "status", "what every volume is doing", "look", "status")
+    status = add_command(commands, "status", "what every volume is doing", "look", "status")
     status.add_argument("volume", nargs="?", metavar="VOLUME")
     status.add_argument(
         "--watch", nargs="?", const=2.0, type=_seconds, metavar="SECONDS", help="look again (2)"
     )
-    _add(
+    add_command(
         commands,
         "safe-to-terminate",
         "may this host be switched off or destroyed now (exit status 0: yes, 3: no)",
         "terminate",
         "safe_to_terminate",
     )
-    _add(
+    add_command(
         commands, "doctor", "is this host fit to keep volumes, and what to fix", "checkup", "doctor"
     )
-    events = _add(commands, "events", "what changed lately", "look", "events")
+    events = add_command(commands, "events", "what changed lately", "look", "events")
     events.add_argument("--follow", action="store_true", help="go on with what happens")
     events.add_argument("--limit", type=int, default=50, metavar="N", help="the last N (50)")
-    operation = _add(commands, "operation", "one operation, or the last ones", "look", "operation")
+    operation = add_command(
+        commands, "operation", "one operation, or the last ones", "look", "operation"
+    )
     operation.add_argument("operation_id", nargs="?", metavar="ID")
 
 
 def _add_changing(commands: Any) -> None:
-    promote = _add(commands, "promote", "serve the volume from this host", "operate", "promote")
+    promote = add_command(
+        commands, "promote", "serve the volume from this host", "operate", "promote"
+    )
     promote.add_argument("--peer-is-off", metavar="HOST", help="declare that HOST is powered off")
     promote.add_argument("--confirm", metavar="HOST", help="instead of typing the host's name")
     promote.add_argument("--epoch", type=int, metavar="N", help="given by a coordinator")
@@ -126,26 +136,30 @@ def _add_changing(commands: Any) -> None:
         metavar="SECONDS",
         help="for the other host to let go: ask here first, then demote there",
     )
-    demote = _add(commands, "demote", "stop serving the volume here", "operate", "demote")
+    demote = add_command(commands, "demote", "stop serving the volume here", "operate", "demote")
     demote.add_argument(
         "--yes-stop-serving", metavar="HOST/VOLUME", help="though nobody can take it over"
     )
-    assemble = _add(commands, "assemble", "bring array and replica up", "operate", "assemble")
+    assemble = add_command(
+        commands, "assemble", "bring array and replica up", "operate", "assemble"
+    )
     assemble.add_argument(
         "--wait",
         type=_whole_seconds,
         metavar="SECONDS",
         help="for disks that are not attached yet (60)",
     )
-    create = _add(commands, "create", "make a volume of new disks", "operate", "create")
+    create = add_command(commands, "create", "make a volume of new disks", "operate", "create")
     _add_role(create)
     create.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
-    standalone = _add(
+    standalone = add_command(
         commands, "standalone", "drop the peer and serve alone, without a fallback", "peer",
         "standalone",
     )  # fmt: skip
     standalone.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
-    rejoin = _add(commands, "rejoin", "connect to the peer again and resync", "peer", "rejoin")
+    rejoin = add_command(
+        commands, "rejoin", "connect to the peer again and resync", "peer", "rejoin"
+    )
     rejoin.add_argument(
         "--wait",
         nargs="?",
@@ -154,7 +168,7 @@ def _add_changing(commands: Any) -> None:
         metavar="SECONDS",
         help="until both copies are the same (3600)",
     )
-    split_brain = _add(
+    split_brain = add_command(
         commands, "split-brain", "show what this copy has, and end a split brain", "peer",
         "split_brain",
     )  # fmt: skip
@@ -168,7 +182,9 @@ def _add_changing(commands: Any) -> None:
         command.add_argument("volume", metavar="VOLUME")
         command.add_argument("--dry-run", action="store_true", help="show the plan and stop")
         command.add_argument("--operation-id", metavar="ID", help="the same ID is done only once")
-    plan = _add(commands, "plan", "what an operation would do, as commands", "operate", "plan")
+    plan = add_command(
+        commands, "plan", "what an operation would do, as commands", "operate", "plan"
+    )
     plan.add_argument(
         "operation", choices=("promote", "demote", "assemble", "create", "standalone", "rejoin")
     )
@@ -186,14 +202,18 @@ def _add_role(command: argparse.ArgumentParser, *, required: bool = True) -> Non
 
 
 def _add_explaining(commands: Any) -> None:
-    epoch = _add(commands, "epoch", "give a lost epoch file back its number", "reference", "epoch")
+    epoch = add_command(
+        commands, "epoch", "give a lost epoch file back its number", "reference", "epoch"
+    )
     epoch.add_argument("what", choices=("restore",))
     epoch.add_argument("volume", metavar="VOLUME")
     epoch.add_argument("number", type=int, metavar="NUMBER")
-    config = _add(commands, "config", "check or show the configuration", "reference", "config")
+    config = add_command(
+        commands, "config", "check or show the configuration", "reference", "config"
+    )
     config.add_argument("what", choices=("check", "show"))
     config.add_argument("--origin", action="store_true", help="which file and line set each value")
-    authorize = _add(
+    authorize = add_command(
         commands, "authorize", "let a coordinator's SSH key in", "authorize", "authorize"
     )
     authorize.add_argument(
@@ -209,5 +229,7 @@ def _add_explaining(commands: Any) -> None:
         metavar="ADDR",
         help="the only address or network it may come from; may be given again",
     )
-    explain = _add(commands, "explain", "what a code means and what to do", "reference", "explain")
+    explain = add_command(
+        commands, "explain", "what a code means and what to do", "reference", "explain"
+    )
     explain.add_argument("code", metavar="CODE")

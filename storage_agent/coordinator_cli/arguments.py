@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from storage_agent import __version__
-from storage_agent.cli.arguments import EPILOG, Parser
-from storage_agent.cli.context import Answer
-from storage_agent.coordinator_cli.context import Context
+from storage_agent.cli.arguments import EPILOG, Parser, add_command
 from storage_agent.model.errors import UsageError
 
-Handler = Callable[[argparse.Namespace, Context], Answer]
+_add = partial(add_command, package="storage_agent.coordinator_cli")
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -80,26 +79,3 @@ def _add_keeping(commands: Any) -> None:
     config = _add(commands, "config", "check the configuration", "keep", "config")
     config.add_argument("what", choices=("check",))
     _add(commands, "watch", "the service: answers frozen primaries", "service", "watch")
-
-
-def _add(
-    commands: Any, name: str, summary: str, module: str, handler: str
-) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=summary, epilog=EPILOG
-    )
-    command.add_argument("--json", action="store_true", help="JSON on stdout")
-    command.set_defaults(handler=_lazy(module, handler))
-    return command
-
-
-def _lazy(module: str, name: str) -> Handler:
-    """The handler is imported when it is called: no command pays for another's imports."""
-
-    def call(options: argparse.Namespace, context: Context) -> Answer:
-        from importlib import import_module
-
-        handler: Handler = getattr(import_module(f"storage_agent.coordinator_cli.{module}"), name)
-        return handler(options, context)
-
-    return call

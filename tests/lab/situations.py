@@ -172,6 +172,11 @@ def is_mounted(host: Host, volume: str) -> bool:
     return done.exit_status == 0
 
 
+def is_at_rest(host: Host) -> bool:
+    """No operation runs: the one that assembles at boot has ended."""
+    return bool(agent(host, "status")["operations"] == [])
+
+
 # --- situations ----------------------------------------------------------------------------------
 
 

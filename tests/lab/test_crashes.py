@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import agent, is_in_sync, is_mounted, operate, role, status
+from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, role, status
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
@@ -69,11 +69,6 @@ def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
     record = refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
     assert "CURRENCY_UNPROVEN" in codes(record)
     assert role(beta) == "Secondary"
-
-
-def is_at_rest(host: Host) -> bool:
-    """No operation runs: the one that assembles at boot has ended."""
-    return bool(agent(host, "status")["operations"] == [])
 
 
 def kill_at_record(host: Host, number: int, verb: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import is_in_sync, is_mounted, operate, proc_drbd, role
+from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, proc_drbd, role
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
@@ -117,6 +117,7 @@ def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     assert "data: leave succeeded" in before
     lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=240)
     assert role(alpha) == "Secondary"
+    lab.wait_until("alpha is at rest", lambda: is_at_rest(alpha), timeout_s=120)
     operate(alpha, "promote", "data")
     writer.wait_for_more()
     assert_nothing_lost(writer.finish())

@@ -40,6 +40,10 @@ class Readiness:
     findings: tuple[Finding, ...]
 
 
+# Frozen writes never end, so systemd's orderly way takes minutes (measured: seven).
+_REBOOT = "systemctl reboot --force --force"
+
+
 def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) -> Readiness:
     """The verdict for one volume on this host, with every reason."""
     if is_primary(volume, snapshot):
@@ -157,8 +161,8 @@ def _frozen(
                 "this host may not write any more",
                 measured=f"incident {incident.incident} answered: deny",
                 limit="secondary",
-                remedy="reboot this host (demote cannot unmount what is frozen); it comes back "
-                f"as secondary and resyncs from {peer}: storage-agent status",
+                remedy=f"{_REBOOT} (demote cannot unmount what is frozen, and a plain reboot "
+                f"waits for it for minutes); it comes back as secondary and resyncs from {peer}",
             ),
         )
     is_forgotten = "fencing" in replica.suspended
@@ -169,7 +173,7 @@ def _frozen(
             measured=f"suspended: {', '.join(replica.suspended)}"
             + (", and no handler asks what to do" if is_forgotten else ""),
             limit="not suspended",
-            remedy=f"bring the link to {peer} back; if {peer} was promoted, reboot this host"
+            remedy=f"bring the link to {peer} back; if {peer} was promoted: {_REBOOT}"
             if is_forgotten
             else "see why: storage-agent events",
         ),

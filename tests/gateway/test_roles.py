@@ -17,7 +17,7 @@ READS = {"ping", "status", "subscribe", "events", "plan", "config.show"}
 READS |= {"operation.show", "operation.list", "incident.list"}
 CHANGES = {"promote", "demote", "assemble", "standalone", "rejoin"}
 LOCAL = {"hello", "create", "epoch.restore", "leave", "split-brain", "sessions.end"}
-GRANTS = {"incident.answer", "grant.promote"}
+GRANTS = {"epoch.claim", "incident.answer", "grant.promote"}
 MAY = {"observe": READS, "operate": READS | CHANGES, "grant": READS | CHANGES | GRANTS}
 
 

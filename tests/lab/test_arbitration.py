@@ -13,7 +13,7 @@ from tests.lab.situations import ask, is_in_sync, operate, proc_drbd, role, stat
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import Writer, assert_nothing_lost, start_writer
 
-pytestmark = [pytest.mark.unproven, pytest.mark.lab_situation("arbitrated-serving-on-alpha")]
+pytestmark = pytest.mark.lab_situation("arbitrated-serving-on-alpha")
 # DRBD's own timeouts under emulation, then the handler, then the link keeper.
 FREEZE_TIMEOUT_S = 120
 

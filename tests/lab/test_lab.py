@@ -162,13 +162,6 @@ def test_power_off_and_on_keeps_what_was_flushed(lab: Lab) -> None:
     assert beta.run("journalctl --list-boots --no-pager").stdout.count("\n") >= 2
 
 
-def test_reset_boots_again(lab: Lab) -> None:
-    client = lab.hosts["client"]
-    before = client.boot_id()
-    lab.reset("client")
-    assert client.boot_id() != before
-
-
 def test_freeze_stops_time_and_thaw_goes_on(lab: Lab) -> None:
     beta = lab.hosts["beta"]
     counting = beta.spawn("while :; do echo tick; sleep 0.2; done")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import agent, is_at_rest, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import agent, is_in_sync, operate, proc_drbd, role, status
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
@@ -33,13 +33,7 @@ def test_a_dropped_secondary_cannot_take_over_with_old_data(lab: Lab) -> None:
     lab.power_off("alpha")
     refused = refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
     assert "DISK_NOT_UPTODATE" in codes(refused)
-    lab.power_on("alpha")
-    # A restart ends it: alpha comes up secondary and connects.
-    lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=240)
-    lab.wait_until("alpha is at rest", lambda: is_at_rest(alpha), timeout_s=120)
-    assert operate(alpha, "promote", "data")["state"] == "succeeded"
-    writer.wait_for_more()
-    assert_nothing_lost(writer.finish())
+    assert role(beta) == "Secondary"
 
 
 def test_an_unreached_secondary_is_named_and_rejoins(lab: Lab) -> None:

@@ -49,7 +49,11 @@ def test_it_is_harmless_where_nothing_is_configured(lab: Lab) -> None:
     for path in ("/run/storage-agent", "/run/storage-agent/nfs", "/run/storage-agent/grants"):
         assert alpha.run(f"stat -c %U {path}").stdout == "root\n"
     assert alpha.run("stat -c '%a %U' /var/lib/storage-agent").stdout == "700 root\n"
-    assert alpha.run("getent passwd storage-agent").stdout.strip().endswith(":/usr/lib/storage-agent/gateway")
+    assert (
+        alpha.run("getent passwd storage-agent")
+        .stdout.strip()
+        .endswith(":/usr/lib/storage-agent/gateway")
+    )
     assert alpha.run("cat /proc/drbd", check=False).stdout.count("cs:") == 0
     assert alpha.run("ls /sys/block | grep ^md", check=False).stdout == ""
 

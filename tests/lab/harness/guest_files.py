@@ -125,4 +125,7 @@ rm -rf /usr/share/doc/* /usr/share/man/* /usr/share/locale/* /var/cache/apt/*.bi
 chmod 700 /root/.ssh && chmod 600 /root/.ssh/authorized_keys
 mkdir -p /var/log/journal
 update-initramfs -u
+# Not again: each package that asks for it would cost an emulated guest a minute or more. What the
+# agent writes for the initramfs comes after its installation anyway, as on a real host.
+echo update_initramfs=no >/etc/initramfs-tools/update-initramfs.conf
 """

@@ -103,7 +103,6 @@ def reboot(lab: Lab, host: Host, *options: str) -> None:
     lab.wait_until(f"{host.name} boots", is_anew, timeout_s=BOOT_TIMEOUT_S, poll_s=2)
 
 
-@pytest.mark.unproven
 def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer = start_writer(lab)

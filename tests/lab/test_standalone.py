@@ -54,7 +54,6 @@ def test_an_unreached_secondary_is_named_and_rejoins(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
-@pytest.mark.unproven
 def test_a_split_brain_is_told_by_each_side_and_ended_by_a_person(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     lab.cut("beta")

@@ -99,6 +99,12 @@ class Document:
 def read_documents(paths: Paths) -> Document:
     """All files merged. What cannot be read or is unsafe is among the problems."""
     document = Document(main=str(paths.main))
+    if not os.path.lexists(paths.main):
+        # By Debian's policy a package's examples lie there.
+        example = f"/usr/share/doc/{paths.main.parent.name}/examples/{paths.main.name}"
+        problem = f"there is no such file; begin with {example}"
+        document.problems.append(_file_problem(paths.main, problem))
+        return document
     for file in _files(paths, document.problems):
         text = _read(file, document.problems)
         if text is not None:

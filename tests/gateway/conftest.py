@@ -13,7 +13,7 @@ from tests.gateway.host import StorageHost
 @pytest.fixture(scope="session")
 def host() -> Iterator[StorageHost]:
     if os.geteuid() != 0:
-        pytest.skip("needs root: its own sshd, users and mounts")
+        pytest.fail("run as root: these tests have an sshd, users and mounts of their own")
     with StorageHost() as made:
         yield made
         faults = [line for line in made.daemon_log() if "exception" in line]

@@ -130,6 +130,7 @@ def test_frozen_writes_do_not_hold_up_a_forced_restart(lab: Lab) -> None:
     alpha.spawn("dd if=/dev/zero of=/srv/data/frozen bs=1M count=1 conv=fsync")
     reboot(lab, alpha, "--force", "--force")
     lab.wait_until("alpha is secondary", lambda: role(alpha) == "Secondary", timeout_s=120)
+    assert not is_mounted(alpha, "data")
 
 
 def test_stopping_the_unit_by_hand_stops_nothing(lab: Lab) -> None:

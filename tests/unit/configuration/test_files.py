@@ -34,8 +34,9 @@ def test_not_text(files: Files) -> None:
 
 
 def test_no_file(files: Files) -> None:
-    assert files.problems() == ["1: No such file or directory"]
-    with pytest.raises(ConfigurationError, match=r"agent\.toml:1: No such file"):
+    (problem,) = files.problems()
+    assert problem.startswith("1: there is no such file; begin with /usr/share/doc/")
+    with pytest.raises(ConfigurationError, match=r"agent\.toml:1: there is no such file"):
         files.load()
 
 

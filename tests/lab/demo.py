@@ -126,8 +126,7 @@ def watch_sync(host: Host) -> None:
         left = peer["out_of_sync_bytes"] or 0
         total = max(total, left, 1)
         if peer["replication"] == "Established" and peer["disk"] == "UpToDate" and not left:
-            clear_line()
-            print(f"\r  {'first sync':<58}", end="", flush=True)
+            clear_bar()
             return
         draw(total - left, total, time.monotonic() - begun_s)
         time.sleep(0.5)
@@ -144,9 +143,10 @@ def draw(done: int, total: int, seconds: float) -> None:
     sys.stdout.flush()
 
 
-def clear_line() -> None:
+def clear_bar() -> None:
+    """Back to the line as it began."""
     if sys.stdout.isatty():
-        print("\r" + " " * 79, end="")
+        print("\r" + " " * 79 + f"\r  {'first sync':<58}", end="", flush=True)
 
 
 def print_table(report: Report, result: dict[str, Any], total_s: float) -> None:

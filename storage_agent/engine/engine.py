@@ -108,7 +108,8 @@ class Engine:
                 raise Busy(
                     f"{request.volume} is busy with {running.request.kind} "
                     f"{running.request.operation_id}",
-                    remedy=f"wait for it: storage-agent operation {running.request.operation_id}",
+                    remedy=running.remedy
+                    or f"wait for it: storage-agent operation {running.request.operation_id}",
                 )
             self._journal.write(
                 request.operation_id,
@@ -151,10 +152,10 @@ class Engine:
             record = self._decide_and_execute(entry, run)
         except AgentError as exc:
             record = run.record_of(exc)
-        except Exception:
+        except Exception as exc:
             # A fault of ours: the journal stays open, and the next start resumes from a look.
-            with self._lock:
-                self._running.pop(entry.request.volume, None)
+            # Until then the volume stays held, as it may be half-way.
+            run.broken_off(exc)
             raise
         try:
             self._begin_history(record)

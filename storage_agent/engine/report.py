@@ -61,6 +61,16 @@ class Report:
             findings=exc.findings,
         )
 
+    def broken_off(self, exc: Exception) -> None:
+        """A fault of the agent's own; what was begun may stand half-way."""
+        self.on_change(
+            self._record(
+                OperationState.RUNNING,
+                f"broke off: {type(exc).__name__}; it is resumed when the daemon starts again",
+                "systemctl restart storage-agentd; please report it: journalctl -u storage-agentd",
+            )
+        )
+
     def tell(self, message: str) -> None:
         self.on_change(self._record(OperationState.RUNNING, message))
 

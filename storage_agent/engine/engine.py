@@ -16,7 +16,7 @@ from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.decide import findings_for
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Entry, Journal
-from storage_agent.engine.run import Run
+from storage_agent.engine.run import Run, Wait
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
@@ -70,11 +70,13 @@ class Engine:
         store: Store,
         clock: Clock,
         on_change: Callable[[OperationRecord], None],
+        wait_for_news: Wait,
     ) -> None:
         self._config = config
         self._host = host
         self._clock = clock
         self._on_change = on_change
+        self._wait_for_news = wait_for_news
         self._journal = Journal(store)
         self._epochs = EpochStore(store)
         self.arbitration = Arbitration(host=host, store=store, epochs=self._epochs)
@@ -146,6 +148,7 @@ class Engine:
             clock=self._clock,
             epochs=self._epochs,
             on_change=self._changed,
+            wait_for_news=self._wait_for_news,
             decide=lambda volume, snapshot: self._decide(volume, snapshot, entry.request),
         )
         try:

@@ -35,7 +35,9 @@ from storage_agent.policy.naming import name_state
 
 OPERATION_TIMEOUT_S = 900.0
 LATE_DEVICES_TIMEOUT_S = 60.0
+# What an act has changed is seen at once or a moment later; what the other host does is told of.
 _LOOK_AGAIN_S = 0.05
+_PEER_LOOK_AGAIN_S = 1.0
 
 # What the other host or the link changes while this one waits. For the array and the mount point
 # the look at the beginning stands: the steps that need them find out.
@@ -52,6 +54,10 @@ _SIGHT = {OperationKind.CLOSE_LINK: frozenset({Facet.NFS})}
 _WORK = frozenset({StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA})
 
 
+# Returns when the volume's replica has changed, at the latest after so many seconds.
+Wait = Callable[[str, float], None]
+
+
 @dataclass(slots=True, kw_only=True)
 class Run(Report):
     """Mutable course of one operation. `latest` joins the newest look at each facet."""
@@ -60,6 +66,7 @@ class Run(Report):
     journal: Journal
     epochs: EpochStore
     decide: Callable[[VolumeConfig, VolumeSnapshot], tuple[Finding, ...]]
+    wait_for_news: Wait
     latest: VolumeSnapshot | None = None
 
     # --- looking -------------------------------------------------------------------------------
@@ -216,7 +223,10 @@ class Run(Report):
                     remedy="storage-agent status shows where it stands",
                     code="GOAL_NOT_SEEN",
                 )
-            self.clock.sleep(_LOOK_AGAIN_S)
+            if step.kind is StepKind.WAIT_FOR_PEER:
+                self.wait_for_news(volume.name, min(_PEER_LOOK_AGAIN_S, until.left_s(self.clock)))
+            else:
+                self.clock.sleep(_LOOK_AGAIN_S)
 
     # --- whose data it is ----------------------------------------------------------------------
 

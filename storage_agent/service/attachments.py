@@ -31,6 +31,7 @@ class Attachments:
 
     def __init__(self) -> None:
         self._records: dict[str, Attachment] = {}
+        self._news: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
     def of(self, volume: str) -> Attachment:
@@ -40,6 +41,18 @@ class Attachments:
         """One more state, in the order in which the kernel showed them."""
         with self._lock:
             self._records[volume] = follow(self.of(volume), replica)
+            self._news_of(volume).set()
+
+    def wait_for_news(self, volume: str, timeout_s: float) -> None:
+        """Returns at the next state, or if there was one since the last call. One caller a
+        volume: the operation that holds it."""
+        with self._lock:
+            news = self._news_of(volume)
+        news.wait(timeout_s)
+        news.clear()
+
+    def _news_of(self, volume: str) -> threading.Event:
+        return self._news.setdefault(volume, threading.Event())
 
     def lose_sight(self, volumes: Iterable[str], why: str) -> None:
         """States may have been missed. What was already broken keeps its first reason."""

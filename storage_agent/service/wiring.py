@@ -86,6 +86,7 @@ def make_agent(
         store=FileStore(state_folder),
         clock=clock,
         on_change=lambda record: agent.runs.changed(record),
+        wait_for_news=attachments.wait_for_news,
     )
 
     def apply(config: AgentConfig) -> None:

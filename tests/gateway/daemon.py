@@ -65,6 +65,7 @@ def main() -> None:
         store=store,
         clock=clock,
         on_change=lambda record: agent.runs.changed(record),
+        wait_for_news=lambda volume, timeout_s: clock.sleep(timeout_s),
     )
     agent = Agent(
         setup=setup,

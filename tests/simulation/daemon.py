@@ -80,6 +80,9 @@ class Daemon:
             store=self.store,
             clock=SimClock(machine),
             on_change=lambda record: None,
+            wait_for_news=lambda volume, timeout_s: self.world.sleep(
+                timeout_s * self.world.random()
+            ),
         )
         # Tasks of one thread: a real lock would never come free.
         self.engine._epochs._lock = TaskLock(self.world)  # type: ignore[assignment]

@@ -197,6 +197,7 @@ class Pair:
             store=self.stores[name],
             clock=ThreadClock(),
             on_change=lambda record: agent.runs.changed(record),
+            wait_for_news=lambda volume, timeout_s: ThreadClock().sleep(timeout_s),
         )
         setup = Setup(config=config, digest=digest(config))
         agent = Agent(

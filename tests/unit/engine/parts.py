@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
+from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Epoch, Marker, OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
@@ -38,12 +41,24 @@ def request(kind: OperationKind, operation_id: str = "op-1", **more: object) -> 
     return OperationRequest(kind=kind, volume="data", operation_id=operation_id, **more)  # type: ignore[arg-type]
 
 
-def make_engine(host: FakeHost, store: MemoryStore) -> Engine:
-    if "epoch-data" not in store.files:
+def make_engine(
+    host: FakeHost,
+    store: MemoryStore,
+    config: AgentConfig = CONFIG,
+    on_change: Callable[[OperationRecord], None] = lambda record: None,
+    *,
+    has_epoch: bool = True,
+) -> Engine:
+    if has_epoch and "epoch-data" not in store.files:
         EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
         store.writes = 0
     return Engine(
-        config=CONFIG, host=host, store=store, clock=host.clock, on_change=lambda record: None
+        config=config,
+        host=host,
+        store=store,
+        clock=host.clock,
+        on_change=on_change,
+        wait_for_news=lambda volume, timeout_s: host.clock.sleep(timeout_s),
     )
 
 

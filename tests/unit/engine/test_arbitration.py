@@ -20,6 +20,7 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.snapshot import Attachment, Facet
+from tests.unit.engine.parts import make_engine
 from tests.unit.fakes import (
     Crash,
     FakeHost,
@@ -35,10 +36,7 @@ CONTINUE, DENY = IncidentAnswer.CONTINUE, IncidentAnswer.DENY
 
 
 def engine_of(host: FakeHost, store: MemoryStore, config: AgentConfig = CONFIG) -> Engine:
-    if "epoch-data" not in store.files:
-        EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
-        store.writes = 0
-    return Engine(config=config, host=host, store=store, clock=host.clock, on_change=lambda _: None)
+    return make_engine(host, store, config)
 
 
 def known(store: MemoryStore) -> int:

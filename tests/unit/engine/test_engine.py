@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
@@ -16,7 +15,6 @@ from storage_agent.model.operation import Epoch, OperationRequest, OperationStat
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet
 from tests.unit.engine.parts import (
-    CONFIG,
     DEMOTION,
     PROMOTION,
     make_engine,
@@ -128,9 +126,7 @@ def test_create_gives_the_volume_its_first_epoch() -> None:
     config = _uncreated()
     host.replica = None
     host.disk_list = _blank_disks()
-    engine = Engine(
-        config=config, host=host, store=store, clock=host.clock, on_change=lambda record: None
-    )
+    engine = make_engine(host, store, config, has_epoch=False)
     plan, findings = engine.plan(request(OperationKind.CREATE, options={"role": "join"}))
     assert findings == ()
     options = {"role": "join", "confirm": plan.digest()}
@@ -144,9 +140,7 @@ def test_create_refuses_a_plan_that_has_changed() -> None:
     host, store = FakeHost(array=None), MemoryStore()
     host.disk_list = _blank_disks()
     config = _uncreated()
-    engine = Engine(
-        config=config, host=host, store=store, clock=host.clock, on_change=lambda record: None
-    )
+    engine = make_engine(host, store, config, has_epoch=False)
     options = {"role": "first", "confirm": "000000000000"}
     record = run(engine, request(OperationKind.CREATE, options=options))
     assert record.state is OperationState.REFUSED
@@ -158,13 +152,7 @@ def test_assemble_waits_for_late_disks_up_to_its_bound() -> None:
     host = FakeHost(clock=clock, array=None, missing=("alpha-3",))
     told: list[str] = []
     store = MemoryStore()
-    engine = Engine(
-        config=CONFIG,
-        host=host,
-        store=store,
-        clock=clock,
-        on_change=lambda record: told.append(record.message),
-    )
+    engine = make_engine(host, store, on_change=lambda record: told.append(record.message))
     record = run(engine, request(OperationKind.ASSEMBLE, options={"wait_s": "5"}))
     assert record.state is OperationState.REFUSED
     assert "disk alpha-3 of data is not attached" in record.message

@@ -5,19 +5,12 @@ from __future__ import annotations
 import pytest
 
 from storage_agent.engine.engine import Engine, unfinished
-from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal
 from storage_agent.model.nfs import ServerState
-from storage_agent.model.operation import Epoch, OperationRecord, OperationRequest, OperationState
+from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, StepKind
-from tests.unit.fakes import Crash, FakeHost, MemoryStore, agent_config, lost_peer
-
-
-def make_engine(host: FakeHost, store: MemoryStore) -> Engine:
-    EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
-    return Engine(
-        config=agent_config(), host=host, store=store, clock=host.clock, on_change=lambda _: None
-    )
+from tests.unit.engine.parts import make_engine
+from tests.unit.fakes import Crash, FakeHost, MemoryStore, lost_peer
 
 
 def run(engine: Engine, kind: OperationKind, **more: str) -> OperationRecord:

@@ -52,6 +52,7 @@ class World:
             store=self.store,
             clock=clock,
             on_change=lambda record: self.agent.runs.changed(record),
+            wait_for_news=lambda volume, timeout_s: clock.sleep(timeout_s),
         )
         setup = Setup(config=CONFIG, digest="d")
         self.agent = Agent(

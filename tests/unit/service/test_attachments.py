@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 
 from storage_agent.model.clock import Deadline
 from storage_agent.model.plan import Step, StepKind
@@ -38,6 +40,21 @@ def test_a_gap_in_the_watch_breaks_it_and_keeps_the_first_reason() -> None:
     records.lose_sight(["data", "home"], "the stream ended")
     assert "Diskless" in records.of("data").broken_by
     assert records.of("home").broken_by == "the stream ended"
+
+
+def test_a_wait_for_news_ends_with_the_next_state_and_not_before_its_bound_without() -> None:
+    records = Attachments()
+    records.follow("data", in_sync_replica())
+    begin_s = time.monotonic()
+    records.wait_for_news("data", 60.0)  # told already, before the call
+    speaker = threading.Timer(0.02, records.follow, ("data", lost_peer(in_sync_replica())))
+    speaker.start()
+    records.wait_for_news("data", 60.0)
+    assert time.monotonic() - begin_s < 30.0
+    records.follow("home", in_sync_replica())
+    begin_s = time.monotonic()
+    records.wait_for_news("data", 0.05)
+    assert time.monotonic() - begin_s >= 0.05
 
 
 def test_every_look_carries_the_record() -> None:

@@ -21,11 +21,11 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 
-TICK_S = 10.0
+TICK_S = 30.0
 # A write that waits for the peer ends with ko-count (17.5 s), with a lost peer sooner.
 WRITE_TIMEOUT_S = 60.0
 REST_TIMEOUT_S = 5.0
-KEEP_EVERY = 6
+KEEP_EVERY = 2
 # Around these the marker is somebody else's, or its file must not be open.
 _RESTS = frozenset({StepKind.MOUNT, StepKind.WRITE_MARKER, StepKind.UNMOUNT})
 

@@ -197,6 +197,17 @@ def data_in_sync(lab: Lab) -> None:
     created(lab, one_volume(), ("data",))
 
 
+def data_on_volatile_disks(lab: Lab, *, size_mib: int = 96) -> None:
+    """`data` in sync, on disks that lose what was not flushed when their host's power is cut.
+    No snapshot can hold such disks: each scenario makes it for itself."""
+    numbers = range(4, 6)
+    for host in HOSTS:
+        for number in numbers:
+            lab.add_volatile_disk(host, f"{host}-{number}", size_mib=size_mib)
+        lab.hosts[host].run("udevadm settle", timeout_s=60)
+    created(lab, _HEAD + _volume("data", "raid1", numbers, 0), ("data",))
+
+
 def arbitrated_serving_on_alpha(lab: Lab) -> None:
     """`data` with a coordinator to arbitrate it; none runs, the scenario speaks for it."""
     text = one_volume().replace("mount_point", 'arbitration = "coordinator"\nmount_point')

@@ -40,9 +40,8 @@ def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:
 
 def bytes_text(size_bytes: int) -> str:
     """`1.5 GiB (1610612736 bytes)`: readable, and exact."""
-    value, unit = float(size_bytes), "bytes"
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{size_bytes} bytes" if unit == "bytes" else f"{value:.1f} {unit} ({size_bytes} bytes)"
+    if size_bytes < 1024:
+        return f"{size_bytes} bytes"
+    units = ("KiB", "MiB", "GiB", "TiB")
+    power = min((size_bytes.bit_length() - 1) // 10, len(units))
+    return f"{size_bytes / (1 << 10 * power):.1f} {units[power - 1]} ({size_bytes} bytes)"

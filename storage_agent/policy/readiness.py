@@ -13,7 +13,7 @@ from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
-from storage_agent.model.replica import Replica, Role
+from storage_agent.model.replica import PeerView, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, unobserved, warning
@@ -245,22 +245,19 @@ def _space(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...
 def _fallback(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:
     if replica.split_brain:
         return split_brain(volume, replica, peer)
-    if replica.stands_alone():
+    if replica.peer is None or replica.stands_alone():
         return standing_alone(volume, replica, peer)
-    return _no_fallback(volume, replica, peer)
+    return _no_fallback(volume, replica.peer, peer)
 
 
-def _no_fallback(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:
-    view = replica.peer
-    seen = "no connection configured"
-    if view is not None:
-        behind = "" if view.out_of_sync_bytes is None else f", {bytes_text(view.out_of_sync_bytes)}"
-        seen = f"{view.connection}, {view.replication}, peer disk {view.disk}{behind} out of sync"
-    return Finding(
-        code="NO_FALLBACK",
-        severity=Severity.WARNING,
-        summary=f"if this host fails now, {peer} cannot take {volume.name} over",
-        measured=seen,
+def _no_fallback(volume: VolumeConfig, view: PeerView, peer: str) -> Finding:
+    behind = view.out_of_sync_bytes
+    shown = "unknown bytes" if behind is None else bytes_text(behind)
+    return warning(
+        "NO_FALLBACK",
+        f"if this host fails now, {peer} cannot take {volume.name} over",
+        measured=f"{view.connection}, {view.replication}, peer disk {view.disk}, "
+        f"{shown} out of sync",
         limit="Connected, Established, peer disk UpToDate, 0 bytes out of sync",
         remedy=f"see storage-agent status on {peer}",
     )

@@ -63,6 +63,13 @@ def test_missing_duplicate_and_unequal() -> None:
     assert codes(blank(size_bytes=128 << 20)) == ["DISK_SIZES_DIFFER"]
 
 
+def test_fewer_disks_than_the_level_needs() -> None:
+    config = uncreated()
+    (*missing, few) = creation_findings(config, config.volumes["data"], blank()[:1])
+    assert [finding.code for finding in missing] == ["MEMBER_MISSING"] * 3
+    assert (few.code, few.measured, few.limit) == ("TOO_FEW_DISKS", "1 usable", "at least 2")
+
+
 def test_an_existing_volume_is_not_created_again() -> None:
     assert codes(blank(), agent_config()) == ["ALREADY_CREATED"]
 

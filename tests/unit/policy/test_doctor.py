@@ -110,6 +110,10 @@ FAIL, WARN = Outcome.FAIL, Outcome.WARN
         ({"state_folder": folder(read_only=True)}, {"DOCTOR_STATE_FOLDER": FAIL}),
         ({"state_folder": folder(mode=0o777)}, {"DOCTOR_STATE_FOLDER": FAIL}),
         ({"state_folder": folder(free_bytes=1 << 20)}, {"DOCTOR_STATE_FOLDER": FAIL}),
+        ({"exports": Unobserved(reason="x")}, {"NOT_CHECKED": WARN}),
+        ({"mdadm_lines": Unobserved(reason="x")}, {"NOT_CHECKED": WARN}),
+        ({"is_clock_synchronised": Unobserved(reason="x")}, {"NOT_CHECKED": WARN}),
+        ({"state_folder": Unobserved(reason="x")}, {"NOT_CHECKED": WARN}),
         ({"replica_settings": {"data": Unobserved(reason="x")}}, {"NOT_CHECKED": WARN}),
     ],
 )
@@ -162,6 +166,19 @@ def test_a_wrong_configuration_is_what_comes_next() -> None:
     wrong = blocker("CONFIGURATION", "agent.toml:3: x", remedy="correct agent.toml:3")
     checks = run_checks(facts(), None, wrong, None)
     assert next_command(checks) == "correct agent.toml:3"
+
+
+def test_a_daemon_that_does_not_answer_a_configured_host_is_what_comes_next() -> None:
+    down = blocker("DAEMON_DOWN", "storage-agentd does not run", remedy="systemctl start x")
+    checks = run_checks(facts(), agent_config(), None, down)
+    assert [(c.title, c.finding) for c in checks if c.finding] == [("daemon", down)]
+    assert next_command(checks) == "systemctl start x"
+
+
+def test_a_warning_is_nothing_to_type_first() -> None:
+    checks = run_checks(facts(is_clock_synchronised=False), agent_config(), None, None)
+    assert [c.finding.remedy for c in checks if c.finding] == ["timedatectl set-ntp true"]
+    assert next_command(checks) == "storage-agent status"
 
 
 def test_packages_come_before_everything_else() -> None:

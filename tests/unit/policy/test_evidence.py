@@ -45,6 +45,26 @@ def test_courses(course: list[Replica | None], proven: bool) -> None:
     assert bool(attachment.broken_by) is not proven
 
 
+@pytest.mark.parametrize(
+    ("replica", "broken_by"),
+    [
+        (None, "the resource was taken down"),
+        (DISKLESS, "the local disk became Diskless"),
+        (with_peer(SYNCED, out_of_sync_bytes=4096), "4096 bytes went out of sync"),
+        (
+            with_peer(SYNCED, disk=DiskState.INCONSISTENT),
+            "the peer's disk became Inconsistent while connected",
+        ),
+        (
+            with_peer(SYNCED, replication=ReplicationState.VERIFY_S),
+            "replication left Established for VerifyS",
+        ),
+    ],
+)
+def test_what_ended_the_proof_is_named(replica: Replica | None, broken_by: str) -> None:
+    assert follow(follow(NEVER_SEEN, SYNCED), replica).broken_by == broken_by
+
+
 def test_what_was_not_watched_is_not_known() -> None:
     attachment = follow(lost_sight("events were lost"), LOST)
     assert not attachment.in_sync_until_loss

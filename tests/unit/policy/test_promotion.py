@@ -8,6 +8,7 @@ import pytest
 
 from storage_agent.model.array import ArrayState
 from storage_agent.model.configuration import Arbitration
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
@@ -20,7 +21,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import Attachment
 from storage_agent.policy.evidence import NEVER_SEEN
-from storage_agent.policy.promotion import needs_grant, promotion_findings
+from storage_agent.policy.promotion import needs_grant, peer_is_primary, promotion_findings
 from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
 
 VOLUME = volume_config()
@@ -162,6 +163,19 @@ def test_mount_points(state: str) -> None:
     assert finding.remedy
 
 
+def test_a_device_that_is_mounted_elsewhere() -> None:
+    snapshot = FakeHost(mounted=True).observe(VOLUME)
+    assert isinstance(snapshot.filesystem, FilesystemView)
+    (ours,) = snapshot.filesystem.mounts
+    points = (VOLUME.mount_point, VOLUME.look_point(), "/mnt", "/media/x")
+    mounts = tuple(dataclasses.replace(ours, mount_point=point) for point in points)
+    view = dataclasses.replace(snapshot.filesystem, mounts=mounts)
+    moved = dataclasses.replace(snapshot, filesystem=view)
+    (finding,) = promotion_findings(VOLUME, moved, request(), "beta")
+    assert (finding.code, finding.measured) == ("MOUNTED_ELSEWHERE", "/mnt, /media/x")
+    assert (finding.limit, finding.remedy) == ("/srv/data", "umount /mnt")
+
+
 def test_an_array_that_does_not_run() -> None:
     assert refusals(FakeHost(array=None)) == ["ARRAY_NOT_RUNNING"]
     assert refusals(FakeHost(array=ArrayState.INACTIVE)) == ["ARRAY_NOT_RUNNING"]
@@ -172,6 +186,20 @@ def test_a_resource_that_is_down() -> None:
     host = FakeHost()
     host.replica = None
     assert refusals(host) == ["REPLICA_DOWN"]
+
+
+@pytest.mark.parametrize(
+    ("replica", "expected"),
+    [
+        (with_peer(SYNCED, role=Role.PRIMARY), True),
+        (SYNCED, False),
+        (with_peer(lost_peer(SYNCED), role=Role.PRIMARY), False),
+        (dataclasses.replace(SYNCED, peer=None), False),
+    ],
+    ids=["serves", "does-not", "not-connected", "no-connection"],
+)
+def test_only_a_connected_primary_can_let_go(replica: Replica, expected: bool) -> None:
+    assert peer_is_primary(FakeHost(replica=replica).observe(VOLUME)) is expected
 
 
 def test_the_handler_is_asked_only_without_a_connection() -> None:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from storage_agent.model.filesystem import Capacity, FilesystemView
 from storage_agent.model.nfs import ServerState
-from storage_agent.model.replica import DiskState, ReplicationState, Role
+from storage_agent.model.replica import (
+    ConnectionState,
+    DiskState,
+    Replica,
+    ReplicationState,
+    Role,
+)
+from storage_agent.model.snapshot import Facet
 from storage_agent.policy.naming import name_state
 from storage_agent.policy.readiness import Readiness, Verdict, assess
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, with_peer
+from tests.unit.fakes import (
+    FakeHost,
+    agent_config,
+    in_sync_replica,
+    lost_peer,
+    volume_config,
+    with_peer,
+)
 
 CONFIG = agent_config()
 VOLUME = CONFIG.volumes["data"]
@@ -78,6 +94,82 @@ def test_a_sync_target_is_blocked() -> None:
     readiness = look(FakeHost(replica=target))
     assert readiness.verdict is Verdict.BLOCKED
     assert "DISK_NOT_UPTODATE" in codes(readiness)
+
+
+def test_an_array_that_cannot_be_assembled_is_all_that_is_said() -> None:
+    host = FakeHost(array=None, missing=("alpha-3",))
+    host.replica = None
+    readiness = look(host)
+    assert (readiness.verdict, codes(readiness)) == (Verdict.BLOCKED, ["MEMBER_MISSING"])
+    assert "alpha-3" in readiness.findings[0].summary
+
+
+def test_a_primary_whose_array_or_services_cannot_be_looked_at_is_not_called_well() -> None:
+    blind = {Facet.ARRAY: "sysfs", Facet.SERVICES: "no bus"}
+    readiness = look(serving(blind=blind))
+    assert readiness.verdict is Verdict.DEGRADED
+    assert [(f.code, f.measured) for f in readiness.findings] == [
+        ("UNOBSERVED", "sysfs"),
+        ("UNOBSERVED", "no bus"),
+    ]
+
+
+def test_a_service_that_should_run_and_does_not() -> None:
+    volume = volume_config(services=("backup.service", "index.service"))
+    config = agent_config(volume)
+    assert assess(config, volume, serving(services_active=True).observe(volume)).findings == ()
+    readiness = assess(config, volume, serving().observe(volume))
+    assert readiness.verdict is Verdict.DEGRADED
+    assert [(f.code, f.remedy) for f in readiness.findings] == [
+        ("SERVICE_DOWN", "systemctl status backup.service"),
+        ("SERVICE_DOWN", "systemctl status index.service"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("replica", "code", "measured"),
+    [
+        (
+            with_peer(lost_peer(PRIMARY), out_of_sync_bytes=None),
+            "NO_FALLBACK",
+            "Connecting, Off, peer disk DUnknown, unknown bytes out of sync",
+        ),
+        (dataclasses.replace(PRIMARY, peer=None), "STANDING_ALONE", "connection: none"),
+        (
+            with_peer(lost_peer(PRIMARY), connection=ConnectionState.STANDALONE),
+            "STANDING_ALONE",
+            "connection: StandAlone, 0 bytes not on beta",
+        ),
+        (
+            dataclasses.replace(lost_peer(PRIMARY), split_brain=True),
+            "SPLIT_BRAIN",
+            "Primary, UpToDate, 0 bytes changed here since, no generation",
+        ),
+    ],
+)
+def test_why_there_is_no_fallback(replica: Replica, code: str, measured: str) -> None:
+    (finding,) = look(serving(replica=replica)).findings
+    assert (finding.code, finding.measured) == (code, measured)
+
+
+LOCAL = dataclasses.replace(volume_config(), replica=None, nfs=None)
+
+
+@pytest.mark.parametrize(
+    ("host", "verdict"),
+    [
+        (FakeHost(mounted=True), Verdict.SERVING),
+        (FakeHost(), Verdict.READY),
+        (FakeHost(mounted=True, blind={Facet.FILESYSTEM: "frozen"}), Verdict.BLOCKED),
+        (FakeHost(array=None), Verdict.BLOCKED),
+    ],
+    ids=["mounted", "not-mounted", "unknown", "not-assembled"],
+)
+def test_a_volume_without_replica_is_held_by_who_has_it_mounted(
+    host: FakeHost, verdict: Verdict
+) -> None:
+    snapshot = dataclasses.replace(host.observe(LOCAL), replica=None, nfs=None)
+    assert assess(agent_config(LOCAL), LOCAL, snapshot).verdict is verdict
 
 
 def test_nearly_full() -> None:

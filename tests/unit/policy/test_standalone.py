@@ -115,6 +115,13 @@ def test_unknown_and_unreplicated_are_no(decide: object) -> None:
     assert codes(decide(local, nothing, "beta")) == ["NO_REPLICA"]
 
 
+def test_a_split_brain_that_cannot_be_looked_at_is_not_ended() -> None:
+    asked = OperationRequest(kind=OperationKind.SPLIT_BRAIN, volume="data", operation_id="x")
+    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).observe(VOLUME)
+    (finding,) = split_brain_findings(VOLUME, blind, asked, "beta")
+    assert (finding.code, finding.measured) == ("UNOBSERVED", "no answer")
+
+
 def test_it_is_loud_for_as_long_as_it_lasts() -> None:
     snapshot = FakeHost(replica=ALONE, mounted=True).observe(VOLUME)
     config = agent_config()

@@ -14,7 +14,7 @@ from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import Plan, StepKind
 from storage_agent.model.ports import Store
-from storage_agent.model.wire import WireError, from_wire, to_wire
+from storage_agent.model.wire import from_wire, to_wire
 
 KEPT_OPERATIONS = 200
 
@@ -94,7 +94,7 @@ def _parse(name: str, content: bytes) -> Entry | None:
     for line in lines:
         try:
             entry = _apply(entry, json.loads(line))
-        except (ValueError, KeyError, WireError) as exc:
+        except (ValueError, KeyError, TypeError) as exc:
             raise OperationFailed(
                 f"the journal {name} is damaged: {exc}",
                 remedy="look at the volume: storage-agent status; then move the file away",

@@ -218,7 +218,8 @@ class Engine:
         self._epochs.note_marker(volume, marker)
 
     def restore_epoch(self, volume: str, number: int) -> None:
-        """An admin says what a missing or damaged epoch file has to say. Never lowers one.
+        """An admin says what a missing or damaged epoch file has to say, and gives a damaged note
+        of the marker up. Never lowers a readable one.
 
         Raises UsageError for an unknown volume, Refused for a number below a readable epoch or
         below the newest marker seen, Busy while an operation holds the volume.
@@ -228,7 +229,10 @@ class Engine:
         with self._lock:
             if volume in self._running:
                 raise Busy(f"{volume} is busy", remedy="wait for the operation to end")
-            marker = self._epochs.last_marker(volume)
+            try:
+                marker = self._epochs.last_marker(volume)
+            except Refused:
+                marker = None
             known = max(self.epoch(volume) or 0, marker.epoch if marker else 0)
             if number < known:
                 raise Refused(
@@ -237,6 +241,8 @@ class Engine:
                     code="STALE_EPOCH",
                 )
             self._epochs.write(volume, Epoch(number=number, operation_id="restored"))
+            if marker is None:
+                self._epochs.forget_marker(volume)
 
     def claim_epoch(self, request: OperationRequest) -> Epoch:
         """A coordinator takes the volume over: whatever was sent with an older epoch is refused

@@ -8,10 +8,11 @@ import threading
 import zlib
 
 from storage_agent.model.errors import Refused, refuse_blockers
+from storage_agent.model.finding import Finding
 from storage_agent.model.operation import Epoch, Marker, OperationRequest
 from storage_agent.model.ports import Store
-from storage_agent.model.wire import WireError, from_wire, to_wire
-from storage_agent.policy.epoch import epoch_findings, unusable_epoch
+from storage_agent.model.wire import from_wire, to_wire
+from storage_agent.policy.epoch import damaged_marker_record, epoch_findings, unusable_epoch
 
 
 class EpochStore:
@@ -26,7 +27,7 @@ class EpochStore:
         """Raises Refused, saying how an admin restores it."""
         content = self._store.read(f"epoch-{volume}")
         if content is None:
-            raise _refused(volume, "EPOCH_MISSING", "is missing")
+            raise _refused(unusable_epoch(volume, "EPOCH_MISSING", "is missing"))
         try:
             body, checksum = content.rsplit(b"\n", 2)[:2]
             if int(checksum, 16) != zlib.crc32(body):
@@ -34,7 +35,7 @@ class EpochStore:
             value = json.loads(body)
             return Epoch(number=value["epoch"], operation_id=value["operation_id"])
         except (ValueError, KeyError, TypeError):
-            raise _refused(volume, "EPOCH_DAMAGED", "is damaged") from None
+            raise _refused(unusable_epoch(volume, "EPOCH_DAMAGED", "is damaged")) from None
 
     def own(self, request: OperationRequest, number: int) -> None:
         """The request's operation takes this epoch, unless it was taken meanwhile: an operation
@@ -52,14 +53,14 @@ class EpochStore:
         self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
 
     def last_marker(self, volume: str) -> Marker | None:
-        """The newest currency marker that this host has noted."""
+        """The newest currency marker that this host has noted. Raises Refused: damaged."""
         content = self._store.read(f"marker-{volume}")
         if content is None:
             return None
         try:
             return from_wire(Marker, json.loads(content))
-        except (ValueError, WireError):
-            raise _refused(volume, "MARKER_RECORD_DAMAGED", "is damaged") from None
+        except ValueError:
+            raise _refused(damaged_marker_record(volume)) from None
 
     def note_marker(self, volume: str, marker: Marker) -> None:
         """Durable on return. Operations and the ticks while serving both come here."""
@@ -67,10 +68,9 @@ class EpochStore:
             self._store.replace(f"marker-{volume}", json.dumps(to_wire(marker)).encode())
 
     def forget_marker(self, volume: str) -> None:
-        """A person has given up the copy that it was of."""
+        """A person has given up the copy that it was of, or a damaged note."""
         self._store.remove(f"marker-{volume}")
 
 
-def _refused(volume: str, code: str, what: str) -> Refused:
-    finding = unusable_epoch(volume, code, what)
-    return Refused(finding.summary, remedy=finding.remedy, code=code, findings=(finding,))
+def _refused(finding: Finding) -> Refused:
+    return Refused(finding.summary, remedy=finding.remedy, code=finding.code, findings=(finding,))

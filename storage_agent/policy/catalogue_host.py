@@ -157,6 +157,7 @@ HOST: dict[str, Explanation] = {
     ),
     "MARKER_RECORD_DAMAGED": Explanation(
         meaning="The agent's note of the newest marker it has seen is damaged.",
+        risk="a copy that has lost writes could be taken for a current one",
         next_steps=(_STATE_FOLDER, "storage-agent epoch restore VOLUME NUMBER"),
     ),
     "JOURNAL_DAMAGED": Explanation(

@@ -62,3 +62,15 @@ def unusable_epoch(volume: str, code: str, what: str) -> Finding:
         remedy=f"on the other host: storage-agent status --json shows its epoch; then, as root, "
         f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high",
     )
+
+
+def damaged_marker_record(volume: str) -> Finding:
+    return blocker(
+        "MARKER_RECORD_DAMAGED",
+        f"this host's note of the newest marker of {volume} is damaged: an old copy could be "
+        "taken for a current one",
+        limit="a file written by this agent",
+        remedy="on the other host: storage-agent status --json shows the epoch; then, as root, "
+        f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high, "
+        "which gives the note up",
+    )

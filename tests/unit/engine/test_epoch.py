@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.model.errors import Refused
+from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.operation import Marker, OperationState
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.snapshot import Facet
 from tests.unit.engine.parts import is_secondary, make_engine, request, run, served_marker
 from tests.unit.fakes import FakeHost, MemoryStore
 
@@ -95,3 +96,55 @@ def test_an_admin_restores_a_lost_epoch_but_never_lowers_one() -> None:
     engine.restore_epoch("data", 8)
     assert engine.epoch("data") == 8
     assert run(engine, request(OperationKind.PROMOTE)).state is OperationState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("volume", "code"), [("dta", "UNKNOWN_VOLUME"), ("data", "BUSY")], ids=["unknown", "busy"]
+)
+def test_no_epoch_is_restored_under_an_operation_or_of_no_volume(volume: str, code: str) -> None:
+    store = MemoryStore()
+    engine = make_engine(FakeHost(), store)
+    engine.begin(request(OperationKind.PROMOTE))
+    with pytest.raises(AgentError) as caught:
+        engine.restore_epoch(volume, 99)
+    assert caught.value.code == code
+    assert EpochStore(store).read("data").number == 5
+    assert "epoch-dta" not in store.files
+
+
+def test_a_noted_marker_outlives_the_daemon() -> None:
+    host, store = FakeHost(), MemoryStore()
+    engine = make_engine(host, store)
+    assert engine.last_marker("data") is None
+    engine.note_marker("data", served_marker(5, 8))
+    assert make_engine(host, store).last_marker("data") == served_marker(5, 8)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff", b'{"epoch": 5}'])
+def test_a_damaged_note_of_the_marker_refuses_until_an_admin_gives_it_up(content: bytes) -> None:
+    host, store = FakeHost(marker=served_marker(5)), MemoryStore()
+    engine = make_engine(host, store)
+    store.files["marker-data"] = content
+    record = run(engine, request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert [finding.code for finding in record.findings] == ["MARKER_RECORD_DAMAGED"]
+    assert "note of the newest marker of data is damaged" in record.message
+    assert "epoch restore data" in record.remedy
+    assert StepKind.MOUNT not in host.performed
+    assert is_secondary(host)
+    with pytest.raises(Refused, match="would be older"):
+        engine.restore_epoch("data", 4)
+    assert "marker-data" in store.files
+    known = EpochStore(store).read("data").number
+    engine.restore_epoch("data", known)
+    assert engine.last_marker("data") is None
+    assert run(engine, request(OperationKind.PROMOTE, "op-2")).state is OperationState.SUCCEEDED
+
+
+def test_a_marker_that_cannot_be_read_gives_the_role_back() -> None:
+    host = FakeHost(blind={Facet.MARKER: "checksum"})
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert [(f.code, f.measured) for f in record.findings] == [("MARKER_UNREADABLE", "checksum")]
+    assert StepKind.MOUNT not in host.performed
+    assert is_secondary(host)

@@ -22,7 +22,7 @@ from storage_agent.policy.catalogue_volume import VOLUME
 PACKAGE = Path(storage_agent.__file__).parent
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 # Which argument is a code.
-MAKERS = {"blocker": 0, "warning": 0, "make": 0, "_Meaning": 1, "_refused": 1, "_failure": 0}
+MAKERS = {"blocker": 0, "warning": 0, "make": 0, "_Meaning": 1, "unusable_epoch": 1, "_failure": 0}
 
 
 def used_codes(source: str) -> Iterator[str]:

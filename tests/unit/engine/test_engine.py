@@ -22,7 +22,15 @@ from tests.unit.engine.parts import (
     run,
     serving_host,
 )
-from tests.unit.fakes import SERIALS, FakeClock, FakeHost, MemoryStore, agent_config, volume_config
+from tests.unit.fakes import (
+    FILESYSTEM_UUID,
+    SERIALS,
+    FakeClock,
+    FakeHost,
+    MemoryStore,
+    agent_config,
+    volume_config,
+)
 
 
 def test_promote_runs_the_sequence_and_raises_the_epoch() -> None:
@@ -70,6 +78,16 @@ def test_the_same_id_gives_the_same_answer_without_acting_again() -> None:
     assert len(host.performed) == count
 
 
+def test_the_same_id_joins_the_operation_while_it_runs() -> None:
+    host, store = FakeHost(), MemoryStore()
+    engine = make_engine(host, store)
+    first = engine.begin(request(OperationKind.PROMOTE))
+    assert engine.begin(request(OperationKind.PROMOTE)) == first == engine.show("op-1")
+    assert (first.state, store.writes) == (OperationState.RUNNING, 1)
+    with pytest.raises(UsageError, match="was used for promote data"):
+        engine.begin(request(OperationKind.PROMOTE, epoch=9))
+
+
 def test_an_id_cannot_be_used_for_something_else() -> None:
     engine = make_engine(FakeHost(), MemoryStore())
     run(engine, request(OperationKind.PROMOTE))
@@ -100,6 +118,26 @@ def test_an_unknown_volume_is_named_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as caught:
         engine.begin(OperationRequest(kind=OperationKind.PROMOTE, volume="dta", operation_id="x"))
     assert caught.value.remedy == "configured volumes: data"
+
+
+def test_an_operation_that_was_never_accepted() -> None:
+    engine = make_engine(FakeHost(), MemoryStore())
+    assert engine.show("op-9") is None
+    assert engine.show("../epoch-data") is None
+    with pytest.raises(UsageError, match="there is no operation op-9"):
+        engine.run("op-9")
+
+
+def test_a_changed_configuration_counts_from_the_next_operation_on() -> None:
+    host, store = FakeHost(), MemoryStore()
+    engine = make_engine(host, store)
+    engine.reconfigure(agent_config(volume_config("other")))
+    with pytest.raises(UsageError) as caught:
+        engine.begin(request(OperationKind.PROMOTE))
+    assert caught.value.remedy == "configured volumes: other"
+    engine.reconfigure(agent_config(volume_config(services=())))
+    assert run(engine, request(OperationKind.PROMOTE)).state is OperationState.SUCCEEDED
+    assert StepKind.START_SERVICES not in host.performed
 
 
 def test_a_full_state_folder_refuses_before_the_first_step() -> None:
@@ -136,6 +174,30 @@ def test_create_gives_the_volume_its_first_epoch() -> None:
     assert EpochStore(store).read("data").number == 0
 
 
+def test_the_first_host_makes_the_filesystem_and_gives_the_role_back() -> None:
+    host, store = FakeHost(array=None), MemoryStore()
+    host.replica, host.disk_list = None, _blank_disks()
+    engine = Engine(
+        config=_uncreated(FILESYSTEM_UUID),
+        host=host,
+        store=store,
+        clock=host.clock,
+        on_change=lambda _: None,
+    )
+    record = run(engine, request(OperationKind.CREATE, options={"role": "first"}))
+    assert record.state is OperationState.SUCCEEDED, record.message
+    assert host.performed == [
+        StepKind.WRITE_CONFIGURATION,
+        StepKind.MAKE_ARRAY,
+        StepKind.MAKE_METADATA,
+        StepKind.REPLICA_UP,
+        StepKind.FIRST_PRIMARY,
+        StepKind.MAKE_FILESYSTEM,
+        StepKind.SECONDARY,
+    ]
+    assert record.message == "secondary on alpha"
+
+
 def test_create_refuses_a_plan_that_has_changed() -> None:
     host, store = FakeHost(array=None), MemoryStore()
     host.disk_list = _blank_disks()
@@ -160,13 +222,13 @@ def test_assemble_waits_for_late_disks_up_to_its_bound() -> None:
     assert host.performed == []
 
 
-def _uncreated() -> AgentConfig:
+def _uncreated(filesystem_uuid: str | None = None) -> AgentConfig:
     volume = volume_config()
     return agent_config(
         dataclasses.replace(
             volume,
             array=dataclasses.replace(volume.array, uuid={}),
-            filesystem=dataclasses.replace(volume.filesystem, uuid=None),
+            filesystem=dataclasses.replace(volume.filesystem, uuid=filesystem_uuid),
         )
     )
 

@@ -100,6 +100,25 @@ def test_a_promote_does_not_go_on_after_the_host_was_restarted() -> None:
     assert after.performed == []
 
 
+def test_an_assemble_goes_on_after_the_host_was_restarted() -> None:
+    host, store = FakeHost(array=None), MemoryStore()
+    host.replica = None
+
+    def kill() -> None:
+        raise Crash
+
+    host.faults[StepKind.REPLICA_UP] = kill
+    with pytest.raises(Crash):
+        run(make_engine(host, store), request(OperationKind.ASSEMBLE))
+    after = FakeHost(boot="boot-2", array=None)
+    after.replica = None
+    restarted = make_engine(after, store)
+    (operation_id,) = restarted.resume()
+    record = restarted.run(operation_id)
+    assert (record.state, record.message) == (OperationState.SUCCEEDED, "secondary on alpha")
+    assert after.performed == [StepKind.ASSEMBLE_ARRAY, StepKind.REPLICA_UP]
+
+
 def test_a_resumed_promote_is_decided_again() -> None:
     host, store = FakeHost(), MemoryStore()
     engine = make_engine(host, store)

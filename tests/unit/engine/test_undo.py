@@ -70,6 +70,20 @@ def test_a_command_that_was_given_up_is_undone_although_nothing_is_seen_of_it() 
     assert host.performed == [StepKind.SECONDARY]
 
 
+def test_a_goal_that_is_lost_again_while_later_steps_run_is_no_success() -> None:
+    host = FakeHost()
+
+    def lose_the_mount() -> None:
+        host.mounted = False
+
+    host.faults[StepKind.PROVE_EXPORT] = lose_the_mount
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert "no longer so at the end" in record.message
+    assert record.message.endswith("; now: secondary on alpha")
+    assert is_secondary(host)
+
+
 def test_an_undo_that_fails_names_the_state() -> None:
     host = FakeHost()
 

@@ -19,9 +19,14 @@ from storage_agent.model.replica import (
     ReplicationState,
     Role,
 )
-from storage_agent.model.snapshot import Attachment
+from storage_agent.model.snapshot import Attachment, Facet
 from storage_agent.policy.evidence import NEVER_SEEN
-from storage_agent.policy.promotion import needs_grant, peer_is_primary, promotion_findings
+from storage_agent.policy.promotion import (
+    needs_grant,
+    peer_is_primary,
+    promotion_findings,
+    without_primary_peer,
+)
 from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
 
 VOLUME = volume_config()
@@ -200,6 +205,30 @@ def test_a_resource_that_is_down() -> None:
 )
 def test_only_a_connected_primary_can_let_go(replica: Replica, expected: bool) -> None:
     assert peer_is_primary(FakeHost(replica=replica).observe(VOLUME)) is expected
+
+
+def test_what_is_left_once_the_peer_has_let_go() -> None:
+    host = FakeHost(replica=with_peer(SYNCED, role=Role.PRIMARY), mount_point_state="missing")
+    found = findings(host)
+    assert [finding.code for finding in found] == ["PEER_IS_PRIMARY", "MOUNT_POINT"]
+    assert without_primary_peer(found) == found[1:]
+
+
+@pytest.mark.parametrize("facet", [Facet.ARRAY, Facet.REPLICA, Facet.FILESYSTEM, Facet.NFS])
+def test_what_cannot_be_looked_at_is_refused_once(facet: Facet) -> None:
+    (finding,) = findings(FakeHost(blind={facet: "no answer"}))
+    assert (finding.code, finding.measured) == ("UNOBSERVED", "no answer")
+
+
+def test_a_primary_goes_on_unless_its_writes_are_frozen() -> None:
+    alone = dataclasses.replace(lost_peer(SYNCED), role=Role.PRIMARY)
+    assert refusals(FakeHost(replica=alone)) == []
+    frozen = dataclasses.replace(alone, suspended=("fencing", "no-data"))
+    (finding,) = findings(FakeHost(replica=frozen))
+    assert (finding.code, finding.measured) == (
+        "REPLICA_SUSPENDED",
+        "suspended: fencing, no-data",
+    )
 
 
 def test_the_handler_is_asked_only_without_a_connection() -> None:

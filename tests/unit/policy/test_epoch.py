@@ -1,0 +1,57 @@
+"""Which epochs may act: the fencing token's rules as a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage_agent.model.operation import Epoch, OperationRequest
+from storage_agent.model.plan import OperationKind
+from storage_agent.policy.epoch import (
+    MAXIMUM_JUMP,
+    damaged_marker_record,
+    epoch_findings,
+    unusable_epoch,
+)
+
+KNOWN = Epoch(number=7, operation_id="owner")
+
+
+def asked(epoch: int | None, operation_id: str = "mine") -> OperationRequest:
+    return OperationRequest(
+        kind=OperationKind.PROMOTE, volume="data", operation_id=operation_id, epoch=epoch
+    )
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [asked(None), asked(7, "owner"), asked(8), asked(7 + MAXIMUM_JUMP)],
+    ids=["an admin's", "the owner's again", "the next", "the farthest"],
+)
+def test_these_may(request_: OperationRequest) -> None:
+    assert epoch_findings(request_, KNOWN) == ()
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (asked(6), ("STALE_EPOCH", "epoch 6", "at least epoch 7")),
+        # Also the owner's: since then something else has happened under its epoch.
+        (asked(6, "owner"), ("STALE_EPOCH", "epoch 6", "at least epoch 7")),
+        (asked(7), ("STALE_EPOCH", "operation mine", "operation owner, or a newer epoch")),
+        (asked(8 + MAXIMUM_JUMP), ("EPOCH_JUMP", "epoch 20008", "at most 20007")),
+    ],
+    ids=["older", "the owner's older", "another's", "far ahead"],
+)
+def test_these_may_not(request_: OperationRequest, expected: tuple[str, str, str]) -> None:
+    (finding,) = epoch_findings(request_, KNOWN)
+    assert (finding.code, finding.measured, finding.limit) == expected
+    assert finding.remedy
+
+
+def test_an_unusable_file_says_which_one_it_is_and_how_it_is_restored() -> None:
+    missing = unusable_epoch("data", "EPOCH_MISSING", "is missing")
+    damaged = damaged_marker_record("data")
+    assert missing.summary.startswith("the epoch file of data on this host is missing")
+    assert damaged.summary.startswith("this host's note of the newest marker of data is damaged")
+    for finding in (missing, damaged):
+        assert "storage-agent epoch restore data NUMBER" in finding.remedy

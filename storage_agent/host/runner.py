@@ -1,8 +1,8 @@
 """The one place that starts processes.
 
 argv lists only, absolute paths from a fixed table of folders, an environment built from
-nothing, output capped, a deadline always. A child that does not even die of SIGKILL (D state:
-frozen DRBD, dead disk) is reported as stuck and left behind, never waited for.
+nothing, output capped, a deadline always. What does not even die of SIGKILL (D state: frozen
+DRBD, dead disk) is reported as stuck and left behind, never waited for.
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 
-from storage_agent.model.errors import CommandFailed, CommandStuck, CommandTimeout, Missing
+from storage_agent.model.errors import (
+    CommandFailed,
+    CommandStuck,
+    CommandTimeout,
+    Missing,
+    ParseError,
+)
 
 ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -28,6 +34,7 @@ ENVIRONMENT = {
 }
 OUTPUT_LIMIT_BYTES = 8 << 20
 KILL_GRACE_S = 1.0
+_LOOK_AGAIN_S = 0.01
 
 # What is started here and ended by others.
 Child = subprocess.Popen[bytes]
@@ -44,7 +51,6 @@ class Completed:
     duration_s: float
 
 
-@cache
 def tool_path(name: str) -> str:
     """Absolute path of a host tool; one that is absolute already (a site's hook) stays. Raises
     Missing, naming the tool."""
@@ -76,12 +82,12 @@ class Runner:
     ) -> Completed:
         """Runs one command to its end.
 
-        Raises Missing (tool not installed), CommandFailed (exit status not in `ok`),
-        CommandTimeout (ended at the deadline), CommandStuck (cannot be ended).
+        Raises Missing (tool not installed), CommandFailed (exit status not in `ok`), ParseError
+        (stdout longer than OUTPUT_LIMIT_BYTES), CommandTimeout (ended at the deadline, with all
+        that it had started), CommandStuck (cannot be ended).
         """
         begin = time.monotonic()
-        command = (tool_path(argv[0]), *argv[1:])
-        child = self._start(command, wants_stdin=bool(stdin))
+        child = self._start(argv, wants_stdin=bool(stdin))
         try:
             stdout, stderr = _communicate(child, stdin, begin + timeout_s)
         except TimeoutError:
@@ -93,6 +99,8 @@ class Runner:
         status = child.returncode
         if status not in ok:
             raise CommandFailed(tuple(argv), status, _text(stderr), _text(stdout))
+        if len(stdout) > OUTPUT_LIMIT_BYTES:
+            raise ParseError(argv[0], f"more than {OUTPUT_LIMIT_BYTES} bytes of output")
         return Completed(
             argv=tuple(argv),
             exit_status=status,
@@ -104,33 +112,39 @@ class Runner:
     def stream(self, argv: Sequence[str]) -> Child:
         """Starts a command whose stdout the caller reads for as long as it likes; the caller
         ends it with `end_stream`. Raises Missing."""
-        return self._start((tool_path(argv[0]), *argv[1:]), wants_stdin=False)
+        return self._start(argv)
 
     def daemon(self, argv: Sequence[str]) -> Child:
         """Starts a command that runs along with us and writes where we write (the journal); the
         caller ends it with `end_stream`. Raises Missing."""
-        self.started += 1
-        return subprocess.Popen(
-            (tool_path(argv[0]), *argv[1:]),
-            stdin=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-            cwd="/",
-            close_fds=True,
-            process_group=0,
-        )
+        return self._start(argv, output=None)
 
-    def _start(self, command: tuple[str, ...], *, wants_stdin: bool) -> Child:
+    def _start(
+        self,
+        argv: Sequence[str],
+        *,
+        wants_stdin: bool = False,
+        output: int | None = subprocess.PIPE,
+    ) -> Child:
+        command = (tool_path(argv[0]), *argv[1:])
         self.started += 1
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if wants_stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-            cwd="/",
-            close_fds=True,
-            process_group=0,
-        )
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE if wants_stdin else subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=ENVIRONMENT,
+                cwd="/",
+                close_fds=True,
+                process_group=0,
+            )
+        except OSError as exc:
+            # A hook without its interpreter or without a `#!` line, for one.
+            raise Missing(
+                f"{command[0]} cannot be started: {exc.strerror}",
+                remedy=f"see what it is: file {command[0]}; head -1 {command[0]}",
+            ) from exc
 
 
 def end_stream(child: Child) -> None:
@@ -186,7 +200,7 @@ def _communicate(child: Child, stdin: bytes, deadline_s: float) -> tuple[bytes, 
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
                     selector.unregister(key.fileobj)
-                elif len(collected[key.fd]) < OUTPUT_LIMIT_BYTES:
+                elif len(collected[key.fd]) <= OUTPUT_LIMIT_BYTES:
                     collected[key.fd] += chunk
     try:
         child.wait(max(0.0, deadline_s - time.monotonic()))
@@ -199,21 +213,44 @@ def _communicate(child: Child, stdin: bytes, deadline_s: float) -> tuple[bytes, 
 
 
 def _end(child: Child, argv: tuple[str, ...]) -> None:
-    """TERM, a grace, KILL to the child's whole group. Raises CommandStuck if that does not help."""
+    """TERM, a grace, KILL to the child's whole group: what it started may outlive it (drbdadm's
+    drbdsetup). Raises CommandStuck if that does not help."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, sign)
-        try:
-            child.wait(KILL_GRACE_S)
-        except subprocess.TimeoutExpired:
-            continue
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            if pipe is not None:
-                pipe.close()
-        return
+        left = _still_running(child.pid, KILL_GRACE_S)
+        if not left:
+            child.poll()
+            for pipe in (child.stdin, child.stdout, child.stderr):
+                if pipe is not None:
+                    pipe.close()
+            return
     stuck = CommandStuck(
-        f"{' '.join(argv)} (pid {child.pid}) does not end: it waits for I/O that does not return",
-        remedy=f"see what it waits for: cat /proc/{child.pid}/stack",
+        f"{' '.join(argv)} (pid {left[0]}) does not end: it waits for I/O that does not return",
+        remedy=f"see what it waits for: cat /proc/{left[0]}/stack",
     )
-    stuck.still_runs = lambda: child.poll() is None  # type: ignore[method-assign]
+    stuck.still_runs = lambda: bool(_members(child.pid))  # type: ignore[method-assign]
     raise stuck
+
+
+def _still_running(group: int, timeout_s: float) -> list[int]:
+    """Pids of the group that have not ended by then. Its leader is not reaped meanwhile, so that
+    nobody else gets its number."""
+    until_s = time.monotonic() + timeout_s
+    while (left := _members(group)) and time.monotonic() < until_s:
+        time.sleep(_LOOK_AGAIN_S)
+    return left
+
+
+def _members(group: int) -> list[int]:
+    """From /proc/PID/stat (proc(5)). A zombie has ended; who reaps it is another matter."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            stat = Path("/proc", name, "stat").read_text(errors="replace")
+        except OSError:
+            continue  # It has just ended.
+        state, _parent, its_group = stat.rpartition(")")[2].split()[:3]
+        if int(its_group) == group and state not in "ZX":
+            found.append(int(name))
+    return found

@@ -124,6 +124,23 @@ def _add_looking(commands: Any) -> None:
 
 
 def _add_changing(commands: Any) -> None:
+    for command in (*_add_serving(commands), *_add_peer(commands)):
+        command.add_argument("volume", metavar="VOLUME")
+        command.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+        command.add_argument("--operation-id", metavar="ID", help="the same ID is done only once")
+    plan = add_command(
+        commands, "plan", "what an operation would do, as commands", "operate", "plan"
+    )
+    plan.add_argument(
+        "operation", choices=("promote", "demote", "assemble", "create", "standalone", "rejoin")
+    )
+    plan.add_argument("volume", metavar="VOLUME")
+    _add_role(plan, required=False)
+    plan.add_argument("--peer-is-off", metavar="HOST")
+
+
+def _add_serving(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
+    """What this host does with its own copy."""
     promote = add_command(
         commands, "promote", "serve the volume from this host", "operate", "promote"
     )
@@ -152,6 +169,11 @@ def _add_changing(commands: Any) -> None:
     create = add_command(commands, "create", "make a volume of new disks", "operate", "create")
     _add_role(create)
     create.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
+    return promote, demote, assemble, create
+
+
+def _add_peer(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
+    """What lets the other host's copy go, or joins it again."""
     standalone = add_command(
         commands, "standalone", "drop the peer and serve alone, without a fallback", "peer",
         "standalone",
@@ -178,19 +200,7 @@ def _add_changing(commands: Any) -> None:
     choice.add_argument("--discard", dest="choice", action="store_const", const="discard",
                         help="give up what only this host's copy has")  # fmt: skip
     split_brain.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
-    for command in (promote, demote, assemble, create, standalone, rejoin, split_brain):
-        command.add_argument("volume", metavar="VOLUME")
-        command.add_argument("--dry-run", action="store_true", help="show the plan and stop")
-        command.add_argument("--operation-id", metavar="ID", help="the same ID is done only once")
-    plan = add_command(
-        commands, "plan", "what an operation would do, as commands", "operate", "plan"
-    )
-    plan.add_argument(
-        "operation", choices=("promote", "demote", "assemble", "create", "standalone", "rejoin")
-    )
-    plan.add_argument("volume", metavar="VOLUME")
-    _add_role(plan, required=False)
-    plan.add_argument("--peer-is-off", metavar="HOST")
+    return standalone, rejoin, split_brain
 
 
 def _add_role(command: argparse.ArgumentParser, *, required: bool = True) -> None:

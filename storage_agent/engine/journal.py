@@ -17,6 +17,8 @@ from storage_agent.model.ports import Store
 from storage_agent.model.wire import from_wire, to_wire
 
 KEPT_OPERATIONS = 200
+# Which of them are the oldest takes reading them all: not after each operation.
+PRUNED_AT_ONCE = 50
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,17 +47,24 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._noted: dict[str, bytes] = {}
 
     def write(self, operation_id: str, phase: str, **fields: object) -> None:
-        """Durable on return. Raises OperationFailed where the state folder cannot be written."""
-        record = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
-        line = record.encode() + b"\n"
+        """Durable on return, with what was noted. Raises OperationFailed where the state folder
+        cannot be written."""
+        line = self._noted.get(operation_id, b"") + _line(phase, fields)
         content = self._store.read(_name(operation_id)) or b""
         if content and not content.endswith(b"\n"):
             # A power cut tore the last record; what it announced did not begin.
             self._store.replace(_name(operation_id), content[: content.rfind(b"\n") + 1] + line)
         else:
             self._store.append(_name(operation_id), line)
+        self._noted.pop(operation_id, None)
+
+    def note(self, operation_id: str, phase: str, **fields: object) -> None:
+        """Durable with the next record. For what was seen: after a crash it is seen again."""
+        noted = self._noted.get(operation_id, b"")
+        self._noted[operation_id] = noted + _line(phase, fields)
 
     def read(self, operation_id: str) -> Entry | None:
         """None where no such operation was ever accepted. Raises OperationFailed when damaged."""
@@ -77,10 +86,17 @@ class Journal:
         return tuple(sorted(found, key=lambda entry: entry.accepted_wall_s))
 
     def prune(self) -> None:
-        """Forgets the oldest ended operations beyond KEPT_OPERATIONS."""
+        """Forgets the oldest ended operations beyond KEPT_OPERATIONS, PRUNED_AT_ONCE or more."""
+        if len(self._store.names("operation-")) < KEPT_OPERATIONS + PRUNED_AT_ONCE:
+            return
         ended = [entry for entry in self.entries() if entry.record is not None]
         for entry in ended[: max(0, len(ended) - KEPT_OPERATIONS)]:
             self._store.remove(_name(entry.request.operation_id))
+
+
+def _line(phase: str, fields: dict[str, object]) -> bytes:
+    record = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
+    return record.encode() + b"\n"
 
 
 def _name(operation_id: str) -> str:

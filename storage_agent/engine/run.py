@@ -42,6 +42,7 @@ _PEER_LOOK_AGAIN_S = 1.0
 # What the other host or the link changes while this one waits. For the array and the mount point
 # the look at the beginning stands: the steps that need them find out.
 _CHANGES_UNASKED = frozenset({Facet.REPLICA})
+_FRESH_S = 0.3
 # From here on this host may write, or write alone, or lose what it wrote.
 _DECISIVE = frozenset(
     {StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.DISCONNECT, StepKind.CONNECT_DISCARDING}
@@ -60,7 +61,8 @@ Wait = Callable[[str, float], None]
 
 @dataclass(slots=True, kw_only=True)
 class Run(Report):
-    """Mutable course of one operation. `latest` joins the newest look at each facet."""
+    """Mutable course of one operation. `latest` joins the newest look at each facet; looked_s:
+    when the newest at what changes unasked began."""
 
     host: HostPort
     journal: Journal
@@ -68,6 +70,7 @@ class Run(Report):
     decide: Callable[[VolumeConfig, VolumeSnapshot], tuple[Finding, ...]]
     wait_for_news: Wait
     latest: VolumeSnapshot | None = None
+    looked_s: float = 0.0
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -76,7 +79,10 @@ class Run(Report):
         others as they were seen before."""
         whole = _SIGHT.get(self.entry.request.kind, CHEAP_FACETS)
         facets = whole if facets is None else facets
+        begun_s = self.clock.monotonic()
         fresh = self.host.observe(volume, facets)
+        if facets >= _CHANGES_UNASKED:
+            self.looked_s = begun_s
         if self.latest is not None and facets != whole:
             kept = {
                 facet.value: getattr(self.latest, facet.value) for facet in CHEAP_FACETS - facets
@@ -84,6 +90,12 @@ class Run(Report):
             fresh = dataclasses.replace(fresh, **kept)
         self.latest = fresh
         return fresh
+
+    def _fresh_look(self, volume: VolumeConfig) -> VolumeSnapshot:
+        """At what changes unasked; a look that was taken just now is one."""
+        if self.latest is not None and self.clock.monotonic() - self.looked_s < _FRESH_S:
+            return self.latest
+        return self.look(volume, _CHANGES_UNASKED)
 
     def wait_for_devices(self, volume: VolumeConfig) -> None:
         """Returns when waiting cannot help any more, at the latest after LATE_DEVICES_TIMEOUT_S."""
@@ -194,12 +206,12 @@ class Run(Report):
             self.note(step, StepOutcome.FAILED, begun_s, exc.message)
             raise
         self.note(step, StepOutcome.DONE, begun_s)
-        self.journal.write(self.entry.request.operation_id, "done", step=step.kind)
+        self.journal.note(self.entry.request.operation_id, "done", step=step.kind)
 
     def _decide_again(self, volume: VolumeConfig) -> None:
         """Right before the role is taken: the decision may be as old as a crash or a slow step,
         and the coordinator may have said something newer since. Raises Refused."""
-        findings = self.decide(volume, self.look(volume, _CHANGES_UNASKED))
+        findings = self.decide(volume, self._fresh_look(volume))
         request = self.entry.request
         if request.kind is OperationKind.PROMOTE or request.epoch is not None:
             request = dataclasses.replace(request, epoch=self.entry.epoch)

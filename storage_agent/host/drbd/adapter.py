@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 
 from storage_agent.host.drbd import commands
@@ -29,6 +30,9 @@ from storage_agent.model.replica import (
 
 # `drbdsetup status --json` of a resource that the kernel does not have: `[ ]` and this.
 NO_SUCH_RESOURCE = 10
+# What drbdsetup 9 executes on the driver 8.4, after a start of its own (drbd-utils,
+# maybe_exec_legacy_drbdsetup()).
+DRBDSETUP_84 = "/lib/drbd/drbdsetup-84"
 SPLIT_BRAIN_NOTES = Path("run/storage-agent/split-brain")
 
 
@@ -223,6 +227,12 @@ class Drbd:
             )
         return is_version_9(version)
 
+    def _wants_84(self) -> bool:
+        version = self.driver_version()
+        if version is None or is_version_9(version):
+            return False
+        return os.access(self.root / DRBDSETUP_84.lstrip("/"), os.X_OK)
+
     def _run(
         self,
         argv: commands.Argv,
@@ -233,6 +243,8 @@ class Drbd:
         timeout_s: float,
         ok: frozenset[int] = frozenset({0}),
     ) -> Completed:
+        if argv[0] == "drbdsetup" and self._wants_84():
+            argv = (DRBDSETUP_84, *argv[1:])
         try:
             return self.runner.run(argv, timeout_s=timeout_s, ok=ok)
         except CommandFailed as failed:

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from storage_agent.engine.journal import KEPT_OPERATIONS, Journal
+from storage_agent.engine.journal import KEPT_OPERATIONS, PRUNED_AT_ONCE, Journal
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind, StepKind
-from tests.unit.engine.parts import DEMOTION, make_engine, request, run, serving_host
+from tests.unit.engine.parts import DEMOTION, make_engine, request, run, served_marker, serving_host
 from tests.unit.fakes import FakeHost, MemoryStore
 
 
@@ -25,6 +25,29 @@ def test_each_step_is_announced_before_it_is_done() -> None:
     run(make_engine(serving_host(), store), request(OperationKind.DEMOTE))
     steps = [(phase, str(kind)) for kind in DEMOTION for phase in ("intent", "done")]
     assert phases(store) == [("accepted", ""), ("planned", ""), *steps, ("ended", "")]
+
+
+def test_what_was_seen_to_be_done_goes_to_disk_with_the_next_record() -> None:
+    store = MemoryStore()
+    journal = Journal(store)
+    journal.write(
+        "op-1", "accepted", request=request(OperationKind.DEMOTE), boot_id="b", wall_s=1.0
+    )
+    journal.note("op-1", "done", step=StepKind.LINK_DOWN)
+    assert phases(store) == [("accepted", "")]
+    before = store.writes
+    journal.write("op-1", "intent", step=StepKind.UNMOUNT)
+    assert store.writes == before + 1
+    assert phases(store)[1:] == [("done", "link-down"), ("intent", "unmount")]
+
+
+def test_an_epoch_that_was_chosen_late_is_in_the_journal() -> None:
+    host, store = FakeHost(marker=served_marker(epoch=9)), MemoryStore()
+    record = run(make_engine(host, store), request(OperationKind.PROMOTE))
+    assert (record.state, record.epoch) == (OperationState.SUCCEEDED, 10)
+    entry = Journal(store).read("op-1")
+    assert entry is not None
+    assert entry.epoch == 10
 
 
 def test_what_is_taken_back_is_announced_too() -> None:
@@ -94,8 +117,10 @@ def test_the_oldest_ended_operations_are_forgotten_and_no_other() -> None:
     host, store = FakeHost(), MemoryStore()
     make_engine(host, store).begin(request(OperationKind.PROMOTE, "open"))
     engine = make_engine(host, store)
-    for number in range(KEPT_OPERATIONS + 3):
+    last = KEPT_OPERATIONS + PRUNED_AT_ONCE - 1
+    for number in range(last):
         host.clock.now_s += 1
         run(engine, request(OperationKind.DEMOTE, f"op-{number}"))
     kept = [entry.request.operation_id for entry in Journal(store).entries()]
-    assert kept == ["open", *(f"op-{number}" for number in range(3, KEPT_OPERATIONS + 3))]
+    first = last - KEPT_OPERATIONS
+    assert kept == ["open", *(f"op-{number}" for number in range(first, last))]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
@@ -60,6 +61,24 @@ def test_without_waiting_it_is_refused() -> None:
     assert record.state is OperationState.REFUSED
     assert [finding.code for finding in record.findings] == ["PEER_IS_PRIMARY"]
     assert host.performed == []
+
+
+@pytest.mark.parametrize(
+    ("takes_s", "state"), [(5.0, OperationState.ROLLED_BACK), (0.1, OperationState.SUCCEEDED)]
+)
+def test_what_was_seen_before_a_slow_step_is_looked_at_again(
+    takes_s: float, state: OperationState
+) -> None:
+    host = Beside(server=ServerState.ABSENT)
+
+    def prepare() -> None:
+        host.clock.now_s += takes_s
+        host.replica = with_peer(in_sync_replica(), role=Role.PRIMARY)
+
+    host.faults[StepKind.PREPARE_SERVER] = prepare
+    record = promote(host)
+    assert record.state is state
+    assert (StepKind.PRIMARY in host.performed) == (state is OperationState.SUCCEEDED)
 
 
 def test_nothing_is_waited_for_where_the_peer_is_secondary_already() -> None:

@@ -24,7 +24,8 @@ _CACHES = ("nfsd.export", "nfsd.fh", "auth.unix.ip")
 # An idle nfsd thread sleeps in one of these (net/sunrpc/svc_xprt.c).
 _IDLE_IN = ("svc_recv", "svc_get_next_xprt")
 _BACKLOG = 64
-_READY_POLL_S = 0.003
+# Each look reads all descriptors, on the processor that nfsdcld needs to become ready.
+_READY_POLL_S = 0.02
 NO_CLIENT_TRACKING = "NFS_NO_CLIENT_TRACKING"
 
 

@@ -85,7 +85,7 @@ class Agent:
         self._assess = assess
         self._clock = clock
         self._broadcast = broadcast
-        self._inhibition = Inhibition(take=inhibit, clock=clock)
+        self._inhibition = Inhibition(take=inhibit, clock=clock, is_busy=self._is_busy)
         self._reload_lock = threading.Lock()
         self._wants_reload = False
         # What was logged last of each volume's operation.
@@ -235,6 +235,9 @@ class Agent:
             for name, volume in snapshot.volumes.items()
         }
         return dataclasses.replace(snapshot, volumes=volumes)
+
+    def _is_busy(self, volume: str) -> bool:
+        return any(record.request.volume == volume for record in self.engine.running())
 
     def marker_written(self, volume: str, marker: Marker) -> None:
         self._markers[volume] = marker

@@ -27,9 +27,7 @@ log = structlog.get_logger()
 
 
 def _is_served(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool | None:
-    """Mounted, and clients can come in. None: not seen.
-
-    Not before that: the processes that it takes would lie in the time during which they wait."""
+    """Mounted, and clients can come in. None: not seen."""
     files, server = snapshot.filesystem, snapshot.nfs
     if not isinstance(files, FilesystemView) or isinstance(server, Unobserved):
         return None
@@ -38,10 +36,14 @@ def _is_served(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool | None:
 
 
 class Inhibition:
-    """Nothing here blocks; `follow` is for one thread, the observer's."""
+    """Nothing here blocks; `follow` is for one thread, the observer's.
 
-    def __init__(self, *, take: Take, clock: Clock) -> None:
+    is_busy: whether an operation holds the volume. Until it has ended, the processes that taking
+    needs would keep the clients waiting."""
+
+    def __init__(self, *, take: Take, clock: Clock, is_busy: Callable[[str], bool]) -> None:
         self._take = take
+        self._is_busy = is_busy
         self._clock = clock
         self._served: dict[str, bool] = {}
 
@@ -63,6 +65,8 @@ class Inhibition:
 
     def _try(self, volume: VolumeConfig) -> None:
         problem = ""
+        while self._is_busy(volume.name):
+            self._clock.sleep(PAUSE_S)
         for _ in range(TRIES):
             if not self._served[volume.name]:
                 return

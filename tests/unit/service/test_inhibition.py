@@ -32,8 +32,12 @@ class Taken:
             raise OperationFailed("Unit srv-data.mount not found.")
 
 
+def at_rest(volume: str) -> bool:
+    return False
+
+
 def followed(taken: Taken, *snapshots: VolumeSnapshot) -> Inhibition:
-    inhibition = Inhibition(take=taken, clock=ThreadClock())
+    inhibition = Inhibition(take=taken, clock=ThreadClock(), is_busy=at_rest)
     for snapshot in snapshots:
         count = len(taken.calls)
         inhibition.follow(VOLUME, snapshot)
@@ -72,9 +76,22 @@ def test_systemd_may_see_the_mount_later() -> None:
     assert taken.calls == ["data", "data"]
 
 
+def test_it_waits_for_the_end_of_the_operation_that_serves() -> None:
+    taken, busy = Taken(), [True, True, False]
+
+    def is_busy(volume: str) -> bool:
+        assert taken.calls == []
+        return busy.pop(0)
+
+    inhibition = Inhibition(take=taken, clock=ThreadClock(), is_busy=is_busy)
+    inhibition.follow(VOLUME, serving())
+    wait_until(lambda: taken.calls == ["data"])
+    assert busy == []
+
+
 def test_without_logind_it_is_given_up() -> None:
     taken = Taken(fails=100)
-    inhibition = Inhibition(take=taken, clock=ThreadClock())
+    inhibition = Inhibition(take=taken, clock=ThreadClock(), is_busy=at_rest)
     inhibition.follow(VOLUME, serving())
     wait_until(lambda: len(taken.calls) == TRIES)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,15 +113,16 @@ def operate(host: Host, verb: str, volume: str, *more: str, check: bool = True) 
 
 def move(lab: Lab, volume: str, source: str, target: str) -> tuple[Any, Any]:
     """A planned move: the target is asked first and waits. Returns both hosts' records."""
-    waiting = lab.hosts[target].spawn(f"storage-agent promote {volume} --wait 120 --json")
-    lab.wait_until(
-        f"{target} has prepared itself",
-        lambda: is_waiting(lab.hosts[target], volume),
-        timeout_s=OPERATION_TIMEOUT_S,
-    )
-    demoted = operate(lab.hosts[source], "demote", volume)
-    done = waiting.require_success(timeout_s=OPERATION_TIMEOUT_S)
-    return demoted, json.loads(done)["data"]
+    with ThreadPoolExecutor(1) as pool:
+        # Not in the background of the guest: asking whether it has ended would slow it down.
+        waiting = pool.submit(operate, lab.hosts[target], "promote", volume, "--wait", "120")
+        lab.wait_until(
+            f"{target} has prepared itself",
+            lambda: is_waiting(lab.hosts[target], volume),
+            timeout_s=OPERATION_TIMEOUT_S,
+        )
+        demoted = operate(lab.hosts[source], "demote", volume)
+        return demoted, waiting.result(OPERATION_TIMEOUT_S)
 
 
 def is_waiting(host: Host, volume: str) -> bool:

@@ -6,8 +6,8 @@ The daemon is caught right before and right after each record of the operation's
 strace at the write(2) and the fsync(2) of that very file, and killed; systemd starts it again.
 With --power its host loses its power there, and its disks what they had not flushed. Either way
 the volume must end in a state that the agent names, and go on from there without a hand. Prints a
-line a point: what the journal said last, how the operation ended, where the volume stood. After
-each point a client writes, and what it was told to be written is there.
+line a point: the record, how the operation ended, where the volume stood. After each point a
+client writes, and what it was told to be written is there.
 
 Exit status 1 if a point ends elsewhere.
 """
@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.lab.harness import layers
 from tests.lab.harness.lab import Lab
@@ -47,18 +46,20 @@ CALLS = {"before": "write", "after": "fsync"}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """verb: `promote` or `demote`.  number: of the journal's record, from 1."""
+    """verb: `promote` or `demote`.  number: of the journal's record, from 1.  record: what an
+    undisturbed run says there."""
 
     verb: str
     side: str
     number: int
+    record: str
 
     @property
     def operation_id(self) -> str:
         return f"{self.verb}-{self.side}-{self.number}"
 
     def __str__(self) -> str:
-        return f"{self.verb:<8} {self.side:<6} record {self.number:>2}"
+        return f"{self.verb:<8} {self.side:<6} {self.number:>2} {self.record:<20}"
 
 
 # --- one point -----------------------------------------------------------------------------------
@@ -77,28 +78,23 @@ def begin(host: Host, point: Point, signal: str) -> None:
     host.spawn(f"storage-agent {point.verb} data --operation-id {point.operation_id}")
 
 
-def kill(lab: Lab, point: Point) -> str:
-    """Returns what the journal said last."""
+def kill(lab: Lab, point: Point) -> None:
     alpha = lab.hosts["alpha"]
     pid = alpha.run("systemctl show -p MainPID --value storage-agentd", timeout_s=30).stdout
     begin(alpha, point, "KILL")
     gone = f"! test -e /proc/{pid.strip()}"
     lab.wait_until("the daemon is dead", partial(holds, alpha, gone), timeout_s=END_TIMEOUT_S)
-    return last_word(alpha, point.operation_id)
 
 
-def cut_power(lab: Lab, point: Point) -> str:
-    """Returns what the journal said last, before the cut."""
+def cut_power(lab: Lab, point: Point) -> None:
     alpha = lab.hosts["alpha"]
     begin(alpha, point, "STOP")
     stopped = "grep -q '^State:.T' /proc/$(systemctl show -p MainPID --value storage-agentd)/status"
     lab.wait_until("the daemon stands", partial(holds, alpha, stopped), timeout_s=END_TIMEOUT_S)
-    said = last_word(alpha, point.operation_id)
     lab.power_off("alpha", lose_cache=point.number)
     lab.power_on("alpha")
     lab.wait_until("alpha is at rest", partial(is_at_rest, alpha), timeout_s=END_TIMEOUT_S)
     lab.wait_until("in sync again", partial(is_in_sync, alpha), timeout_s=END_TIMEOUT_S)
-    return said
 
 
 def holds(host: Host, command: str) -> bool:
@@ -109,14 +105,11 @@ def journal_path(operation_id: str) -> str:
     return f"/var/lib/storage-agent/operation-{operation_id}"
 
 
-def records(host: Host, operation_id: str) -> list[dict[str, Any]]:
-    text = host.run(f"cat {journal_path(operation_id)}", timeout_s=30, check=False).stdout
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def last_word(host: Host, operation_id: str) -> str:
-    found = records(host, operation_id)
-    return f"{found[-1]['phase']} {found[-1].get('step', '')}".strip() if found else "nothing"
+def records(host: Host, operation_id: str) -> list[str]:
+    """`intent mount`, …: what was written at once. A step's `done` goes with the next record."""
+    text = host.run(f"cat {journal_path(operation_id)}", timeout_s=30).stdout
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [f"{r['phase']} {r.get('step', '')}".strip() for r in lines if r["phase"] != "done"]
 
 
 def end_of(lab: Lab, point: Point) -> str:
@@ -187,11 +180,11 @@ def go_on(lab: Lab, point: Point, *, serves: bool) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """ready: brings the lab to where the verb begins.  crash: returns the journal's last word.
-    require: returns whether alpha serves; raises AssertionError where it ended wrongly."""
+    """ready: brings the lab to where the verb begins.  require: returns whether alpha serves;
+    raises AssertionError where it ended wrongly."""
 
     ready: Callable[[str], None]
-    crash: Callable[[Point], str]
+    crash: Callable[[Point], None]
     require: Callable[[Point, str], bool]
 
 
@@ -222,20 +215,20 @@ def points(lab: Lab, course: Course, verb: str) -> Iterator[Point]:
     alpha = lab.hosts["alpha"]
     course.ready(verb)
     operate(alpha, verb, "data", "--operation-id", "undisturbed-" + verb)
-    for number in range(1, len(records(alpha, "undisturbed-" + verb)) + 1):
+    for number, record in enumerate(records(alpha, "undisturbed-" + verb), 1):
         for side in CALLS:
-            yield Point(verb, side, number)
+            yield Point(verb, side, number, record)
 
 
 def walk(lab: Lab, course: Course, point: Point) -> str:
     """The point's line of the table. Raises AssertionError."""
     course.ready(point.verb)
-    said = course.crash(point)
+    course.crash(point)
     end = end_of(lab, point)
     serves = course.require(point, end)
     stands = check(lab, serves=serves)
     go_on(lab, point, serves=serves)
-    return f"{point}  {said:<22} {end:<15} {stands}"
+    return f"{point}  {end:<15} {stands}"
 
 
 def main(arguments: list[str]) -> int:

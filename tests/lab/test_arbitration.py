@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import ask, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import agent, ask, is_in_sync, operate, proc_drbd, role, status
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import Writer, assert_nothing_lost, start_writer
 
@@ -81,4 +81,42 @@ def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:
     # Denied: it stays frozen and shut, and says so.
     assert server(alpha) == "started"
     assert " s" in proc_drbd(alpha).split("ro:Primary/Unknown")[1].splitlines()[0]
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.unproven
+def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
+    beta = lab.hosts["beta"]
+    writer = start_writer(lab)
+    writer.wait_for_more(10)
+    lab.power_off("alpha")
+    lab.wait_until(
+        "beta misses alpha",
+        lambda: status(beta, "data")["replica"]["peer"]["connection"] != "Connected",
+        timeout_s=FREEZE_TIMEOUT_S,
+    )
+    assert "PROMOTION_NOT_GRANTED" in codes(
+        refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
+    )
+    epoch = agent(beta, "status")["epochs"]["data"] + 1
+    granted = ask(beta, "grant.promote", volume="data", epoch=epoch, operation_id="to-beta")
+    assert "result" in granted, granted
+    wanted = ("--epoch", str(epoch), "--operation-id", "to-beta")
+    assert operate(beta, "promote", "data", *wanted)["state"] == "succeeded"
+    writer.wait_for_more(10)
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.unproven
+def test_a_primary_whose_peer_is_killed_goes_on_when_told(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    writer = start_writer(lab)
+    writer.wait_for_more(10)
+    lab.power_off("beta")
+    lab.wait_until("alpha asks", lambda: incident_of(alpha), timeout_s=FREEZE_TIMEOUT_S)
+    incident = incident_of(alpha)
+    told = answer(alpha, incident, "continue", incident["epoch"] + 1)
+    assert told["result"]["incident"]["answer"] == "continue"
+    lab.wait_until("clients are in again", lambda: server(alpha) == "serving", timeout_s=60)
+    writer.wait_for_more(10)
     assert_nothing_lost(writer.finish())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import HOSTS, is_in_sync, role
+from tests.lab.situations import HOSTS, is_in_sync, role, status
 from tests.lab.test_package import build_deb, install
 from tests.lab.writing import assert_nothing_lost, start_writer
 
@@ -107,3 +108,69 @@ def test_watch_answers_a_frozen_primary_and_fails_over_by_itself(lab: Lab) -> No
     lab.wait_until("beta took over", lambda: role(beta) == "Primary", timeout_s=240)
     writer.wait_for_more()
     assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_a_dead_host_that_is_named_is_taken_over_from(lab: Lab) -> None:
+    beta = lab.hosts["beta"]
+    control = set_up(lab, automatic=False)
+    writer = start_writer(lab)
+    writer.wait_for_more(10)
+    alive = refused(control, "failover", "data", "--to", "beta", "--confirm", "alpha")
+    assert role(beta) == "Secondary", alive
+    lab.power_off("alpha")
+    lab.wait_until("beta misses alpha", partial(misses_peer, beta), timeout_s=60)
+    unnamed = refused(control, "failover", "data", "--to", "beta", "--confirm", "beta")
+    assert role(beta) == "Secondary", unnamed
+    shown = coordinate(control, "failover", "data", "--to", "beta", "--dry-run")
+    assert role(beta) == "Secondary", shown
+    coordinate(control, "failover", "data", "--to", "beta", "--confirm", "alpha")
+    assert role(beta) == "Primary"
+    writer.wait_for_more(10)
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_killed_in_the_middle_the_same_command_ends_the_move(lab: Lab) -> None:
+    """At four moments of a move, there and back; each time the clients' records are all there."""
+    hosts = [lab.hosts["beta"], lab.hosts["alpha"]]
+    control = set_up(lab, automatic=False)
+    writer = start_writer(lab)
+    for number, alive_s in enumerate((3, 6, 9, 12)):
+        target = hosts[number % 2]
+        words = f"storage-coordinator switchover data --to {target.name} --json"
+        # Its own end: no coordinator is there any more, the operations go on.
+        control.run(f"timeout -s KILL {alive_s} {words}", timeout_s=60, check=False)
+        coordinate(control, "switchover", "data", "--to", target.name)
+        assert role(target) == "Primary", f"killed after {alive_s} s"
+        writer.wait_for_more()
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_of_two_coordinators_one_wins_and_the_other_says_so(lab: Lab) -> None:
+    """The same configuration and key with a record of its own, as after a restore elsewhere."""
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    control = set_up(lab, automatic=False)
+    state = "/var/lib/storage-coordinator"
+    control.run(f"cp -a {state} {state}.old", timeout_s=60)
+    coordinate(control, "switchover", "data", "--to", "beta")
+    control.run(f"mv {state} {state}.new; mv {state}.old {state}", timeout_s=60)
+    said = refused(control, "switchover", "data", "--to", "alpha")
+    assert "EPOCH" in json.dumps(said) or "STORE" in json.dumps(said), said
+    assert (role(alpha), role(beta)) == ("Secondary", "Primary")
+    control.run(f"rm -r {state}; mv {state}.new {state}", timeout_s=60)
+    coordinate(control, "switchover", "data", "--to", "alpha")
+    assert (role(alpha), role(beta)) == ("Primary", "Secondary")
+
+
+def refused(control: Host, *words: str) -> Any:
+    """The error of a command that has to fail."""
+    command = shlex.join(("storage-coordinator", *words, "--json"))
+    done = control.run(command, timeout_s=300, check=False)
+    assert done.exit_status != 0, done.stdout
+    return json.loads(done.stdout)["error"]
+
+
+def misses_peer(host: Host) -> bool:
+    return bool(status(host, "data")["replica"]["peer"]["connection"] != "Connected")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
+from tests.lab.crash_points import Course, Point, kill, require_end_of_killed, walk
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, role, status
@@ -71,58 +73,56 @@ def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
     assert role(beta) == "Secondary"
 
 
-def kill_at_record(host: Host, number: int, verb: str) -> None:
-    """Runs the operation with the daemon killed at its `number`th fsync of a journal record."""
-    host.run(
-        "pid=$(systemctl show -p MainPID --value storage-agentd); "
-        f"setsid strace -qq -f -p $pid -o /dev/null -e trace=fsync "
-        f"-e inject=fsync:signal=KILL:when={number} </dev/null >/dev/null 2>&1 & "
-        "sleep 1; true",
-        timeout_s=30,
-    )
-    host.run(
-        f"storage-agent {verb} data --operation-id killed-{number}", timeout_s=120, check=False
-    )
-    host.run("pkill strace; true", timeout_s=30)
-
-
-def outcome(host: Host, operation_id: str) -> str:
-    shown = host.run(
-        f"storage-agent operation {operation_id} --json", timeout_s=60, check=False
-    ).stdout
-    return "running" if '"state": "running"' in shown or not shown else shown
-
-
-@pytest.mark.lab_situation("data-in-sync")
-@pytest.mark.parametrize("number", [4, 9])
-def test_the_daemon_killed_in_the_middle_of_promote(lab: Lab, number: int) -> None:
-    alpha = lab.hosts["alpha"]
-    kill_at_record(alpha, number, "promote")
-    # The daemon is started again by systemd, or by this very question through its socket.
-    lab.wait_until(
-        "the operation is resumed and ends",
-        lambda: "succeeded" in outcome(alpha, f"killed-{number}"),
-        timeout_s=RESUME_TIMEOUT_S,
-    )
-    assert role(alpha) == "Primary"
+@pytest.mark.unproven
+@pytest.mark.lab_situation("data-serving-on-alpha")
+@pytest.mark.lab_allows("drbd|I/O error")
+def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:
+    """DRBD itself would take it: no handler is called when only the peer's disk is lost."""
+    beta = lab.hosts["beta"]
     writer = start_writer(lab)
-    writer.wait_for_more(20)
+    writer.wait_for_more(10)
+    beta.run("drbdadm detach data", timeout_s=60)
+    writer.wait_for_more(10)
+    lab.power_off("alpha")
+    lab.wait_until(
+        "beta misses alpha",
+        lambda: status(beta, "data")["replica"]["peer"]["connection"] != "Connected",
+        timeout_s=60,
+    )
+    beta.run("drbdadm attach data", timeout_s=60)
+    lab.wait_until(
+        "beta has its disk again",
+        lambda: status(beta, "data")["replica"]["disk"] in ("Consistent", "UpToDate"),
+        timeout_s=60,
+    )
+    record = refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
+    assert "CURRENCY_UNPROVEN" in codes(record) or "DISK_NOT_UPTODATE" in codes(record)
+    assert role(beta) == "Secondary"
+    lab.power_on("alpha")
+    alpha = lab.hosts["alpha"]
+    lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=RESUME_TIMEOUT_S)
+    operate(alpha, "promote", "data")
+    writer.wait_for_more(5)
     assert_nothing_lost(writer.finish())
 
 
+@pytest.mark.lab_situation("data-in-sync")
+@pytest.mark.parametrize("number", [3, 6])
+def test_the_daemon_killed_in_the_middle_of_promote(lab: Lab, number: int) -> None:
+    kill_and_go_on(lab, Point("promote", "after", number, "intent"))
+
+
 @pytest.mark.lab_situation("data-serving-on-alpha")
-@pytest.mark.parametrize("number", [4])
-def test_the_daemon_killed_in_the_middle_of_demote(lab: Lab, number: int) -> None:
-    alpha = lab.hosts["alpha"]
-    kill_at_record(alpha, number, "demote")
-    lab.wait_until(
-        "the operation is resumed and ends",
-        lambda: "succeeded" in outcome(alpha, f"killed-{number}"),
-        timeout_s=RESUME_TIMEOUT_S,
+def test_the_daemon_killed_in_the_middle_of_demote(lab: Lab) -> None:
+    kill_and_go_on(lab, Point("demote", "after", 4, "intent"))
+
+
+def kill_and_go_on(lab: Lab, point: Point) -> None:
+    """Some of the points that scripts/crash-points walks."""
+    course = Course(
+        ready=lambda verb: None, crash=partial(kill, lab), require=require_end_of_killed
     )
-    assert role(alpha) == "Secondary"
-    assert not is_mounted(alpha, "data")
-    assert operate(lab.hosts["beta"], "promote", "data")["state"] == "succeeded"
+    print(walk(lab, course, point))
 
 
 @pytest.mark.lab_situation("data-serving-on-alpha")

@@ -72,8 +72,9 @@ def begin(host: Host, point: Point, signal: str) -> None:
         "pid=$(systemctl show -p MainPID --value storage-agentd); "
         f"setsid strace -qq -f -p $pid -o /dev/null -P {journal_path(point.operation_id)} "
         f"-e trace={call} -e inject={call}:signal={signal}:when={point.number} "
-        "</dev/null >/dev/null 2>&1 & sleep 1; true",
-        timeout_s=30,
+        "</dev/null >/dev/null 2>&1 & "
+        "while grep -q '^TracerPid:.0$' /proc/$pid/task/*/status; do sleep 0.2; done",
+        timeout_s=60,
     )
     host.spawn(f"storage-agent {point.verb} data --operation-id {point.operation_id}")
 

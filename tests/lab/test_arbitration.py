@@ -86,9 +86,10 @@ def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:
 
 @pytest.mark.unproven
 def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
-    beta = lab.hosts["beta"]
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer = start_writer(lab)
     writer.wait_for_more(10)
+    epoch = agent(alpha, "status")["epochs"]["data"] + 1
     lab.power_off("alpha")
     lab.wait_until(
         "beta misses alpha",
@@ -98,7 +99,6 @@ def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
     assert "PROMOTION_NOT_GRANTED" in codes(
         refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
     )
-    epoch = agent(beta, "status")["epochs"]["data"] + 1
     granted = ask(beta, "grant.promote", volume="data", epoch=epoch, operation_id="to-beta")
     assert "result" in granted, granted
     wanted = ("--epoch", str(epoch), "--operation-id", "to-beta")

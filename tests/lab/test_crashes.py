@@ -101,6 +101,7 @@ def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:
     lab.power_on("alpha")
     alpha = lab.hosts["alpha"]
     lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=RESUME_TIMEOUT_S)
+    lab.wait_until("alpha is at rest", lambda: is_at_rest(alpha), timeout_s=RESUME_TIMEOUT_S)
     operate(alpha, "promote", "data")
     writer.wait_for_more(5)
     assert_nothing_lost(writer.finish())

@@ -130,7 +130,7 @@ VOLUME: dict[str, Explanation] = {
         meaning="The coordinator has chosen the other host; this one stays frozen and shuts its "
         "clients out.",
         risk="writes that were never acknowledged are lost with the reboot; no others",
-        next_steps=("on this host: systemctl reboot --force --force (it cannot be demoted: "
+        next_steps=("on this host: reboot --force --no-sync (it cannot be demoted: "
                     "unmounting would hang, and so would a plain reboot)",
                     "afterwards: storage-agent status shows the resync"),
     ),

@@ -41,7 +41,7 @@ class Readiness:
 
 
 # Frozen writes never end, so systemd's orderly way takes minutes (measured: seven).
-_REBOOT = "systemctl reboot --force --force"
+_REBOOT = "reboot --force --no-sync"
 
 
 def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) -> Readiness:

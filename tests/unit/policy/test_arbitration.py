@@ -153,7 +153,7 @@ def test_what_a_frozen_host_says() -> None:
     assert seen(denied)[1][:1] == ["INCIDENT_DENIED"]
     finding = assess(CONFIG, VOLUME, denied.observe(VOLUME)).findings[0]
     assert "beta was granted epoch 7" in finding.summary
-    assert "systemctl reboot --force --force" in finding.remedy
+    assert "reboot --force --no-sync" in finding.remedy
 
 
 def test_a_lost_peer_leaves_a_secondary_ready_for_the_grant() -> None:

@@ -107,7 +107,6 @@ def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
-@pytest.mark.unproven
 def test_a_primary_whose_peer_is_killed_goes_on_when_told(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
     writer = start_writer(lab)

@@ -18,6 +18,7 @@ from tests.lab.situations import (
 from tests.lab.writing import assert_nothing_lost, start_writer
 
 BACK_TIMEOUT_S = 240
+UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
 @pytest.mark.unproven
@@ -26,6 +27,8 @@ def test_both_hosts_lose_their_power_at_once(lab: Lab) -> None:
     data_on_volatile_disks(lab)
     operate(alpha, "promote", "data")
     writer = start_writer(lab)
+    # Writes that reach the disks and are never flushed, beside those that are.
+    alpha.spawn(f"while :; do {UNFLUSHED}; done")
     writer.wait_for_more(20)
     cuts = {host: lab.power_off(host, lose_cache=11) for host in HOSTS}
     print("cut:", cuts)

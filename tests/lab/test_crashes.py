@@ -108,14 +108,22 @@ def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:
 
 
 @pytest.mark.lab_situation("data-in-sync")
-@pytest.mark.parametrize("number", [3, 6])
-def test_the_daemon_killed_in_the_middle_of_promote(lab: Lab, number: int) -> None:
-    kill_and_go_on(lab, Point("promote", "after", number, "intent"))
+@pytest.mark.parametrize(
+    "point",
+    [
+        Point("promote", "after", 3, "intent primary"),
+        Point("promote", "after", 6, "intent write-marker"),
+        Point("promote", "before", 10, "ended"),
+    ],
+    ids=str,
+)
+def test_the_daemon_killed_in_the_middle_of_promote(lab: Lab, point: Point) -> None:
+    kill_and_go_on(lab, point)
 
 
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_the_daemon_killed_in_the_middle_of_demote(lab: Lab) -> None:
-    kill_and_go_on(lab, Point("demote", "after", 4, "intent"))
+    kill_and_go_on(lab, Point("demote", "after", 4, "intent stop-server"))
 
 
 def kill_and_go_on(lab: Lab, point: Point) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
@@ -12,109 +13,185 @@ from typing import Any, TypeVar
 from storage_agent.model.observed import Unobserved
 
 T = TypeVar("T")
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-_NAMES: dict[type, tuple[str, ...]] = {}
+Writer = Callable[[Any], Any]
+Builder = Callable[[Any], Any]
 
 
 class WireError(ValueError):
     """The JSON value does not have the shape that the type asks for."""
 
 
+class _MisfitError(Exception):
+    """path: where, below the value that the builder got."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        self.text = text
+        self.path = path
+
+
 def to_wire(value: object) -> Any:
     """Dataclass, enum, tuple, dict, scalar -> what json.dumps takes."""
-    # Most values are these, and every step of an operation sends its whole record.
-    if type(value) in _SCALARS:
-        return value
-    if isinstance(value, Unobserved):
-        return {"unobserved": value.reason}
-    if names := _field_names(type(value)):
-        return {name: to_wire(getattr(value, name)) for name in names}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple | list | frozenset):
-        return [to_wire(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): to_wire(item) for key, item in value.items()}
-    return value
-
-
-def _field_names(kind: type) -> tuple[str, ...]:
-    """Empty where it is no dataclass."""
-    if kind not in _NAMES:
-        is_dataclass = dataclasses.is_dataclass(kind)
-        _NAMES[kind] = tuple(f.name for f in dataclasses.fields(kind)) if is_dataclass else ()
-    return _NAMES[kind]
+    kind: Any = type(value)
+    return _writer(kind)(value)
 
 
 def from_wire(kind: type[T], value: object) -> T:
     """Builds a `kind` of a JSON value. Unknown and missing keys, wrong types: WireError."""
-    return typing.cast(T, _build(kind, value, kind.__name__))
+    hints: Any = kind
+    try:
+        return typing.cast(T, _builder(hints)(value))
+    except _MisfitError as exc:
+        raise WireError(f"{kind.__name__}{exc.path}: {exc.text}") from None
 
 
-def _build(kind: Any, value: object, where: str) -> object:
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _build_union(typing.get_args(kind), value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise WireError(f"{where}: a list is wanted")
-        return tuple(_build(typing.get_args(kind)[0], item, where) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise WireError(f"{where}: an object is wanted")
-        item_kind = typing.get_args(kind)[1]
-        return {k: _build(item_kind, v, f"{where}.{k}") for k, v in value.items()}
-    if kind is Any or kind is object:
-        return value
-    return _build_plain(kind, value, where)
-
-
-def _build_plain(kind: Any, value: object, where: str) -> object:
-    if kind is Unobserved and isinstance(value, dict) and set(value) == {"unobserved"}:
-        return Unobserved(reason=str(value["unobserved"]))
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(value)
-        except ValueError:
-            raise WireError(f"{where}: {value!r} is not one of {[e.value for e in kind]}") from None
-    if kind is float and type(value) is int:
-        return float(value)
-    # type() and not isinstance(): True is an int.
-    if kind is types.NoneType and value is None:
-        return None
-    if type(value) is not kind:
-        raise WireError(f"{where}: {kind.__name__} is wanted, not {type(value).__name__}")
-    return value
-
-
-def _build_union(kinds: tuple[Any, ...], value: object, where: str) -> object:
-    problems = []
-    for kind in kinds:
-        try:
-            return _build(kind, value, where)
-        except WireError as exc:
-            problems.append(str(exc))
-    raise WireError(problems[0])
-
-
-def _build_dataclass(kind: Any, value: object, where: str) -> object:
-    if not isinstance(value, dict):
-        raise WireError(f"{where}: an object is wanted")
-    hints = _hints(kind)
-    required = {
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if unknown := set(value) - set(hints):
-        raise WireError(f"{where}: unknown key {sorted(unknown)[0]!r}")
-    if missing := required - set(value):
-        raise WireError(f"{where}: key {sorted(missing)[0]!r} is missing")
-    return kind(**{k: _build(hints[k], v, f"{where}.{k}") for k, v in value.items()})
+# What a type asks for is found out once: every step of an operation sends and keeps its record.
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _writer(kind: type) -> Writer:
+    if kind is Unobserved:
+        return lambda value: {"unobserved": value.reason}
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_writer(tuple(f.name for f in dataclasses.fields(kind)))
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, tuple | list | frozenset):
+        return lambda value: [to_wire(item) for item in value]
+    if issubclass(kind, dict):
+        return lambda value: {str(key): to_wire(item) for key, item in value.items()}
+    return lambda value: value
+
+
+def _dataclass_writer(names: tuple[str, ...]) -> Writer:
+    def write(value: Any) -> dict[str, Any]:
+        found = {}
+        for name in names:
+            item = getattr(value, name)
+            item_kind: Any = type(item)
+            found[name] = _writer(item_kind)(item)
+        return found
+
+    return write
+
+
+@cache
+def _builder(kind: Any) -> Builder:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _union_builder(tuple(_builder(k) for k in typing.get_args(kind)))
+    if origin is tuple:
+        return _tuple_builder(_builder(typing.get_args(kind)[0]))
+    if origin is dict:
+        return _dict_builder(_builder(typing.get_args(kind)[1]))
+    if kind is Any or kind is object:
+        return lambda value: value
+    if kind is Unobserved:
+        return _unobserved
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_builder(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum_builder(kind)
+    return _none if kind is types.NoneType else _scalar_builder(kind)
+
+
+def _union_builder(builders: tuple[Builder, ...]) -> Builder:
+    takes_none = _none in builders
+
+    def build(value: Any) -> Any:
+        if value is None and takes_none:
+            return None
+        first = None
+        for builder in builders:
+            try:
+                return builder(value)
+            except _MisfitError as exc:
+                first = first or exc
+        assert first is not None
+        raise first
+
+    return build
+
+
+def _tuple_builder(item: Builder) -> Builder:
+    def build(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise _MisfitError("a list is wanted")
+        return tuple(item(each) for each in value)
+
+    return build
+
+
+def _dict_builder(item: Builder) -> Builder:
+    def build(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise _MisfitError("an object is wanted")
+        return {key: _below(key, item, each) for key, each in value.items()}
+
+    return build
+
+
+def _below(key: str, builder: Builder, value: Any) -> Any:
+    try:
+        return builder(value)
+    except _MisfitError as exc:
+        raise _MisfitError(exc.text, f".{key}{exc.path}") from None
+
+
+def _dataclass_builder(kind: Any) -> Builder:
+    def build(value: Any) -> Any:
+        if type(value) is not dict:
+            raise _MisfitError("an object is wanted")
+        builders, required = _fields(kind)
+        if unknown := value.keys() - builders.keys():
+            raise _MisfitError(f"unknown key {min(unknown)!r}")
+        if missing := required - value.keys():
+            raise _MisfitError(f"key {min(missing)!r} is missing")
+        return kind(**{key: _below(key, builders[key], each) for key, each in value.items()})
+
+    return build
+
+
+@cache
+def _fields(kind: Any) -> tuple[dict[str, Builder], frozenset[str]]:
+    """Of each field its builder, and which have no default. Asked when the first value is built,
+    as a type may contain itself."""
+    hints = typing.get_type_hints(kind)
+    required = frozenset(
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+    return {name: _builder(hint) for name, hint in hints.items()}, required
+
+
+def _enum_builder(kind: type[Enum]) -> Builder:
+    def build(value: Any) -> Enum:
+        try:
+            return kind(value)
+        except ValueError:
+            raise _MisfitError(f"{value!r} is not one of {[e.value for e in kind]}") from None
+
+    return build
+
+
+def _scalar_builder(kind: type) -> Builder:
+    def build(value: Any) -> Any:
+        # type() and not isinstance(): True is an int.
+        if type(value) is kind:
+            return value
+        if kind is float and type(value) is int:
+            return float(value)
+        raise _MisfitError(f"{kind.__name__} is wanted, not {type(value).__name__}")
+
+    return build
+
+
+def _none(value: Any) -> None:
+    if value is not None:
+        raise _MisfitError(f"NoneType is wanted, not {type(value).__name__}")
+
+
+def _unobserved(value: Any) -> Unobserved:
+    if type(value) is not dict or value.keys() != {"unobserved"}:
+        raise _MisfitError("an object with the key 'unobserved' is wanted")
+    return Unobserved(reason=str(value["unobserved"]))

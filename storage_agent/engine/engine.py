@@ -276,7 +276,8 @@ class Engine:
         if refusals := blockers(findings):
             return run.refused(findings, refusals)
         plan = make_plan(volume, snapshot, request)
-        if request.options.get("confirm", plan.digest()) != plan.digest():
+        confirmed = request.options.get("confirm")
+        if confirmed is not None and confirmed != plan.digest():
             return run.stale_plan(plan)
         return run.execute(volume, plan, findings, epoch)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from storage_agent.model.errors import OperationFailed
@@ -19,6 +20,8 @@ from storage_agent.model.wire import from_wire, to_wire
 KEPT_OPERATIONS = 200
 # Which of them are the oldest takes reading them all: not after each operation.
 PRUNED_AT_ONCE = 50
+LINES_REMEMBERED = 1024
+_KINDS = {"request": OperationRequest, "plan": Plan, "record": OperationRecord}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,7 +112,7 @@ def _parse(name: str, content: bytes) -> Entry | None:
     entry: Entry | None = None
     for line in lines:
         try:
-            entry = _apply(entry, json.loads(line))
+            entry = _apply(entry, _record(line))
         except (ValueError, KeyError, TypeError) as exc:
             raise OperationFailed(
                 f"the journal {name} is damaged: {exc}",
@@ -119,18 +122,27 @@ def _parse(name: str, content: bytes) -> Entry | None:
     return entry
 
 
+@lru_cache(LINES_REMEMBERED)
+def _record(line: bytes) -> dict[str, Any]:
+    """Nobody changes it: the same lines are read with each question about the history."""
+    record: dict[str, Any] = json.loads(line)
+    for key in _KINDS.keys() & set(record or ()):
+        record[key] = from_wire(_KINDS[key], record[key])
+    return record
+
+
 def _apply(entry: Entry | None, record: dict[str, Any]) -> Entry:
     phase = record["phase"]
     if phase == "accepted":
         return Entry(
-            request=from_wire(OperationRequest, record["request"]),
+            request=record["request"],
             boot_id=record["boot_id"],
             accepted_wall_s=record["wall_s"],
         )
     if entry is None:
         raise ValueError("it does not begin with 'accepted'")
     if phase == "planned":
-        entry.plan = from_wire(Plan, record["plan"])
+        entry.plan = record["plan"]
         entry.epoch = record["epoch"]
     elif phase == "epoch":
         entry.epoch = record["epoch"]
@@ -141,7 +153,7 @@ def _apply(entry: Entry | None, record: dict[str, Any]) -> Entry:
     elif phase == "undone":
         entry.undone.append(StepKind(record["step"]))
     elif phase == "ended":
-        entry.record = from_wire(OperationRecord, record["record"])
+        entry.record = record["record"]
     elif phase == "done":
         entry.done.append(StepKind(record["step"]))
     elif phase != "undo-intent":

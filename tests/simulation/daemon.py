@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from storage_agent.engine.engine import Engine
@@ -321,6 +322,7 @@ class Daemon:
         self.events.append(self.machine.node.view())
 
 
+@lru_cache(maxsize=64)
 def age_of(noted: bytes) -> tuple[int, int]:
     return from_wire(Marker, json.loads(noted)).age()
 
@@ -328,7 +330,12 @@ def age_of(noted: bytes) -> tuple[int, int]:
 def epoch_of(machine: Machine) -> int:
     """As the state folder has it; -1 where it is missing."""
     content = machine.unsynced.get("epoch-data") or machine.files.get("epoch-data")
-    return -1 if content is None else int(json.loads(content.split(b"\n")[0])["epoch"])
+    return -1 if content is None else _epoch_in(content)
+
+
+@lru_cache(maxsize=64)
+def _epoch_in(content: bytes) -> int:
+    return int(json.loads(content.split(b"\n")[0])["epoch"])
 
 
 def epoch_owner(machine: Machine) -> str:

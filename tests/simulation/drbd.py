@@ -11,16 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from storage_agent.model.replica import (
-    ConnectionState,
-    DiskState,
-    PeerView,
-    Replica,
-    ReplicationState,
-    Role,
-)
+from storage_agent.model.replica import DiskState, Replica, Role
 from tests.simulation.disk import Disk, Metadata
 from tests.simulation.handshake import RANK
+from tests.simulation.sights import replica_view
 from tests.simulation.states import (
     CONNECTED,
     CONSISTENT,
@@ -30,7 +24,6 @@ from tests.simulation.states import (
     LIMITS,
     NEGOTIATING,
     OUTDATED,
-    REPLICATION,
     REPORT,
     SOURCE,
     STANDALONE,
@@ -377,24 +370,6 @@ class Node:
         if not self.up:
             return None
         s = self.s
-        connection = ConnectionState.CONNECTED
-        if not s.with_peer():
-            alone = s.conn == STANDALONE
-            connection = ConnectionState.STANDALONE if alone else ConnectionState.CONNECTING
-        return Replica(
-            resource="data",
-            minor=0,
-            driver_version="8.4.11",
-            role=s.role,
-            disk=s.disk,
-            size_bytes=512 << 20,
-            suspended=("fencing",) if s.susp else (),
-            split_brain=self.split_brain and s.conn == STANDALONE,
-            peer=PeerView(
-                connection=connection,
-                role=s.peer,
-                disk=s.pdsk,
-                replication=REPLICATION.get(s.conn, ReplicationState.OFF),
-                out_of_sync_bytes=4096 * len(self.md.bits) if self.backing else 0,
-            ),
-        )
+        split_brain = self.split_brain and s.conn == STANDALONE
+        bits = len(self.backing.metadata.bits) if self.backing else 0
+        return replica_view(s.role, s.disk, s.conn, s.pdsk, s.peer, s.susp, split_brain, bits)

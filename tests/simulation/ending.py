@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from storage_agent.engine.journal import Journal
+from storage_agent.model.errors import OperationFailed
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
@@ -130,14 +131,14 @@ def finish(simulation: Simulation) -> None:
 
 def _unreadable(machine: Machine) -> list[str]:
     """Journals of which a whole line is no record."""
+    assert machine.daemon is not None
+    journal = Journal(machine.daemon.store)
     found = []
-    for name in sorted(n for n in machine.files if n.startswith("operation-")):
-        for line in machine.files[name].split(b"\n")[:-1]:
-            try:
-                json.loads(line)
-            except ValueError:
-                found.append(name)
-                break
+    for name in machine.daemon.store.names("operation-"):
+        try:
+            journal.read(name.removeprefix("operation-"))
+        except OperationFailed:
+            found.append(name)
     return found
 
 

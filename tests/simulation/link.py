@@ -45,7 +45,7 @@ class Link(Transfer):
         return self.nodes[1] if node is self.nodes[0] else self.nodes[0]
 
     def whole(self) -> bool:
-        return not any(self.is_cut.values())
+        return True not in self.is_cut.values()
 
     # --- sending and delivering -----------------------------------------------------------------
 
@@ -102,31 +102,46 @@ class Link(Transfer):
 
     def _choices(self) -> list[tuple[str, Node]]:
         found: list[tuple[str, Node]] = []
-        for node in self.nodes:
-            if not self.powered[node.host] or self.world.is_frozen(node.host):
+        if self._is_idle():
+            return found
+        one, two = self.nodes
+        for node, other in ((one, two), (two, one)):
+            if not self._runs(node):
                 continue
-            other = self.other(node)
-            incoming = self.queues[other.host]
-            arrives = bool(incoming) and not self.is_cut[other.host]
-            if arrives:
-                found.append(("deliver", node))
-            is_gone = other.session != node.session or not self.whole()
             # drbd_receiver.c drbd_recv(): DISCONNECT_SENT and answered, so it waits.
             agreed = node.waiting_reply == ""
-            is_gone = is_gone or self.world.is_frozen(other.host)
-            if node.session and is_gone and not arrives and not agreed:
+            if self.queues[other.host] and not self.is_cut[other.host]:
+                found.append(("deliver", node))
+            elif node.session and not agreed and self._is_gone(node, other):
                 found.append(("lose", node))
             if node.peer_writes:
                 found.append(("peer write", node))
-            if any(r.local == "pending" for r in node.requests):
+            if node.requests and any(r.local == "pending" for r in node.requests):
                 found.append(("local", node))
-        ready = all(
-            self.powered[n.host] and n.s.conn == CONNECTING and not self.world.is_frozen(n.host)
-            for n in self.nodes
-        )
-        if ready and self.whole() and not any(n.session for n in self.nodes):
-            found.append(("connect", self.nodes[0]))
+        waiting = one.s.conn == two.s.conn == CONNECTING and not (one.session or two.session)
+        if waiting and self.whole() and self._runs(one) and self._runs(two):
+            found.append(("connect", one))
         return found
+
+    def _is_idle(self) -> bool:
+        """Most of the time, and seen at once: nothing is under way, and no session begins or
+        ends."""
+        one, two = self.nodes
+        if one.requests or two.requests or one.peer_writes or two.peer_writes:
+            return False
+        first, second = self.queues.values()
+        if first or second or one.session != two.session:
+            return False
+        if one.session:
+            return not self.world.frozen_hosts and self.whole()
+        return one.s.conn != CONNECTING or two.s.conn != CONNECTING
+
+    def _runs(self, node: Node) -> bool:
+        world = self.world
+        return self.powered[node.host] and not (world.frozen_hosts and world.is_frozen(node.host))
+
+    def _is_gone(self, node: Node, other: Node) -> bool:
+        return other.session != node.session or not self.whole() or self.world.is_frozen(other.host)
 
     def _deliver(self, node: Node) -> None:
         session, message = self.queues[self.other(node).host].popleft()

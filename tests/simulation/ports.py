@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from storage_agent.host.reconnect import HANDSHAKE_S
-from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, Superblock
+from storage_agent.model.array import ArrayView, Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.errors import (
@@ -16,7 +16,7 @@ from storage_agent.model.errors import (
     OperationFailed,
     Refused,
 )
-from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -27,6 +27,7 @@ from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
+from tests.simulation.sights import array_view, filesystem_view, nfs_view
 from tests.simulation.states import CONNECTING, STANDALONE
 from tests.simulation.world import Killed
 
@@ -145,60 +146,16 @@ class SimHost:
 
     def _array(self) -> ArrayView:
         machine = self._machine
-        attached = tuple(
-            Superblock(
-                disk=m.serial,
-                serial=m.serial,
-                array_uuid="8:8:8:8",
-                device_uuid=m.serial,
-                name="data",
-                level="raid10",
-                raid_disks=4,
-                role=i,
-                events=m.events,
-                array_state="AAAA",
-            )
-            for i, m in enumerate(machine.members)
-            if m.attached
-        )
-        missing = tuple(m.serial for m in machine.members if not m.attached)
-        array = None
-        if machine.running is not None:
-            array = Array(
-                name="md127",
-                uuid="8:8:8:8",
-                level="raid10",
-                state=ArrayState.ACTIVE if machine.array_works() else ArrayState.BROKEN,
-                raid_disks=4,
-                degraded=4 - len(machine.running),
-                size_bytes=512 << 20,
-                sync_action="idle",
-                members=(),
-                links=("/dev/md/data",),
-            )
-        return ArrayView(array=array, attached=attached, missing=missing)
+        degraded = None if machine.running is None else 4 - len(machine.running)
+        members = tuple((m.serial, m.attached, m.events) for m in machine.members)
+        return array_view(members, degraded, machine.array_works())
 
     def _filesystem(self, volume: VolumeConfig) -> FilesystemView:
-        machine = self._machine
-        places = [(volume.mount_point, False)] if machine.mounted else []
-        # host/filesystem.py shows the agent's own look as a mount too.
-        places += [(volume.look_point(), True)] * machine.looks
-        mounts = tuple(
-            Mount(
-                mount_point=place,
-                source=volume.device(),
-                device="147:0",
-                root="/",
-                type="ext4",
-                read_only=read_only,
-            )
-            for place, read_only in places
-        )
-        state = "mounted" if machine.mounted else "ready"
-        return FilesystemView(uuid=None, type=None, mounts=mounts, mount_point_state=state)
+        places = (volume.mount_point, volume.look_point())
+        return filesystem_view(places, volume.device(), self._machine.mounted, self._machine.looks)
 
     def _nfs(self) -> NfsView:
-        return NfsView(state=self._machine.server, address="10.9.0.10")
+        return nfs_view(self._machine.server)
 
     def _read_marker(self) -> Marker | Unobserved | None:
         if self._machine.mounted:

@@ -206,11 +206,13 @@ class Simulation:
             self._restart_due()
         chance = world.random()
         world.now_s += 0.05 * world.random()
-        done = False
+        done = tasks_rest = link_rests = False
         if chance < 0.62:
             done = world.run_some_task()
+            tasks_rest = not done
         elif chance < 0.84:
             done = self.link.step()
+            link_rests = not done
         elif chance < 0.93:
             done = self.client.step()
         elif chance < 0.97:
@@ -218,7 +220,7 @@ class Simulation:
         else:
             done = self.coordinator.step()
         if not done:
-            done = self._anything()
+            done = self._anything(tasks_rest=tasks_rest, link_rests=link_rests)
         self.checks.always()
         return done
 
@@ -231,25 +233,25 @@ class Simulation:
                 return True
         return False
 
-    def _anything(self) -> bool:
-        if self.link.step() or self.world.run_some_task() or self.client.step():
+    def _anything(self, *, tasks_rest: bool, link_rests: bool) -> bool:
+        """Whatever can, or else time passes. The two that were just found at rest still are."""
+        if not link_rests and self.link.step():
+            return True
+        if not tasks_rest and self.world.run_some_task():
+            return True
+        if self.client.step():
             return True
         if self.coordinator.step():
             return True
-        later = [s for s, m, boot in self._restarts if m.powered and m.boot == boot]
-        wake_s = self.world.next_wake_s()
-        if wake_s is not None:
-            later.append(wake_s)
+        later = self.world.later_s()
+        later += [s for s, m, boot in self._restarts if m.powered and m.boot == boot]
         coordinator_s = self.coordinator.wake_s()
-        later += [t for t in (*self._deadlines(), coordinator_s or 0.0) if t > self.world.now_s]
+        if coordinator_s is not None and coordinator_s > self.world.now_s:
+            later.append(coordinator_s)
         if not later:
             return False
         self.world.now_s = max(self.world.now_s, min(later)) + 0.001
         return True
-
-    def _deadlines(self) -> list[float]:
-        """Of waits for a condition: they end with the time, which has to pass."""
-        return [t.until_s for t in self.world.tasks if t.until_s is not None]
 
     def chaos(self) -> None:
         rng = self.world.rng
@@ -295,7 +297,7 @@ class Simulation:
             steps=self.world.steps,
             counts=self.world.counts,
             faults=self.faults.counts,
-            checks=self.checks.counts,
+            checks=self.checks.asked(),
             known=self.checks.known,
             violations=() if self.is_lying else violations,
             expected=violations if self.is_lying else (),

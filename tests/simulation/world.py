@@ -169,11 +169,10 @@ class World:
 
     def run_some_task(self) -> bool:
         """One turn of a task that can run. False where none can."""
-        now_s, tasks = self.now_s, self.tasks
-        frozen = self.frozen_hosts
-        ready = [
-            t for t in tasks if t.is_ready(now_s) and (not frozen or not self.is_frozen(t.host))
-        ]
+        now_s = self.now_s
+        ready = [t for t in self.tasks if now_s >= t.wake_s and t.is_ready(now_s)]
+        if self.frozen_hosts:
+            ready = [t for t in ready if not self.is_frozen(t.host)]
         if not ready:
             return False
         task = ready[int(self.random() * len(ready))] if len(ready) > 1 else ready[0]
@@ -190,7 +189,13 @@ class World:
     def forget_dead(self) -> None:
         self.tasks = [t for t in self.tasks if not t.done]
 
-    def next_wake_s(self) -> float | None:
-        waking = [t.wake_s for t in self.tasks if t.wake_s > self.now_s]
-        waking += [s for s in self.frozen_hosts.values() if s > self.now_s]
-        return min(waking, default=None)
+    def later_s(self) -> list[float]:
+        """When somebody can go on: sleep, a wait for a condition, a host that stands still."""
+        now_s = self.now_s
+        found = [s for s in self.frozen_hosts.values() if s > now_s]
+        for task in self.tasks:
+            if task.wake_s > now_s:
+                found.append(task.wake_s)
+            if task.until_s is not None and task.until_s > now_s:
+                found.append(task.until_s)
+        return found

@@ -1,0 +1,123 @@
+"""What a host shows of its layers, made once for each state: nobody changes what was shown."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
+from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.nfs import NfsView, ServerState
+from storage_agent.model.replica import (
+    ConnectionState,
+    DiskState,
+    PeerView,
+    Replica,
+    ReplicationState,
+    Role,
+)
+from tests.simulation.states import REPLICATION, STANDALONE, WITH_PEER
+
+STATES_KEPT = 4096
+
+
+@lru_cache(STATES_KEPT)
+def replica_view(
+    role: Role,
+    disk: DiskState,
+    conn: str,
+    pdsk: DiskState,
+    peer: Role,
+    susp: bool,
+    split_brain: bool,
+    out_of_sync: int,
+) -> Replica:
+    """As events2 shows it. out_of_sync: blocks of 4 KiB."""
+    connection = ConnectionState.CONNECTED
+    if conn not in WITH_PEER:
+        alone = conn == STANDALONE
+        connection = ConnectionState.STANDALONE if alone else ConnectionState.CONNECTING
+    return Replica(
+        resource="data",
+        minor=0,
+        driver_version="8.4.11",
+        role=role,
+        disk=disk,
+        size_bytes=512 << 20,
+        suspended=("fencing",) if susp else (),
+        split_brain=split_brain,
+        peer=PeerView(
+            connection=connection,
+            role=peer,
+            disk=pdsk,
+            replication=REPLICATION.get(conn, ReplicationState.OFF),
+            out_of_sync_bytes=4096 * out_of_sync,
+        ),
+    )
+
+
+@lru_cache(STATES_KEPT)
+def array_view(
+    members: tuple[tuple[str, bool, int], ...], degraded: int | None, works: bool
+) -> ArrayView:
+    """members: serial, attached, events.  degraded: None where no array runs."""
+    attached = tuple(
+        Superblock(
+            disk=serial,
+            serial=serial,
+            array_uuid="8:8:8:8",
+            device_uuid=serial,
+            name="data",
+            level="raid10",
+            raid_disks=4,
+            role=i,
+            events=events,
+            array_state="AAAA",
+        )
+        for i, (serial, is_attached, events) in enumerate(members)
+        if is_attached
+    )
+    array = None
+    if degraded is not None:
+        array = Array(
+            name="md127",
+            uuid="8:8:8:8",
+            level="raid10",
+            state=ArrayState.ACTIVE if works else ArrayState.BROKEN,
+            raid_disks=4,
+            degraded=degraded,
+            size_bytes=512 << 20,
+            sync_action="idle",
+            members=(),
+            links=("/dev/md/data",),
+        )
+    missing = tuple(serial for serial, is_attached, _ in members if not is_attached)
+    return ArrayView(array=array, attached=attached, missing=missing)
+
+
+@lru_cache(STATES_KEPT)
+def filesystem_view(
+    places: tuple[str, str], device: str, mounted: bool, looks: int
+) -> FilesystemView:
+    """places: the mount point, and where the agent looks read-only: host/filesystem.py shows that
+    as a mount too."""
+    mount_point, look_point = places
+    shown = [(mount_point, False)] if mounted else []
+    shown += [(look_point, True)] * looks
+    mounts = tuple(
+        Mount(
+            mount_point=place,
+            source=device,
+            device="147:0",
+            root="/",
+            type="ext4",
+            read_only=read_only,
+        )
+        for place, read_only in shown
+    )
+    state = "mounted" if mounted else "ready"
+    return FilesystemView(uuid=None, type=None, mounts=mounts, mount_point_state=state)
+
+
+@lru_cache(STATES_KEPT)
+def nfs_view(state: ServerState) -> NfsView:
+    return NfsView(state=state, address="10.9.0.10")

@@ -19,7 +19,13 @@ from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort, Store
 from storage_agent.model.snapshot import Facet
 from storage_agent.model.wire import WireError, from_wire, to_wire
-from storage_agent.policy.arbitration import answer_findings, grant_findings
+from storage_agent.policy.arbitration import alone_findings, answer_findings, grant_findings
+
+CONTINUE, DENY = IncidentAnswer.CONTINUE, IncidentAnswer.DENY
+_LOOKED_AT = {
+    CONTINUE: frozenset({Facet.INCIDENT, Facet.REPLICA}),
+    DENY: frozenset({Facet.INCIDENT}),
+}
 
 
 class Arbitration:
@@ -46,11 +52,14 @@ class Arbitration:
 
         Raises Refused, OperationFailed, OutcomeUnknown where the handler went meanwhile.
         """
-        found = self._found(volume)
+        seen = self._host.observe(volume, _LOOKED_AT[asked.answer])
+        found = seen.incident
         refuse_blockers(answer_findings(volume, found, asked, self._host.boot_id()))
         assert isinstance(found, Incident)
         if found.answer is not IncidentAnswer.NONE:
             return found
+        if asked.answer is CONTINUE:
+            refuse_blockers(alone_findings(volume, seen.replica))
         assert asked.epoch is not None
         # Not the nonce alone: continue and deny in one epoch are two words.
         self._own(volume, asked.epoch, f"{asked.answer}-{asked.incident}")

@@ -10,7 +10,7 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import Replica, Role
+from storage_agent.model.replica import DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker
 
@@ -80,6 +80,28 @@ def answer_findings(
             ),
         )
     return ()
+
+
+def alone_findings(
+    volume: VolumeConfig, replica: Replica | Unobserved | None
+) -> tuple[Finding, ...]:
+    """May a frozen primary be told to go on alone? Without its own disk DRBD thaws it with no new
+    generation, and what it writes after a later attach counts as old (drbd_state.c)."""
+    if isinstance(replica, Replica) and replica.disk is DiskState.UP_TO_DATE:
+        return ()
+    remedy = "bring the link to the other host back: the volume then goes on by itself"
+    if isinstance(replica, Unobserved):
+        summary = f"the replica of {volume.name} could not be looked at: it must not go on alone"
+        return (blocker("UNOBSERVED", summary, measured=replica.reason, remedy=remedy),)
+    return (
+        blocker(
+            "DISK_NOT_UPTODATE",
+            f"this host's copy of {volume.name} is not the current data: it must not go on alone",
+            measured=f"disk: {replica.disk}" if replica else "no replica",
+            limit="disk: UpToDate",
+            remedy=remedy,
+        ),
+    )
 
 
 def is_frozen(snapshot: VolumeSnapshot) -> bool:

@@ -40,6 +40,20 @@ def granted_to_secondary(seed: int) -> Simulation:
     return _end(simulation)
 
 
+def frozen_without_disk(seed: int) -> Simulation:
+    """alpha is frozen and loses its disk: it cannot be told to go on. The link comes back."""
+    simulation = _pair(seed, IncidentAnswer.CONTINUE)
+    simulation.coordinator.is_on = False
+    alpha = simulation.machines["alpha"]
+    cut(simulation)
+    simulation.wait_for(lambda: alpha.asked is not None)
+    alpha.lose_disk()
+    steps(simulation, 20)
+    _answer(simulation, alpha, IncidentAnswer.CONTINUE, 10)
+    steps(simulation, 200)
+    return _end(simulation)
+
+
 def primary_dies(seed: int) -> Simulation:
     """alpha loses its power: beta is granted without any incident."""
     simulation = _pair(seed, IncidentAnswer.DENY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from storage_agent.model.incident import Incident
+from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, Step, StepKind
@@ -147,10 +147,8 @@ class Checks:
         found = [word for word in _FORBIDDEN if word in text]
         self.expect("I24", not found, f"{step.kind} runs {text}")
         if step.kind is StepKind.DISCONNECT:
-            current = machine.node.s.disk is DiskState.UP_TO_DATE
-            current = current or machine.disk_lost_s >= daemon.looked_s
-            serves = machine.node.s.role is Role.PRIMARY
-            self.expect("I4", current and serves, f"{machine.name} goes on alone as a bad copy")
+            fine = self._is_current(daemon) and machine.node.s.role is Role.PRIMARY
+            self.expect("I4", fine, f"{machine.name} goes on alone as a bad copy")
         if step.kind is StepKind.PRIMARY:
             node = daemon.machine.node
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
@@ -163,6 +161,12 @@ class Checks:
             )
             if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
+
+    def _is_current(self, daemon: Daemon) -> bool:
+        """Or was when it was looked at: what is lost after the last look cannot be known."""
+        machine = daemon.machine
+        is_lost_since = machine.disk_lost_s >= daemon.looked_s
+        return machine.node.s.disk is DiskState.UP_TO_DATE or is_lost_since
 
     def _alone(self, machine: Machine, request: OperationRequest) -> None:
         """I16: one operation a volume."""
@@ -218,8 +222,12 @@ class Checks:
         self.expect("I19", len(events) == 1, f"{machine.name} starts stale members: {events}")
 
     def answers(self, machine: Machine, incident: Incident) -> None:
-        """I6: an answer has its epoch durable before the handler can see it."""
+        """I6: an answer has its epoch durable before the handler can see it. I4: who may go on
+        alone has the current data."""
         assert incident.epoch is not None
+        daemon = machine.daemon
+        if incident.answer is IncidentAnswer.CONTINUE and daemon is not None:
+            self.expect("I4", self._is_current(daemon), f"{machine.name} may go on as a bad copy")
         durable = epoch_of(machine) >= incident.epoch
         self.expect("I6", durable, f"{machine.name} answers before epoch {incident.epoch}")
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from storage_agent.engine import arbitration as arbitration_module
@@ -33,64 +31,7 @@ from storage_agent.service import attachments
 from storage_agent.service.link_keeper import LinkKeeper
 from tests.simulation import handler
 from tests.simulation.coordinator import Coordinator
-from tests.simulation.scenes import violations
-
-SEEDS = 12
-Patch = tuple[Any, str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """patches: object, attribute, what it is instead.  caught_by: the checker meant for it."""
-
-    name: str
-    caught_by: str
-    scene: str
-    patches: Callable[[], list[Patch]]
-
-
-@contextmanager
-def applied(mutant: Mutant) -> Iterator[None]:
-    with ExitStack() as stack:
-        for target, name, value in mutant.patches():
-            stack.enter_context(_replaced(target, name, value))
-        yield
-
-
-@contextmanager
-def _replaced(target: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute of a module or class, or an entry of a table."""
-    if isinstance(target, dict):
-        before = target[name]
-        target[name] = value
-        try:
-            yield
-        finally:
-            target[name] = before
-        return
-    missing = object()
-    before = vars(target).get(name, missing)
-    setattr(target, name, value)
-    try:
-        yield
-    finally:
-        if before is missing:
-            delattr(target, name)
-        else:
-            setattr(target, name, before)
-
-
-def hunt(mutant: Mutant) -> tuple[int, str, tuple[str, ...]]:
-    """Seeds tried, what the intended checker said (empty: nothing), and which others spoke."""
-    others: set[str] = set()
-    with applied(mutant):
-        for seed in range(SEEDS):
-            for invariant, text in violations(mutant.scene, seed):
-                if invariant == mutant.caught_by:
-                    return seed + 1, text, tuple(sorted(others))
-                others.add(invariant)
-    return SEEDS, "", tuple(sorted(others))
-
+from tests.simulation.hunting import Mutant, Patch, hunt
 
 # --- what is put in place ------------------------------------------------------------------------
 
@@ -349,6 +290,8 @@ MUTANTS = (
        lambda: [(Coordinator, "_decide", _to_both)]),
     _m("deny is taken for continue", "I1", "granted_to_secondary",
        lambda: [(handler.STATUS, IncidentAnswer.DENY, 4)]),
+    _m("a frozen primary needs no disk", "I4", "frozen_without_disk",
+       lambda: [(arbitration_module, "alone_findings", _nothing)]),
     _m("any operation may use the grant", "I1", "another_operation",
        lambda: [(Arbitration, "is_granted", lambda self, request:
                  self._store.read("grant-data") is not None)]),

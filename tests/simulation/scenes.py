@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from tests.simulation.arbitrated import (
     another_operation,
+    frozen_without_disk,
     granted_to_primary,
     granted_to_secondary,
     killed_while_answering,
@@ -239,6 +240,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         torn_record,
         granted_to_primary,
         granted_to_secondary,
+        frozen_without_disk,
         primary_dies,
         nobody_answers,
         killed_while_answering,

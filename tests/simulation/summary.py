@@ -19,8 +19,9 @@ KNOWN = {
     "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
     "has, or only a peer that does not know that it has the only good disk",
     "RESYNC_ABORTED": "DRBD 8.4 (as modelled, not seen in a lab) calls a target UpToDate whose "
-    "source loses its disk in the bitmap exchange; or thaws a Primary that lost its own disk while "
-    "frozen, without a new generation, so that what it writes after a re-attach counts as old",
+    "source loses its disk in the bitmap exchange; or thaws a Primary that loses its own disk "
+    "after it was told to go on, without a new generation: what it writes after a re-attach "
+    "counts as old",
     "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",
     "FROZEN_KEEPS_LINK": "a Primary that lost its peer keeps its service link up until kernel and "
     "agent have noticed: reads may be old for that long",

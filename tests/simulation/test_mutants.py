@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant, hunt
+from tests.simulation.hunting import Mutant, hunt
+from tests.simulation.mutants import MUTANTS
 from tests.simulation.scenes import SCENES, violations
 
 # I19 and I24 speak of what a plan must never contain; the others of what happens.

@@ -19,6 +19,7 @@ from storage_agent.model.operation import (
     OperationState,
 )
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.replica import DiskState
 from storage_agent.model.snapshot import Attachment, Facet
 from tests.unit.engine.parts import make_engine
 from tests.unit.fakes import (
@@ -30,7 +31,7 @@ from tests.unit.fakes import (
     lost_peer,
     volume_config,
 )
-from tests.unit.incidents import CONFIG, VOLUME, frozen_host, incident, serving_host
+from tests.unit.incidents import CONFIG, FROZEN, VOLUME, frozen_host, incident, serving_host
 
 CONTINUE, DENY = IncidentAnswer.CONTINUE, IncidentAnswer.DENY
 
@@ -141,6 +142,24 @@ def test_forged_and_old_answers_leave_it_frozen(asked: Incident, code: str) -> N
     host, store = frozen_host(), MemoryStore()
     assert refusal(engine_of(host, store), asked) == code
     assert (host.answered, known(store)) == ([], 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"replica": dataclasses.replace(FROZEN, disk=DiskState.DISKLESS)}, "DISK_NOT_UPTODATE"),
+        ({"blind": {Facet.REPLICA: "it hangs"}}, "UNOBSERVED"),
+    ],
+)
+def test_a_bad_copy_is_denied_but_never_told_to_go_on(
+    changes: dict[str, object], code: str
+) -> None:
+    host, store = frozen_host(**changes), MemoryStore()
+    engine = engine_of(host, store)
+    assert refusal(engine, incident("continue", 6)) == code
+    assert (host.answered, known(store)) == ([], 5)
+    denied = engine.arbitration.answer(VOLUME, incident("deny", 6))
+    assert host.answered == [denied]
 
 
 @pytest.mark.parametrize("other", [incident("deny", 7), incident("continue", 7)])

@@ -9,9 +9,11 @@ import pytest
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import DiskState, Replica
 from storage_agent.model.snapshot import Attachment, Facet
 from storage_agent.policy.arbitration import (
     LinkWish,
+    alone_findings,
     answer_findings,
     grant_findings,
     link_wish,
@@ -21,6 +23,7 @@ from storage_agent.policy.readiness import Verdict, assess
 from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
 from tests.unit.incidents import (
     CONFIG,
+    FROZEN,
     PRIMARY,
     VOLUME,
     frozen_host,
@@ -52,6 +55,31 @@ def test_only_arbitrated_volumes_take_grants() -> None:
 )
 def test_answers(found: Incident | Unobserved | None, codes: list[str]) -> None:
     assert [f.code for f in answer_findings(VOLUME, found, ASKED, "boot-1")] == codes
+
+
+@pytest.mark.parametrize(
+    ("replica", "code", "measured"),
+    [
+        (
+            dataclasses.replace(FROZEN, disk=DiskState.DISKLESS),
+            "DISK_NOT_UPTODATE",
+            "disk: Diskless",
+        ),
+        (
+            dataclasses.replace(FROZEN, disk=DiskState.CONSISTENT),
+            "DISK_NOT_UPTODATE",
+            "disk: Consistent",
+        ),
+        (None, "DISK_NOT_UPTODATE", "no replica"),
+        (Unobserved(reason="it hangs"), "UNOBSERVED", "it hangs"),
+    ],
+)
+def test_only_a_current_copy_goes_on_alone(
+    replica: Replica | Unobserved | None, code: str, measured: str
+) -> None:
+    assert alone_findings(VOLUME, FROZEN) == ()
+    (found,) = alone_findings(VOLUME, replica)
+    assert (found.code, found.measured) == (code, measured)
 
 
 def test_an_incident_of_another_boot_is_never_answered() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding
+from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.replica import (
@@ -37,7 +38,7 @@ def standalone_findings(
             )
         )
     found.append(standing_alone(volume, replica, peer))
-    if not _is_told(replica):
+    if not _is_told(replica, snapshot.incident):
         found.append(_not_told(volume, replica, peer))
     if volume.arbitration is Arbitration.COORDINATOR:
         found.append(_unasked(volume, peer))
@@ -60,18 +61,22 @@ def standing_alone(volume: VolumeConfig, replica: Replica, peer: str) -> Finding
     )
 
 
-def _is_told(replica: Replica) -> bool:
+def _is_told(replica: Replica, incident: Incident | Unobserved | None) -> bool:
     """DRBD outdates a connected peer before it lets go, and shows it so afterwards (drbd_nl.c
     conn_try_disconnect(): SS_PRIMARY_NOP, with fencing other than dont-care). It does not ask one
     that is Inconsistent or Diskless; and one that is shown as Outdated while it is only looked
-    for may be so by the fence-peer handler's word alone."""
+    for, or after the coordinator said `continue` in this boot, may be so by the fence-peer
+    handler's word alone."""
     peer = replica.peer
     if peer is None:
         return False
     if peer.connection is ConnectionState.CONNECTED:
         settled = peer.replication is not ReplicationState.OFF
         return settled and peer.disk is DiskState.UP_TO_DATE
-    return replica.stands_alone() and peer.disk is DiskState.OUTDATED
+    by_word = isinstance(incident, Unobserved) or (
+        isinstance(incident, Incident) and incident.answer is IncidentAnswer.CONTINUE
+    )
+    return replica.stands_alone() and peer.disk is DiskState.OUTDATED and not by_word
 
 
 def _not_told(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:

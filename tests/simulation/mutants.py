@@ -146,6 +146,7 @@ def _waived_for_worse(
     return tuple(_UNCONNECTED(volume, snapshot, replica, request, peer, is_granted))
 
 
+_IS_TOLD = standalone._is_told
 _UNCONNECTED = promotion._unconnected
 
 
@@ -314,7 +315,9 @@ MUTANTS = (
     _m("rejoin discards", "I24", "there_and_back",
        lambda: [_commands(S.CONNECT, "drbdadm connect --discard-my-data")]),
     _m("an unreached peer counts as outdated", "I4", "standalone_unreached",
-       lambda: [(standalone, "_is_told", lambda replica: True)]),
+       lambda: [(standalone, "_is_told", lambda *_: True)]),
+    _m("the coordinator's word counts as DRBD's", "I4", "standalone_by_word",
+       lambda: [(standalone, "_is_told", lambda replica, incident: _IS_TOLD(replica, None))]),
     _m("nobody says that there is no fallback", "I17", "there_and_back",
        lambda: [(run_module, "name_state", lambda volume, snapshot: "serving")]),
     _m("going on alone forgets to leave", "I17", "there_and_back",

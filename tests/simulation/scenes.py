@@ -38,6 +38,7 @@ from tests.simulation.found import (
 )
 from tests.simulation.leaving import (
     standalone_and_dead,
+    standalone_by_word,
     standalone_unreached,
     standalone_wrong,
     there_and_back,
@@ -249,6 +250,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         leftover_grant,
         twice_in_one_epoch,
         standalone_and_dead,
+        standalone_by_word,
         standalone_unreached,
         standalone_wrong,
         there_and_back,

@@ -8,6 +8,8 @@ import pytest
 
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.finding import Finding, Severity, blockers
+from storage_agent.model.incident import Incident
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import (
@@ -35,6 +37,7 @@ from tests.unit.fakes import (
     volume_config,
     with_peer,
 )
+from tests.unit.incidents import incident
 
 VOLUME = volume_config()
 PRIMARY = in_sync_replica(role=Role.PRIMARY)
@@ -84,6 +87,24 @@ def test_a_primary_with_current_data_may_and_says_what_it_risks(
     replica: Replica, expected: list[str]
 ) -> None:
     assert standalone(replica) == ["STANDING_ALONE", *expected]
+
+
+@pytest.mark.parametrize(
+    ("asks", "expected"),
+    [
+        (None, []),
+        (incident("deny", 6), []),
+        (incident("continue", 6), ["PEER_NOT_TOLD"]),
+        (Unobserved(reason="damaged"), ["PEER_NOT_TOLD"]),
+    ],
+)
+def test_outdated_by_the_coordinators_word_is_not_told(
+    asks: Incident | Unobserved | None, expected: list[str]
+) -> None:
+    host = FakeHost()
+    host.replica = ALONE
+    snapshot = dataclasses.replace(host.observe(VOLUME), incident=asks)
+    assert codes(standalone_findings(VOLUME, snapshot, "beta")) == ["STANDING_ALONE", *expected]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from storage_agent.policy.assembly import assembly_findings, only_missing
 from storage_agent.policy.currency import currency_findings
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.naming import name_state
+from storage_agent.policy.standalone import parting_findings
 
 OPERATION_TIMEOUT_S = 900.0
 LATE_DEVICES_TIMEOUT_S = 60.0
@@ -165,8 +166,8 @@ class Run(Report):
         except AgentError as exc:
             return self._undo(volume, exc)
         if plan.operation is OperationKind.STANDALONE and self.latest is not None:
-            after = self.decide(volume, self.latest)  # Only now: could the peer be told?
-            self.findings = tuple({f.code: f for f in (*after, *self.findings)}.values())
+            after = self.decide(volume, self.latest)
+            self.findings = parting_findings(self.findings, after, self.latest)
         return self.ended(OperationState.SUCCEEDED, self._named(volume))
 
     def _look_at_the_whole(self, volume: VolumeConfig, plan: Plan) -> None:

@@ -202,7 +202,7 @@ VOLUME: dict[str, Explanation] = {
     ),
     "PEER_NOT_TOLD": Explanation(
         meaning="DRBD did not outdate the other host's copy, which so does not know that it gets "
-        "old: it was not reached, or it was not in sync.",
+        "old: it was not reached, or it was not in sync, or the agent did not see how they parted.",
         risk="a person who declares this host to be off could promote that old copy",
         next_steps=("keep the other host off until it has rejoined",
                     "connected first, it would have been outdated in order"),

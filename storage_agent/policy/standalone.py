@@ -38,7 +38,7 @@ def standalone_findings(
             )
         )
     found.append(standing_alone(volume, replica, peer))
-    if not _is_told(replica, snapshot.incident):
+    if not _is_told(replica):
         found.append(_not_told(volume, replica, peer))
     if volume.arbitration is Arbitration.COORDINATOR:
         found.append(_unasked(volume, peer))
@@ -61,22 +61,39 @@ def standing_alone(volume: VolumeConfig, replica: Replica, peer: str) -> Finding
     )
 
 
-def _is_told(replica: Replica, incident: Incident | Unobserved | None) -> bool:
-    """DRBD outdates a connected peer before it lets go, and shows it so afterwards (drbd_nl.c
-    conn_try_disconnect(): SS_PRIMARY_NOP, with fencing other than dont-care). It does not ask one
-    that is Inconsistent or Diskless; and one that is shown as Outdated while it is only looked
-    for, or after the coordinator said `continue` in this boot, may be so by the fence-peer
-    handler's word alone."""
+def _is_told(replica: Replica) -> bool:
+    """DRBD outdates a connected peer before it lets go (drbd_nl.c conn_try_disconnect():
+    SS_PRIMARY_NOP, with fencing other than dont-care). It does not ask one that is Inconsistent
+    or Diskless; and one that is shown as Outdated while it is not connected may be so by the
+    fence-peer handler's word alone."""
     peer = replica.peer
-    if peer is None:
+    if peer is None or peer.connection is not ConnectionState.CONNECTED:
         return False
-    if peer.connection is ConnectionState.CONNECTED:
-        settled = peer.replication is not ReplicationState.OFF
-        return settled and peer.disk is DiskState.UP_TO_DATE
+    settled = peer.replication is not ReplicationState.OFF
+    return settled and peer.disk is DiskState.UP_TO_DATE
+
+
+def parting_findings(
+    before: tuple[Finding, ...], after: tuple[Finding, ...], snapshot: VolumeSnapshot
+) -> tuple[Finding, ...]:
+    """For the end of `standalone`: that the peer was told is believed only where it could be when
+    it began, and DRBD shows it now. before: nothing is known of a beginning before a crash."""
+    found = {finding.code: finding for finding in (*after, *before)}
+    could_be = bool(before) and "PEER_NOT_TOLD" not in {finding.code for finding in before}
+    if could_be and _shows_it(snapshot):
+        found.pop("PEER_NOT_TOLD", None)
+    return tuple(found.values())
+
+
+def _shows_it(snapshot: VolumeSnapshot) -> bool:
+    """And no word of the coordinator, in this boot, that would look the same."""
+    replica, incident = snapshot.replica, snapshot.incident
+    if not isinstance(replica, Replica) or replica.peer is None:
+        return False
     by_word = isinstance(incident, Unobserved) or (
         isinstance(incident, Incident) and incident.answer is IncidentAnswer.CONTINUE
     )
-    return replica.stands_alone() and peer.disk is DiskState.OUTDATED and not by_word
+    return replica.stands_alone() and replica.peer.disk is DiskState.OUTDATED and not by_word
 
 
 def _not_told(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:

@@ -147,7 +147,7 @@ class Checks:
         found = [word for word in _FORBIDDEN if word in text]
         self.expect("I24", not found, f"{step.kind} runs {text}")
         if step.kind is StepKind.DISCONNECT:
-            fine = self._is_current(daemon) and machine.node.s.role is Role.PRIMARY
+            fine = self._is_current(machine) and machine.node.s.role is Role.PRIMARY
             self.expect("I4", fine, f"{machine.name} goes on alone as a bad copy")
         if step.kind is StepKind.PRIMARY:
             node = daemon.machine.node
@@ -156,17 +156,20 @@ class Checks:
             usable = node.s.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
             # What is lost after the last look cannot be known.
             self._asked_primary[machine.name] = (
-                usable or machine.disk_lost_s >= daemon.looked_s,
+                usable or self._is_lost_since(machine),
                 proven,
             )
             if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
 
-    def _is_current(self, daemon: Daemon) -> bool:
-        """Or was when it was looked at: what is lost after the last look cannot be known."""
-        machine = daemon.machine
-        is_lost_since = machine.disk_lost_s >= daemon.looked_s
-        return machine.node.s.disk is DiskState.UP_TO_DATE or is_lost_since
+    def _is_current(self, machine: Machine) -> bool:
+        """Or was when it was looked at: what is lost after the task's last look cannot be known."""
+        is_current = machine.node.s.disk is DiskState.UP_TO_DATE
+        return is_current or self._is_lost_since(machine)
+
+    def _is_lost_since(self, machine: Machine) -> bool:
+        task = self.world.current
+        return task is not None and machine.disk_lost_s >= task.looked_s
 
     def _alone(self, machine: Machine, request: OperationRequest) -> None:
         """I16: one operation a volume."""
@@ -225,9 +228,8 @@ class Checks:
         """I6: an answer has its epoch durable before the handler can see it. I4: who may go on
         alone has the current data."""
         assert incident.epoch is not None
-        daemon = machine.daemon
-        if incident.answer is IncidentAnswer.CONTINUE and daemon is not None:
-            self.expect("I4", self._is_current(daemon), f"{machine.name} may go on as a bad copy")
+        if incident.answer is IncidentAnswer.CONTINUE:
+            self.expect("I4", self._is_current(machine), f"{machine.name} may go on as a bad copy")
         durable = epoch_of(machine) >= incident.epoch
         self.expect("I6", durable, f"{machine.name} answers before epoch {incident.epoch}")
 

@@ -64,7 +64,6 @@ class Daemon:
         self.simulation = simulation
         self.dead = False
         self.started = False
-        self.looked_s = 0.0
         self._tick: tuple[Marker, Request] | None = None
         self._tick_s = 0.0
         self.tasks: list[Task] = []

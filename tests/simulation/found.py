@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from storage_agent.model.configuration import Arbitration
-from tests.simulation.daemon import Daemon
 from tests.simulation.ending import finish
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.schedule import Simulation
-from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, must, pair, steps
+from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, must, pair, steps, strike_at
 
 
 def both_granted(seed: int) -> Simulation:
@@ -27,7 +26,7 @@ def decided_long_ago(seed: int) -> Simulation:
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     alpha.power_off()
     simulation.wait_for(lambda: not beta.node.session)
-    _strike_at(simulation, "beta", "perform grant-promotion", POINT_KINDS[0])
+    strike_at(simulation, "beta", "perform grant-promotion", POINT_KINDS[0])
     ask(simulation, "beta", PROMOTE, "long-ago", peer_is_off="alpha")
     simulation.wait_for(lambda: beta.daemon is None)
     simulation.forget_restarts()
@@ -45,7 +44,7 @@ def decided_long_ago(seed: int) -> Simulation:
 def killed_before_epoch(seed: int) -> Simulation:
     """The daemon is killed between the journal's record and the epoch's own file."""
     simulation = pair(seed, None)
-    _strike_at(simulation, "alpha", "replace", POINT_KINDS[0])
+    strike_at(simulation, "alpha", "replace", POINT_KINDS[0])
     course = ask(simulation, "alpha", PROMOTE, "op")
     simulation.wait_for(lambda: course.record is not None)
     finish(simulation)
@@ -55,7 +54,7 @@ def killed_before_epoch(seed: int) -> Simulation:
 def torn_record(seed: int) -> Simulation:
     """The power goes in the middle of a record; the host comes back and tells how it ended."""
     simulation = pair(seed, None)
-    _strike_at(simulation, "alpha", "perform mount", POINT_KINDS[1])
+    strike_at(simulation, "alpha", "perform mount", POINT_KINDS[1])
     course = ask(simulation, "alpha", PROMOTE, "op")
     alpha = simulation.machines["alpha"]
     simulation.wait_for(lambda: not alpha.powered)
@@ -64,16 +63,6 @@ def torn_record(seed: int) -> Simulation:
     simulation.wait_for(lambda: course.record is not None)
     finish(simulation)
     return simulation
-
-
-def _strike_at(simulation: Simulation, host: str, point: str, how: str) -> None:
-    def strike(daemon: Daemon, name: str, before: bool) -> str:
-        if daemon.machine.name != host or name != point:
-            return ""
-        simulation.faults.crash_at = lambda d, n, b: ""
-        return how
-
-    simulation.faults.crash_at = strike
 
 
 def inconsistent_primary(seed: int) -> Simulation:

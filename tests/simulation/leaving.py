@@ -6,6 +6,7 @@ from storage_agent.model.configuration import Arbitration
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.replica import Role
 from tests.simulation.ending import finish
+from tests.simulation.faults import POINT_KINDS
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import (
     DEMOTE,
@@ -17,6 +18,7 @@ from tests.simulation.situation import (
     must,
     pair,
     steps,
+    strike_at,
 )
 from tests.simulation.states import STANDALONE as ALONE
 
@@ -56,6 +58,19 @@ def standalone_by_word(seed: int) -> Simulation:
     simulation.coordinator.is_on = True
     simulation.world.frozen_hosts["beta"] = simulation.world.now_s + 600.0
     done(simulation, "alpha", STANDALONE, "alone")
+    return simulation
+
+
+def standalone_resumed(seed: int) -> Simulation:
+    """beta is off and a person has said so: alpha shows it as outdated. The daemon is killed while
+    it leaves, and tells after its next start what it has done."""
+    simulation = pair(seed, None)
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    beta.power_off()
+    simulation.wait_for(lambda: not alpha.node.session)
+    must(simulation, done(simulation, "alpha", PROMOTE, "over", peer_is_off="beta"))
+    strike_at(simulation, "alpha", "perform disconnect", POINT_KINDS[0])
+    must(simulation, done(simulation, "alpha", STANDALONE, "alone"))
     return simulation
 
 

@@ -146,7 +146,6 @@ def _waived_for_worse(
     return tuple(_UNCONNECTED(volume, snapshot, replica, request, peer, is_granted))
 
 
-_IS_TOLD = standalone._is_told
 _UNCONNECTED = promotion._unconnected
 
 
@@ -174,6 +173,11 @@ def _to_both(self: Coordinator, machine: Any) -> tuple[IncidentAnswer, int]:
     epoch = self._fresh_epoch()
     self._promise(self.simulation.other(machine).name, epoch)
     return IncidentAnswer.CONTINUE, epoch
+
+
+def _what_is_shown(before: Any, after: Any, snapshot: Any) -> Any:
+    told = standalone._shows_it(snapshot)
+    return tuple(f for f in (*after, *before) if not told or f.code != "PEER_NOT_TOLD")
 
 
 def _fulfilled(volume: Any, snapshot: Any) -> str:
@@ -315,9 +319,11 @@ MUTANTS = (
     _m("rejoin discards", "I24", "there_and_back",
        lambda: [_commands(S.CONNECT, "drbdadm connect --discard-my-data")]),
     _m("an unreached peer counts as outdated", "I4", "standalone_unreached",
-       lambda: [(standalone, "_is_told", lambda *_: True)]),
+       lambda: [(standalone, "_is_told", lambda replica: True)]),
     _m("the coordinator's word counts as DRBD's", "I4", "standalone_by_word",
-       lambda: [(standalone, "_is_told", lambda replica, incident: _IS_TOLD(replica, None))]),
+       lambda: [(standalone, "_shows_it", lambda snapshot: True)]),
+    _m("a crash forgets that nobody was told", "I4", "standalone_resumed",
+       lambda: [(run_module, "parting_findings", _what_is_shown)]),
     _m("nobody says that there is no fallback", "I17", "there_and_back",
        lambda: [(run_module, "name_state", lambda volume, snapshot: "serving")]),
     _m("going on alone forgets to leave", "I17", "there_and_back",

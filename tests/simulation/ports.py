@@ -141,7 +141,9 @@ class SimHost:
         )
 
     def _replica(self) -> Replica | None:
-        self._daemon.looked_s = self._machine.world.now_s
+        task = self._machine.world.current
+        if task is not None:
+            task.looked_s = self._machine.world.now_s
         return self._machine.node.view()
 
     def _array(self) -> ArrayView:

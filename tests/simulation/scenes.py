@@ -39,6 +39,7 @@ from tests.simulation.found import (
 from tests.simulation.leaving import (
     standalone_and_dead,
     standalone_by_word,
+    standalone_resumed,
     standalone_unreached,
     standalone_wrong,
     there_and_back,
@@ -251,6 +252,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         twice_in_one_epoch,
         standalone_and_dead,
         standalone_by_word,
+        standalone_resumed,
         standalone_unreached,
         standalone_wrong,
         there_and_back,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
-from tests.simulation.daemon import Course
+from tests.simulation.daemon import Course, Daemon
 from tests.simulation.schedule import Simulation, volume_config
 
 Scene = Callable[[int], Simulation]
@@ -75,3 +75,15 @@ def cut(simulation: Simulation) -> None:
         simulation.link.is_cut[host] = True
     nodes = [m.node for m in simulation.machines.values()]
     simulation.wait_for(lambda: not any(n.session for n in nodes))
+
+
+def strike_at(simulation: Simulation, host: str, point: str, how: str) -> None:
+    """At the next call of this port on this host, once. how: of faults.POINT_KINDS."""
+
+    def strike(daemon: Daemon, name: str, before: bool) -> str:
+        if daemon.machine.name != host or name != point:
+            return ""
+        simulation.faults.crash_at = lambda d, n, b: ""
+        return how
+
+    simulation.faults.crash_at = strike

@@ -7,6 +7,7 @@ gives the same course.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable
@@ -30,6 +31,8 @@ class Task:
         self.name = name
         self.host = host
         self.wake_s = 0.0
+        # When it looked at the replica last; infinite: never.
+        self.looked_s = math.inf
         self.condition: Condition | None = None
         self.until_s: float | None = None
         self.atomic = False

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.finding import Finding, Severity, blockers
+from storage_agent.model.finding import Finding, Severity, blocker, blockers
 from storage_agent.model.incident import Incident
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
@@ -25,9 +25,11 @@ from storage_agent.policy.naming import name_state
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.readiness import Verdict, assess
 from storage_agent.policy.standalone import (
+    parting_findings,
     rejoin_findings,
     split_brain_findings,
     standalone_findings,
+    standing_alone,
 )
 from tests.unit.fakes import (
     FakeHost,
@@ -72,11 +74,11 @@ def standalone(replica: Replica | None, arbitration: Arbitration = Arbitration.N
     [
         (PRIMARY, []),
         (with_peer(PRIMARY, disk=DiskState.INCONSISTENT), ["PEER_NOT_TOLD"]),
-        (ALONE, []),
+        # By the word of a person or the coordinator, perhaps.
+        (ALONE, ["PEER_NOT_TOLD"]),
         # Its disk may come back as it was, and DRBD would not know that it is old.
         (with_peer(PRIMARY, disk=DiskState.DISKLESS), ["PEER_NOT_TOLD"]),
         (lost_peer(PRIMARY), ["PEER_NOT_TOLD"]),
-        # By the word of a person who said that it is off, perhaps.
         (with_peer(lost_peer(PRIMARY), disk=DiskState.OUTDATED), ["PEER_NOT_TOLD"]),
         # A handshake under way: connected to DRBD, and nothing agreed.
         (with_peer(PRIMARY, replication=ReplicationState.OFF), ["PEER_NOT_TOLD"]),
@@ -89,22 +91,36 @@ def test_a_primary_with_current_data_may_and_says_what_it_risks(
     assert standalone(replica) == ["STANDING_ALONE", *expected]
 
 
+STOOD = standing_alone(VOLUME, PRIMARY, "beta")
+NOT_TOLD = blocker("PEER_NOT_TOLD", "")
+
+
 @pytest.mark.parametrize(
-    ("asks", "expected"),
+    ("before", "replica", "asks", "expected"),
     [
-        (None, []),
-        (incident("deny", 6), []),
-        (incident("continue", 6), ["PEER_NOT_TOLD"]),
-        (Unobserved(reason="damaged"), ["PEER_NOT_TOLD"]),
+        ((STOOD,), ALONE, None, []),
+        ((STOOD,), ALONE, incident("deny", 6), []),
+        ((STOOD, NOT_TOLD), ALONE, None, ["PEER_NOT_TOLD"]),
+        # Resumed after a crash: how it was before is not known.
+        ((), ALONE, None, ["PEER_NOT_TOLD"]),
+        ((STOOD,), with_peer(ALONE, disk=DiskState.DUNKNOWN), None, ["PEER_NOT_TOLD"]),
+        ((STOOD,), dataclasses.replace(ALONE, peer=None), None, ["PEER_NOT_TOLD"]),
+        # Outdated by the coordinator's word, perhaps.
+        ((STOOD,), ALONE, incident("continue", 6), ["PEER_NOT_TOLD"]),
+        ((STOOD,), ALONE, Unobserved(reason="damaged"), ["PEER_NOT_TOLD"]),
     ],
 )
-def test_outdated_by_the_coordinators_word_is_not_told(
-    asks: Incident | Unobserved | None, expected: list[str]
+def test_who_was_told_is_known_only_where_it_was_seen(
+    before: tuple[Finding, ...],
+    replica: Replica,
+    asks: Incident | Unobserved | None,
+    expected: list[str],
 ) -> None:
     host = FakeHost()
-    host.replica = ALONE
+    host.replica = replica
     snapshot = dataclasses.replace(host.observe(VOLUME), incident=asks)
-    assert codes(standalone_findings(VOLUME, snapshot, "beta")) == ["STANDING_ALONE", *expected]
+    after = standalone_findings(VOLUME, snapshot, "beta")
+    assert codes(parting_findings(before, after, snapshot)) == ["STANDING_ALONE", *expected]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ import sys
 from tests.simulation.schedule import run_schedule
 from tests.simulation.summary import KNOWN, Summary, run_parallel
 
+# In a file: what an interrupted run has to say for itself.
+LINE_EACH = 1000
+
 
 def main(arguments: list[str]) -> int:
     """Exit 1 if an invariant broke, 2 for wrong use."""
@@ -16,8 +19,8 @@ def main(arguments: list[str]) -> int:
         description="Runs the real policy, planners and engine on a simulated pair of hosts.",
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="run N schedules")
-    parser.add_argument("--from", type=int, default=0, metavar="S", dest="first")
-    parser.add_argument("--processes", type=int, default=1, metavar="P")
+    parser.add_argument("--start", type=int, default=0, metavar="S", help="with --seeds: the first")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="with --seeds: processes")
     parser.add_argument("--seed", type=int, metavar="N", help="run this one")
     parser.add_argument("--trace", action="store_true", help="with --seed: print its course")
     parser.add_argument("--known", action="store_true", help="explain the known findings")
@@ -39,7 +42,7 @@ def main(arguments: list[str]) -> int:
         return _show(asked.seed, with_trace=asked.trace)
     if asked.seeds is None:
         parser.error("one of --seeds, --seed, --crash-points, --mutants, --known is needed")
-    return _run(asked.first, asked.seeds, asked.processes)
+    return _run(asked.start, asked.seeds, asked.jobs)
 
 
 def _show(seed: int, *, with_trace: bool) -> int:
@@ -52,13 +55,16 @@ def _show(seed: int, *, with_trace: bool) -> int:
     return 1 if outcome.violations else 0
 
 
-def _run(first: int, count: int, processes: int) -> int:
-    total, told = Summary(), 0
-    for total in run_parallel(first, count, processes):
+def _run(first: int, count: int, jobs: int) -> int:
+    total, told, next_line = Summary(), 0, LINE_EACH
+    end = "\r" if sys.stderr.isatty() else "\n"
+    for total in run_parallel(first, count, jobs):
         for seed, name, text in total.broken[told:]:
             print(f"seed {seed}: {name}: {text[:160]}", file=sys.stderr, flush=True)
         told = len(total.broken)
-        print(f"\r{total.schedules} of {count}", end="", file=sys.stderr, flush=True)
+        if end == "\r" or total.schedules >= next_line:
+            next_line = total.schedules + LINE_EACH
+            print(f"of {count}: {total.headline()}", end=end, file=sys.stderr, flush=True)
     print(file=sys.stderr)
     print(total.render())
     return 1 if total.broken else 0

@@ -60,14 +60,20 @@ class Summary:
             getattr(self, name).update(getattr(other, name))
         self.broken += other.broken
 
-    def render(self) -> str:
+    def headline(self) -> str:
         rate = self.schedules / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.schedules} schedules in {self.seconds:.1f} s: {rate:.1f} a second, "
+            f"{60 * rate:.0f} a minute; {self.steps} steps, {self.faults.total()} faults injected, "
+            f"{self.checks.total()} invariant checks, {len(self.broken)} violations"
+        )
+
+    def render(self) -> str:
         operations = {k: v for k, v in self.counts.items() if k.split(" ")[0] in _KINDS}
         others = {k: v for k, v in self.counts.items() if k not in operations}
         lines = [
-            f"{self.schedules} schedules in {self.seconds:.1f} s: {rate:.1f} a second, "
-            f"{60 * rate:.0f} a minute; {self.steps} steps",
-            *_table("faults", {k: self.faults[k] for k in ALL_KINDS}),
+            self.headline(),
+            *_table("faults by kind", {k: self.faults[k] for k in ALL_KINDS}),
             *_table("operations by outcome", operations),
             *_table("checks by invariant", self.checks),
             *_table("what happened", others),
@@ -77,7 +83,6 @@ class Summary:
         lines += [
             f"VIOLATION seed {seed}: {name}: {text[:240]}" for seed, name, text in self.broken
         ]
-        lines.append(f"{len(self.broken)} violations")
         return "\n".join(lines)
 
 
@@ -98,7 +103,7 @@ def run_seeds(seeds: Iterable[int]) -> Summary:
     return summary
 
 
-def run_parallel(first: int, count: int, processes: int) -> Iterator[Summary]:
+def run_parallel(first: int, count: int, jobs: int) -> Iterator[Summary]:
     """The sum so far, each time another part is there."""
     begun_s = time.perf_counter()
     parts = [
@@ -106,11 +111,11 @@ def run_parallel(first: int, count: int, processes: int) -> Iterator[Summary]:
         for start in range(first, first + count, CHUNK)
     ]
     total = Summary()
-    if processes == 1:
+    if jobs == 1:
         done: Iterator[Summary] = map(run_seeds, parts)
         yield from _sum(total, done, begun_s)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(jobs) as pool:
         yield from _sum(total, pool.map(run_seeds, parts), begun_s)
 
 

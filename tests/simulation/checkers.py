@@ -87,9 +87,10 @@ class Checks:
             self._one_mount(alpha, beta)
         if alpha.server is beta.server is ServerState.SERVING:
             self._one_link(alpha, beta)
-        for machine in self._machines:
-            if machine.mounted or machine.server in EXPORTING:
-                self._layers(machine)
+        if alpha.mounted or alpha.server in EXPORTING:
+            self._layers(alpha)
+        if beta.mounted or beta.server in EXPORTING:
+            self._layers(beta)
 
     def asked(self) -> Counter[str]:
         """How often each invariant was looked at."""

@@ -53,7 +53,9 @@ class Client:
         found = [
             m
             for m in self.machines.values()
-            if m.server is ServerState.SERVING and m.powered and not self.world.is_frozen(m.name)
+            if m.server is ServerState.SERVING
+            and m.powered
+            and not (self.world.frozen_hosts and self.world.is_frozen(m.name))
         ]
         if len(found) > 1 and self.world.chance(0.5):
             found.reverse()

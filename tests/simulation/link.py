@@ -8,6 +8,7 @@ choice of the scheduler.
 from __future__ import annotations
 
 from collections import deque
+from functools import cache
 from typing import Any
 
 from storage_agent.model.replica import Role
@@ -28,6 +29,11 @@ from tests.simulation.states import (
 )
 from tests.simulation.transfer import Message, Transfer
 from tests.simulation.world import World
+
+
+@cache
+def _method_of(message: str) -> str:
+    return "_on_" + message.replace("-", "_")
 
 
 class Link(Transfer):
@@ -148,7 +154,7 @@ class Link(Transfer):
         if session != node.session:
             return
         self.world.counts["messages"] += 1
-        getattr(self, "_on_" + message[0].replace("-", "_"))(node, *message[1:])
+        getattr(self, _method_of(message[0]))(node, *message[1:])
 
     def _connect(self) -> None:
         self._sessions += 1

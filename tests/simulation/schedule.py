@@ -272,11 +272,11 @@ class Simulation:
         return condition()
 
     def is_quiet(self) -> bool:
-        alive = all(m.daemon is not None for m in self.machines.values())
-        busy = any(t for m in self.machines.values() if m.daemon for t in m.daemon.active)
-        waiting = any(t.is_ready(self.world.now_s) or t.wake_s for t in self.world.tasks)
-        asked = self.coordinator.has_work()
-        return alive and not busy and not waiting and not asked and not self.link.has_work()
+        if any(m.daemon is None or m.daemon.active for m in self.machines.values()):
+            return False
+        if self.link.has_work() or self.coordinator.has_work():
+            return False
+        return not any(t.is_ready(self.world.now_s) or t.wake_s for t in self.world.tasks)
 
     # --- the whole ----------------------------------------------------------------------------
 

@@ -209,7 +209,8 @@ class Coordinator:
             taken = False
         except AgentError:
             return
-        unchanged = machine.answered is before and not taken
+        # Another call may have brought the true answer meanwhile.
+        unchanged = not taken and machine.answered in (before, asked)
         self.simulation.checks.expect("I7", unchanged, f"{machine.name} took {forged}")
 
     # --- promotions -----------------------------------------------------------------------------

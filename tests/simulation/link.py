@@ -19,6 +19,7 @@ from tests.simulation.states import (
     CONNECTING,
     CONSISTENT,
     DISKLESS,
+    GONE,
     INCONSISTENT,
     NEGOTIATING,
     OUTDATED,
@@ -311,6 +312,10 @@ class Link(Transfer):
         ns.conn = CONNECTED if not verdict else WAIT_SOURCE if verdict > 0 else WAIT_TARGET
         if ns.disk is NEGOTIATING and verdict >= 0:
             ns.disk = node.negotiated[0]
+            # drbd_adm_attach() looked at the peer's disk, which has gone since.
+            is_old = node.exposed_uuid not in (0, node.md.current)
+            if is_old and hello.disk in GONE and Role.PRIMARY in (ns.role, hello.role):
+                self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
         ns.peer, ns.pdsk = hello.role, theirs
         rebooted = ns.pdsk is CONSISTENT and ns.susp and not verdict and fresh
         if rebooted and node.new_uuid_pending and node.backing is not None:

@@ -19,7 +19,8 @@ KNOWN = {
     "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
     "has, or only a peer that does not know that it has the only good disk",
     "RESYNC_ABORTED": "DRBD 8.4 (as modelled, not seen in a lab) calls a target UpToDate whose "
-    "source loses its disk in the bitmap exchange; or thaws a Primary that loses its own disk "
+    "source loses its disk in the bitmap exchange, or an old disk that is attached to a Diskless "
+    "Primary while the peer's fails; or thaws a Primary that loses its own disk "
     "after it was told to go on, without a new generation: what it writes after a re-attach "
     "counts as old",
     "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",

@@ -17,7 +17,8 @@ KNOWN = {
     "ALONE_WITHOUT_ARBITRATION": "arbitration none: acknowledged alone after the link was lost, "
     "then the other side promoted by a true declaration (PEER_MAY_HAVE_WRITTEN warns)",
     "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
-    "has, or only a peer that does not know that it has the only good disk",
+    "has, or only a peer that does not know, by a generation of its own, that it has the only good "
+    "disk",
     "RESYNC_ABORTED": "DRBD 8.4 (as modelled, not seen in a lab) calls a target UpToDate whose "
     "source loses its disk in the bitmap exchange, or an old disk that is attached to a Diskless "
     "Primary while the peer's fails; or thaws a Primary that loses its own disk "

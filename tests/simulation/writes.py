@@ -25,7 +25,8 @@ class Request:
         self.ok: bool | None = None
         self.alone = False
         # drbd_req_complete(): acknowledged although only an Inconsistent disk has it, or only the
-        # peer, which does not know yet that it has the only good disk.
+        # peer, which does not know, or will not once it is restarted, that it has the only good
+        # disk.
         self.doubtful = False
 
     def start(self) -> None:
@@ -110,7 +111,10 @@ class Request:
         self.ok = "ok" in (self.local, self.net)
         self.alone = self.net != "ok"
         other = node.link.other(node)
-        peer_has_it = RANK[other.s.pdsk] < 4 and other.s.disk is UP_TO_DATE
+        knows = RANK[other.s.pdsk] < 4 and other.s.disk is UP_TO_DATE
+        # drbd_state.c after_state_ch(): a disk that is attached when the Primary is Diskless
+        # already starts no generation, and the Primary's old disk would win (rule 41).
+        peer_has_it = knows and other.md.bitmap != 0
         self.doubtful = (self.alone and node.s.disk is not UP_TO_DATE) or (
             self.local != "ok" and not peer_has_it
         )

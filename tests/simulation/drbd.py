@@ -60,6 +60,7 @@ class Node:
         self.up = False
         self.s = State()
         self.backing: Disk | None = None
+        self.lost: Disk | None = None
         self.negotiated: tuple[DiskState, DiskState] = (DISKLESS, UNKNOWN)
         self.session = 0
         self.connects = 0
@@ -253,7 +254,7 @@ class Node:
             request.lose_disk()
         # Assumed: a disk that vanishes keeps what it had acknowledged.
         self.backing.flush()
-        self.backing = None
+        self.lost, self.backing = self.backing, None
         self.change(disk=DiskState.FAILED)
         self.link.send_state(self)
         self.change(disk=DISKLESS)

@@ -273,6 +273,10 @@ class Link(Transfer):
         if diskless_primary and RANK[hello.disk] >= 3 and node.exposed_uuid != hello.current:
             self.drop(node, "Can only connect to data with current UUID")
             return
+        if diskless_primary and node.lost is not None and node.lost.metadata.bits:
+            # The peer has finished a resync, unseen, and has this generation; what was written
+            # here alone since then it has not.
+            self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
         node.peer_uuids = (hello.current, hello.bitmap, hello.history)
         verdict: int | str = 0
         with_disks = RANK[s.disk] >= 3 and RANK[hello.disk] >= 3

@@ -21,7 +21,7 @@ from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import HostPort, Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet, VolumeSnapshot
-from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight
+from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight, stays_unsynced
 
 Around = Callable[[StepKind, VolumeConfig], AbstractContextManager[None]]
 
@@ -32,6 +32,7 @@ class Attachments:
     def __init__(self) -> None:
         self._records: dict[str, Attachment] = {}
         self._news: dict[str, threading.Event] = {}
+        self._unsynced: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     def of(self, volume: str) -> Attachment:
@@ -40,7 +41,9 @@ class Attachments:
     def follow(self, volume: str, replica: Replica | None) -> None:
         """One more state, in the order in which the kernel showed them."""
         with self._lock:
-            self._records[volume] = follow(self.of(volume), replica)
+            unsynced = stays_unsynced(self._unsynced.get(volume, False), replica)
+            self._records[volume] = follow(self.of(volume), replica, unsynced=unsynced)
+            self._unsynced[volume] = unsynced
             self._news_of(volume).set()
 
     def wait_for_news(self, volume: str, timeout_s: float) -> None:
@@ -58,6 +61,7 @@ class Attachments:
         """States may have been missed. What was already broken keeps its first reason."""
         with self._lock:
             for volume in volumes:
+                self._unsynced.pop(volume, None)
                 if self.of(volume).in_sync_until_loss:
                     self._records[volume] = lost_sight(why)
 

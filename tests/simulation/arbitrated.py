@@ -54,6 +54,26 @@ def frozen_without_disk(seed: int) -> Simulation:
     return _end(simulation)
 
 
+def turned_away(seed: int) -> Simulation:
+    """alpha is frozen, beta is rebooted: the link comes back, alpha turns beta away and goes on by
+    itself; it is cut off again before they have found together, and beta is granted."""
+    simulation = _pair(seed, None)
+    simulation.coordinator.is_on = False
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    cut(simulation)
+    beta.power_off()
+    simulation.boot(beta)
+    simulation.wait_for(lambda: beta.daemon is not None and beta.node.backing is not None)
+    simulation.wait_for(lambda: beta.daemon is not None and not beta.daemon.active)
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = False
+    simulation.wait_for(lambda: not alpha.node.s.susp)
+    cut(simulation)
+    _grant(simulation, beta, 9, "granted")
+    wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
+    return _end(simulation)
+
+
 def primary_dies(seed: int) -> Simulation:
     """alpha loses its power: beta is granted without any incident."""
     simulation = _pair(seed, IncidentAnswer.DENY)

@@ -132,7 +132,7 @@ def _believes(self: Run, step: Any, volume: Any, deadline: Deadline) -> None:
     self.look(volume)
 
 
-def _ever_in_sync(record: Attachment, replica: Any) -> Attachment:
+def _ever_in_sync(record: Attachment, replica: Any, **_: Any) -> Attachment:
     if record.in_sync_until_loss or (replica is not None and replica.in_sync()):
         return Attachment(in_sync_until_loss=True)
     return record
@@ -202,6 +202,8 @@ MUTANTS = (
        lambda: [(promotion, "_unconnected", _without("CURRENCY_UNPROVEN"))]),
     _m("evidence never breaks", "I4", "peer_disk_hole",
        lambda: [(attachments, "follow", _ever_in_sync)]),
+    _m("one side's view of a connection is evidence", "I1", "turned_away",
+       lambda: [(attachments, "stays_unsynced", lambda before, replica: False)]),
     _m("a fresh daemon believes it was in sync", "I4", "blind_restart",
        lambda: [(attachments, "NEVER_SEEN", Attachment(in_sync_until_loss=True))]),
     _m("a broken watch is not noticed", "I4", "blind_hole",

@@ -16,6 +16,7 @@ from tests.simulation.arbitrated import (
     nobody_answers,
     primary_dies,
     rebooted_with_grant,
+    turned_away,
     twice_in_one_epoch,
 )
 from tests.simulation.breaking import (
@@ -247,6 +248,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         nobody_answers,
         killed_while_answering,
         rebooted_with_grant,
+        turned_away,
         another_operation,
         leftover_grant,
         twice_in_one_epoch,

@@ -6,14 +6,16 @@ import dataclasses
 
 import pytest
 
-from storage_agent.model.replica import DiskState, Replica, ReplicationState
-from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight
+from storage_agent.model.replica import DiskState, Replica, ReplicationState, Role
+from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight, stays_unsynced
 from tests.unit.fakes import in_sync_replica, lost_peer, with_peer
 
 SYNCED = in_sync_replica()
 LOST = lost_peer(SYNCED)
 DISKLESS = dataclasses.replace(SYNCED, disk=DiskState.DISKLESS)
 PEER_DISKLESS = with_peer(SYNCED, disk=DiskState.DISKLESS, out_of_sync_bytes=4096)
+TO_PRIMARY = with_peer(SYNCED, role=Role.PRIMARY)
+SYNC_TARGET = with_peer(TO_PRIMARY, replication=ReplicationState.SYNC_TARGET)
 BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
 
 
@@ -35,12 +37,21 @@ BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
         ([SYNCED, with_peer(SYNCED, out_of_sync_bytes=4096), LOST], False),
         ([SYNCED, with_peer(SYNCED, replication=ReplicationState.SYNC_TARGET), LOST], False),
         ([SYNCED, dataclasses.replace(LOST, disk=DiskState.OUTDATED), LOST], False),
+        # A Primary that turns its peer away is connected and in sync by the peer's view alone.
+        ([TO_PRIMARY, LOST], True),
+        ([BACK_ALONE, TO_PRIMARY, LOST], False),
+        ([None, BACK_ALONE, TO_PRIMARY, LOST], False),
+        ([BACK_ALONE, dataclasses.replace(TO_PRIMARY, peer=None), TO_PRIMARY, LOST], False),
+        ([BACK_ALONE, SYNC_TARGET, TO_PRIMARY, LOST], True),
+        ([BACK_ALONE, SYNCED, TO_PRIMARY, LOST], True),
+        ([SYNCED, LOST, TO_PRIMARY, LOST], True),
     ],
 )
 def test_courses(course: list[Replica | None], proven: bool) -> None:
-    attachment = NEVER_SEEN
+    attachment, unsynced = NEVER_SEEN, False
     for replica in course:
-        attachment = follow(attachment, replica)
+        unsynced = stays_unsynced(unsynced, replica)
+        attachment = follow(attachment, replica, unsynced=unsynced)
     assert attachment.in_sync_until_loss is proven
     assert bool(attachment.broken_by) is not proven
 

@@ -7,48 +7,47 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from tests.simulation.small_model import Limits, Rules, canonical, problem, start, successors
+from tests.simulation.small_canonical import canonical
+from tests.simulation.small_model import Limits, Rules, World, problem, start, successors
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """course: the steps that lead to the problem; empty where there is none."""
 
-    states: int
+    states: frozenset[World]
     transitions: int
     problem: str
     course: tuple[str, ...]
 
 
 def walk(rules: Rules, limits: Limits) -> Result:
-    """All states, nearest first, so that a course to a problem is a shortest one. Of a state that
-    was left only its hash is kept, and how it was reached."""
-    first = start()
-    came_from: dict[int, tuple[str, int]] = {hash(first): ("", 0)}
+    """All states, nearest first, so that a course to a problem is a shortest one."""
+    first = canonical(start(), rules, limits)
+    came_from: dict[World, tuple[str, World | None]] = {first: ("", None)}
     waiting = deque([first])
     transitions = 0
     while waiting:
         world = waiting.popleft()
-        here = hash(world)
         for name, found in successors(world, rules, limits):
             transitions += 1
-            after = canonical(found)
-            key = hash(after)
-            if key in came_from:
+            after = canonical(found, rules, limits)
+            if after in came_from:
                 continue
-            came_from[key] = (name, here)
+            came_from[after] = (name, world)
             if wrong := problem(after):
-                return Result(len(came_from), transitions, wrong, _course(came_from, key))
+                return Result(frozenset(came_from), transitions, wrong, _course(came_from, after))
             waiting.append(after)
-    return Result(len(came_from), transitions, "", ())
+    return Result(frozenset(came_from), transitions, "", ())
 
 
-def _course(came_from: dict[int, tuple[str, int]], key: int) -> tuple[str, ...]:
+def _course(came_from: dict[World, tuple[str, World | None]], end: World) -> tuple[str, ...]:
     steps: list[str] = []
-    while (step := came_from[key])[0]:
-        steps.append(step[0])
-        key = step[1]
-    return tuple(reversed(steps))
+    world: World | None = end
+    while world is not None:
+        name, world = came_from[world]
+        steps.append(name)
+    return tuple(reversed(steps[:-1]))
 
 
 def main() -> int:
@@ -56,7 +55,7 @@ def main() -> int:
     begun_s = time.monotonic()
     result = walk(Rules(), limits)
     print(
-        f"{result.states} states, {result.transitions} transitions, {limits}, "
+        f"{len(result.states)} states, {result.transitions} transitions, {limits}, "
         f"{time.monotonic() - begun_s:.0f} s"
     )
     print(result.problem or "at most one writer, no acknowledged write lost, in all of them")

@@ -270,15 +270,17 @@ class Run(Report):
     # --- taking back ---------------------------------------------------------------------------
 
     def _undo(self, volume: VolumeConfig, cause: AgentError) -> OperationRecord:
-        """Every performed step in reverse, also the one that failed: it may have acted."""
+        """Every performed step in reverse, also the one that failed: it may have acted. Once that
+        fails too, only the handler's answer is still taken away: nobody else is to use it."""
         if self.entry.request.kind is OperationKind.CLOSE_LINK:
             # Never let clients in again because shutting them out was slow.
             return self.ended(OperationState.FAILED, cause.message, remedy=cause.remedy)
         self._note_undo("undoing", reason=cause.message)
         snapshot = self.look(volume)
+        failed: AgentError | None = None
         for kind in reversed(self.performed):
             undo = DEFINITIONS[kind].undo
-            if undo is None:
+            if undo is None or (failed and undo is not StepKind.WITHDRAW_GRANT):
                 continue
             step = make_step(undo, volume, snapshot.host)
             try:
@@ -287,13 +289,15 @@ class Run(Report):
                 late = isinstance(cause, OutcomeUnknown) and kind is self.performed[-1]
                 self._undo_step(step, kind, volume, even_if_seen=late)
             except AgentError as exc:
-                return self.ended(
-                    OperationState.FAILED,
-                    f"{cause.message}; taking it back failed too: {exc.message}; "
-                    f"now: {self._named(volume)}",
-                    remedy=exc.remedy or cause.remedy,
-                    findings=cause.findings,
-                )
+                failed = failed or exc
+        if failed is not None:
+            return self.ended(
+                OperationState.FAILED,
+                f"{cause.message}; taking it back failed too: {failed.message}; "
+                f"now: {self._named(volume)}",
+                remedy=failed.remedy or cause.remedy,
+                findings=cause.findings,
+            )
         # create has no undo: what it made stays, and is named.
         undone = self.entry.plan is None or self.entry.plan.operation is not OperationKind.CREATE
         return self.ended(

@@ -7,6 +7,7 @@ import pytest
 from storage_agent.model.errors import CommandStuck, OperationFailed
 from storage_agent.model.operation import OperationState, StepOutcome
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.snapshot import Attachment
 from tests.unit.engine.parts import (
     DEMOTION,
     PASSING,
@@ -18,7 +19,7 @@ from tests.unit.engine.parts import (
     run,
     serving_host,
 )
-from tests.unit.fakes import FakeHost, MemoryStore
+from tests.unit.fakes import FakeHost, MemoryStore, in_sync_replica, lost_peer
 
 
 @pytest.mark.parametrize("failing", PROMOTION)
@@ -96,6 +97,22 @@ def test_an_undo_that_fails_names_the_state() -> None:
     assert record.state is OperationState.FAILED
     assert record.message.endswith("now: primary on alpha, mounted, NFS server standby")
     assert record.steps[-1].outcome is StepOutcome.UNDO_FAILED
+
+
+def test_an_undo_that_fails_leaves_no_grant_behind() -> None:
+    host = FakeHost(
+        replica=lost_peer(in_sync_replica()), attachment=Attachment(in_sync_until_loss=True)
+    )
+
+    def hang() -> None:
+        raise CommandStuck("it waits")
+
+    host.faults[StepKind.PRIMARY] = host.faults[StepKind.SECONDARY] = hang
+    record = run(
+        make_engine(host, MemoryStore()), request(OperationKind.PROMOTE, peer_is_off="beta")
+    )
+    assert record.state is OperationState.FAILED
+    assert host.performed[-1] is StepKind.WITHDRAW_GRANT
 
 
 def test_a_state_folder_that_fills_half_way_does_not_keep_the_undo_from_running() -> None:

@@ -10,11 +10,13 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import DiskState, Replica, Role
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker
 
 _SHUT = frozenset({ServerState.ABSENT, ServerState.STANDBY, ServerState.STARTED})
+
+_WITHOUT_DISK = frozenset({DiskState.DISKLESS, DiskState.FAILED, DiskState.DUNKNOWN})
 
 
 class LinkWish(StrEnum):
@@ -174,4 +176,25 @@ def opening_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Fi
                 remedy="the coordinator answers incidents; see storage-agent status",
             ),
         )
-    return ()
+    # An incident that is still there was answered with continue.
+    return () if incident else _compared(volume, replica)
+
+
+def _compared(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
+    """A peer without a disk thaws a frozen primary as well, and may have been granted the volume
+    meanwhile: only two disks compare their generations."""
+    peer = replica.peer
+    is_connected = peer is not None and peer.connection is ConnectionState.CONNECTED
+    if is_connected and peer is not None and peer.disk not in _WITHOUT_DISK:
+        return ()
+    return (
+        blocker(
+            "CURRENCY_UNPROVEN",
+            f"{volume.name} was frozen here, and the other host may have served it since",
+            measured=f"connection: {peer.connection}, peer disk: {peer.disk}"
+            if peer
+            else "no peer",
+            limit="connected to the other host and its disk, or the coordinator's continue",
+            remedy="bring the other host back with its disk, so that the two compare their data",
+        ),
+    )

@@ -14,7 +14,7 @@ from tests.simulation.faults import POINT_KINDS
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation
-from tests.simulation.situation import PROMOTE, ask, cut, done, pair, steps, wait
+from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, pair, steps, wait
 
 
 def granted_to_primary(seed: int) -> Simulation:
@@ -72,6 +72,28 @@ def turned_away(seed: int) -> Simulation:
     _grant(simulation, beta, 9, "granted")
     wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
     return _end(simulation)
+
+
+def thawed_by_diskless(seed: int) -> Simulation:
+    """alpha is frozen, beta serves by a grant, is demoted and loses its disk. The link comes back:
+    DRBD thaws alpha, which has older data and must not let its clients in."""
+    simulation = _pair(seed, None)
+    simulation.coordinator.is_on = False
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    cut(simulation)
+    simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
+    _grant(simulation, beta, 9, "granted")
+    wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
+    steps(simulation, 200)
+    done(simulation, "beta", DEMOTE, "aside", stop_serving="beta/data")
+    beta.lose_disk()
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = False
+    simulation.wait_for(lambda: not alpha.node.s.susp)
+    steps(simulation, 300)
+    if alpha.server is ServerState.SERVING:
+        simulation.checks.content(alpha, "served by alpha")
+    return simulation
 
 
 def primary_dies(seed: int) -> Simulation:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from storage_agent.engine.journal import Journal
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.incident import IncidentAnswer
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
@@ -70,7 +71,9 @@ def promote(simulation: Simulation) -> None:
             )
     _liveness(simulation)
     for machine in _serving(simulation):
-        if not machine.node.s.susp and not simulation.is_lying:
+        # A host that a coordinator's silence or denial has frozen keeps its clients out.
+        is_used = machine.server is ServerState.SERVING or not simulation.has_coordinator
+        if is_used and not machine.node.s.susp and not simulation.is_lying:
             simulation.checks.content(machine, f"at the end on {machine.name}")
 
 

@@ -25,6 +25,7 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
 from storage_agent.model.wire import to_wire
 from storage_agent.operations import planners, steps
+from storage_agent.policy import arbitration as arbitration_policy
 from storage_agent.policy import assembly, promotion, standalone
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.service import attachments
@@ -297,6 +298,8 @@ MUTANTS = (
        lambda: [(Coordinator, "_decide", _to_both)]),
     _m("deny is taken for continue", "I1", "granted_to_secondary",
        lambda: [(handler.STATUS, IncidentAnswer.DENY, 4)]),
+    _m("whatever thaws a primary lets its clients in", "I2", "thawed_by_diskless",
+       lambda: [(arbitration_policy, "_compared", _nothing)]),
     _m("a frozen primary needs no disk", "I4", "frozen_without_disk",
        lambda: [(arbitration_module, "alone_findings", _nothing)]),
     _m("any operation may use the grant", "I1", "another_operation",

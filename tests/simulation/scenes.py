@@ -16,6 +16,7 @@ from tests.simulation.arbitrated import (
     nobody_answers,
     primary_dies,
     rebooted_with_grant,
+    thawed_by_diskless,
     turned_away,
     twice_in_one_epoch,
 )
@@ -249,6 +250,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         killed_while_answering,
         rebooted_with_grant,
         turned_away,
+        thawed_by_diskless,
         another_operation,
         leftover_grant,
         twice_in_one_epoch,

@@ -20,7 +20,7 @@ from storage_agent.policy.arbitration import (
     opening_findings,
 )
 from storage_agent.policy.readiness import Verdict, assess
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
+from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
 from tests.unit.incidents import (
     CONFIG,
     FROZEN,
@@ -153,6 +153,11 @@ def test_a_denied_secondary_may_be_promoted_by_the_next_grant() -> None:
         (frozen_host(incident=None), ["REPLICA_SUSPENDED"]),
         (serving_host(incident=incident("deny", 7)), ["REPLICA_SUSPENDED"]),
         (serving_host(blind={Facet.REPLICA: "stuck"}), ["NOT_MOUNTED"]),
+        # Thawed by something else than the comparison of two disks.
+        (serving_host(replica=lost_peer(PRIMARY)), ["CURRENCY_UNPROVEN"]),
+        (serving_host(replica=with_peer(PRIMARY, disk=DiskState.DISKLESS)), ["CURRENCY_UNPROVEN"]),
+        (serving_host(replica=dataclasses.replace(PRIMARY, peer=None)), ["CURRENCY_UNPROVEN"]),
+        (serving_host(replica=lost_peer(PRIMARY), incident=incident("continue", 7)), []),
     ],
 )
 def test_opening(host: FakeHost, codes: list[str]) -> None:

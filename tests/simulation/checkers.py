@@ -307,11 +307,15 @@ class Checks:
         node, other = machine.node, machine.node.link.other(machine.node)
         if record.state is not OperationState.SUCCEEDED:
             return
-        self.expect("I17", "NO FALLBACK" in record.message, f"{name}: {record.message}")
+        # A command that was given up may have made it secondary meanwhile.
+        is_loud = "NO FALLBACK" in record.message or node.s.role is not Role.PRIMARY
+        self.expect("I17", is_loud, f"{name}: {record.message}")
         told = "PEER_NOT_TOLD" not in [finding.code for finding in record.findings]
         if told and node.s.conn == STANDALONE:
             md = self.simulation.machines[other.host].disk.metadata
-            good = md.consistent and md.was_up_to_date
+            # In the middle of leaving by itself, with the other's consent.
+            is_leaving = other.waiting_reply is not None
+            good = md.consistent and md.was_up_to_date and not is_leaving
             self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
 
     def _demoted(self, machine: Machine, name: str) -> None:

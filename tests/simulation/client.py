@@ -101,7 +101,10 @@ class Client:
 
     def _acknowledge(self, machine: Machine, request: Request) -> None:
         other = machine.node.link.other(machine.node)
-        alone = request.alone and not machine.node.s.with_peer() and other.unbroken
+        # Off, and it missed the end of the resync in which this copy became as good as its own.
+        thinks_us_old = self.machines[other.host].disk.metadata.peer_outdated
+        cannot_know = other.unbroken or thinks_us_old
+        alone = request.alone and not machine.node.s.with_peer() and cannot_know
         self.acknowledged.append(
             Acknowledged(
                 number=self.number,

@@ -122,6 +122,7 @@ class Simulation:
                 host=machine.name,
                 begun_s=self.world.now_s,
                 was_whole=is_whole(machine),
+                boot=machine.boot,
             )
             self.courses[request.operation_id] = course
         return course

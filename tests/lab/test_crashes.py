@@ -111,8 +111,8 @@ def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        Point("promote", "after", 3, "intent primary"),
-        Point("promote", "after", 6, "intent write-marker"),
+        Point("promote", "after", 4, "intent read-marker"),
+        Point("promote", "after", 7, "intent start-server"),
         Point("promote", "before", 10, "ended"),
     ],
     ids=str,
@@ -123,7 +123,7 @@ def test_the_daemon_killed_in_the_middle_of_promote(lab: Lab, point: Point) -> N
 
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_the_daemon_killed_in_the_middle_of_demote(lab: Lab) -> None:
-    kill_and_go_on(lab, Point("demote", "after", 4, "intent stop-server"))
+    kill_and_go_on(lab, Point("demote", "after", 5, "intent unmount"))
 
 
 def kill_and_go_on(lab: Lab, point: Point) -> None:

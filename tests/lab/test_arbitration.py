@@ -84,7 +84,6 @@ def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
-@pytest.mark.unproven
 def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer = start_writer(lab)

@@ -73,7 +73,6 @@ def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
     assert role(beta) == "Secondary"
 
 
-@pytest.mark.unproven
 @pytest.mark.lab_situation("data-serving-on-alpha")
 @pytest.mark.lab_allows("drbd|I/O error")
 def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import pytest
-
 from tests.lab.harness.lab import Lab, in_parallel
 from tests.lab.situations import (
     HOSTS,
@@ -21,7 +19,6 @@ BACK_TIMEOUT_S = 240
 UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
-@pytest.mark.unproven
 def test_both_hosts_lose_their_power_at_once(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
     data_on_volatile_disks(lab)

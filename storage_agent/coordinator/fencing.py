@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
+from storage_agent.coordinator.commands import RunCommand
 from storage_agent.coordinator.settings import HostSettings
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.errors import AgentError, ConfigurationError, OperationFailed
@@ -21,9 +21,6 @@ STATUS_TIMEOUT_S = 20.0
 POLL_S = 1.0
 STATUS_OFF = 2
 _OPTION = re.compile(r"[a-z][a-z0-9_-]{0,40}=[^\x00-\x1f\x7f]{0,500}")
-
-# (argv, stdin, timeout_s) -> exit status. Raises AgentError where the command did not end itself.
-RunCommand = Callable[[tuple[str, ...], bytes, float], int]
 
 
 def require_off(host: HostSettings, run: RunCommand, clock: Clock) -> str:
@@ -41,12 +38,12 @@ def require_off(host: HostSettings, run: RunCommand, clock: Clock) -> str:
     deadline = Deadline.after(clock, OFF_TIMEOUT_S)
     try:
         # Its own exit status proves nothing: the status afterwards does.
-        ended = str(run(argv, options + b"action=off\n", OFF_TIMEOUT_S))
+        ended = str(run(argv, options + b"action=off\n", OFF_TIMEOUT_S).exit_status)
     except AgentError as exc:
         ended = exc.message
     while True:
         try:
-            status = run(argv, options + b"action=status\n", STATUS_TIMEOUT_S)
+            status = run(argv, options + b"action=status\n", STATUS_TIMEOUT_S).exit_status
         except AgentError as exc:
             status, ended = -1, exc.message
         if status == STATUS_OFF:

@@ -5,6 +5,7 @@ Pure. Unknown means no: a host that did not answer is not primary, not secondary
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from storage_agent.coordinator.arbiter import GrantKind, State
@@ -15,9 +16,12 @@ from storage_agent.model.finding import Finding, blocker, warning
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.replica import ConnectionState, Replica, Role
+from storage_agent.model.seal import Seal
 from storage_agent.model.snapshot import VolumeSnapshot
 
 UNKNOWN = "unknown"
+# What an agent says of its seal (policy/seal.py there).
+SEAL_CODES = frozenset({"UNSEALED", "SEAL_BROKEN", "SEAL_UNCHECKED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,9 @@ class HostView:
     verdict: Verdict | None = None
     epoch: int | None = None
     now_s: float = 0.0
+    agent_version: str = ""
     config_digest: str = ""
+    seal: Seal | None = None
     operation: OperationRecord | None = None
 
     @property
@@ -86,6 +92,16 @@ class VolumeView:
     def peer_of(self, host: str) -> HostView:
         return self.hosts[1] if self.hosts[0].host == host else self.hosts[0]
 
+    @property
+    def is_sealed(self) -> bool:
+        """Both hosts have the seal of a go-live, and show what was sealed."""
+        return all(
+            host.seal is not None
+            and host.verdict is not None
+            and not any(finding.code in SEAL_CODES for finding in host.verdict.findings)
+            for host in self.hosts
+        )
+
     def primary(self) -> HostView | None:
         """The one host that is primary; None for none, two, or where it cannot be known."""
         found = [view for view in self.hosts if view.is_primary]
@@ -108,7 +124,9 @@ def host_view(volume: str, host: str, answer: StatusAnswer | AgentError) -> Host
         verdict=answer.readiness.get(volume),
         epoch=answer.epochs.get(volume),
         now_s=answer.snapshot.taken_monotonic_s + answer.age_s,
+        agent_version=answer.agent_version,
         config_digest=answer.config_digest,
+        seal=answer.seals.get(volume),
         operation=running[0] if running else None,
     )
 
@@ -122,6 +140,7 @@ def contradictions(view: VolumeView) -> tuple[Finding, ...]:
         *_epochs(view),
         *_configurations(view),
         *_unfinished(view),
+        *seal_findings(view),
     )
 
 
@@ -246,18 +265,53 @@ def not_adopted(volume: VolumeSettings) -> Finding:
     )
 
 
+def seal_findings(view: VolumeView) -> list[Finding]:
+    """What each host says of its seal; of one that says nothing, that it has none."""
+    if view.state is None:
+        return []
+    found = []
+    for host in view.hosts:
+        given = host.verdict.findings if host.verdict else ()
+        said = [finding for finding in given if finding.code in SEAL_CODES]
+        if host.snapshot is not None and host.seal is None and not said:
+            said = [warning("UNSEALED", f"{view.volume.name} was never proved ready to go live")]
+        found += [
+            dataclasses.replace(
+                finding,
+                summary=f"{host.host}: {finding.summary}",
+                remedy=f"storage-coordinator go-live {view.volume.key}",
+            )
+            for finding in said
+        ]
+    return found
+
+
 def _configurations(view: VolumeView) -> list[Finding]:
     one, two = view.hosts
-    if one.config_digest == two.config_digest or not (one.config_digest and two.config_digest):
+    if one.error is not None or two.error is not None:
         return []
+    found = []
+    if one.agent_version != two.agent_version:
+        found.append(
+            warning(
+                "VERSION_DIFFERS",
+                f"{one.host} and {two.host} do not run the same version of storage-agent",
+                measured=f"{one.agent_version} and {two.agent_version}",
+                limit="the same version",
+                remedy="install the newer one on both",
+            )
+        )
+    if one.config_digest == two.config_digest:
+        return found
     return [
+        *found,
         warning(
             "CONFIG_DIFFERS",
             f"the configurations of {one.host} and {two.host} are not the same",
             measured=f"{one.config_digest} and {two.config_digest}",
             limit="the same digest",
             remedy="on both: storage-agent config show; then make them the same",
-        )
+        ),
     ]
 
 

@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
     _add_looking(commands)
     _add_moving(commands)
+    _add_going_live(commands)
     _add_keeping(commands)
     return parser
 
@@ -55,6 +56,14 @@ def _add_moving(commands: Any) -> None:
         command.add_argument("volume", metavar="VOLUME")
         command.add_argument("--to", required=True, metavar="HOST", dest="target")
         command.add_argument("--dry-run", action="store_true", help="show what would be done")
+
+
+def _add_going_live(commands: Any) -> None:
+    go_live = _add(commands, "go-live", "prove a pair ready for users, and seal it", "live", "live")
+    go_live.add_argument("volume", metavar="VOLUME")
+    go_live.add_argument(
+        "--client", metavar="HOST", help="where the export is used, by ssh as root; else here"
+    )
 
 
 def _add_keeping(commands: Any) -> None:

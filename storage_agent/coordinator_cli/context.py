@@ -12,8 +12,8 @@ from storage_agent.model.errors import Refused
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from storage_agent.coordinator.commands import RunCommand
     from storage_agent.coordinator.coordinator import Coordinator
-    from storage_agent.coordinator.fencing import RunCommand
     from storage_agent.coordinator.settings import HostSettings, Settings
     from storage_agent.model.clock import Clock
 

@@ -14,11 +14,12 @@ from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
 from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.settings import Settings, VolumeSettings
-from storage_agent.coordinator.views import VolumeView, contradictions
+from storage_agent.coordinator.views import VolumeView, contradictions, seal_findings
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.render import (
     headline,
     move_lines,
+    seal_lines,
     takeover_lines,
     view_document,
     view_lines,
@@ -50,8 +51,8 @@ def status(options: argparse.Namespace, context: Context) -> Answer:
 
 
 def preflight(options: argparse.Namespace, context: Context) -> Answer:
-    """Would a switchover, would a failover succeed now? Exit status 3 where a switchover would
-    be refused."""
+    """Would a switchover, would a failover succeed now, and has the pair gone live? Exit status 3
+    where a switchover would be refused, and for a pair that is not sealed."""
     volumes = {v.key: v for v in chosen(context.settings(), options.volume)}
     coordinator = context.coordinator()
     found = coordinator.fleet.each(volumes, lambda key: _check(coordinator, volumes[key]))
@@ -60,12 +61,14 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
         if isinstance(answer, AgentError):
             raise answer
         view, move, takeover = answer
-        refused = refused or bool(blockers(move.findings))
+        unsealed = seal_findings(view)
+        refused = refused or bool(blockers(move.findings) or unsealed)
         if options.json:
             document = {
                 "volume": key,
                 "switchover": to_wire(move),
                 "failover": to_wire(takeover),
+                "seal": to_wire(unsealed),
             }
             _json_line(context, document)
         else:
@@ -74,6 +77,7 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
             for line in (
                 *move_lines(view, move, context.out),
                 *takeover_lines(takeover, when, context.out),
+                *seal_lines(unsealed, context.out),
             ):
                 context.out.line(line)
     return Answer(exit_status=Refused.exit_status if refused else 0)

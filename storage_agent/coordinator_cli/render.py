@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from storage_agent.cli.render_status import finding_lines
@@ -38,7 +38,8 @@ def headline(view: VolumeView) -> str:
         return f"{key}: primary on {primary.host}, and does not serve"
     peer = view.peer_of(primary.host)
     if all(host.is_in_sync for host in view.hosts):
-        return f"{key}: serves from {primary.host}, in sync with {peer.host}"
+        unsealed = "" if view.is_sealed or view.state is None else "; NOT SEALED"
+        return f"{key}: serves from {primary.host}, in sync with {peer.host}{unsealed}"
     return f"{key}: serves from {primary.host}, NO FALLBACK: {peer.host} is not in sync"
 
 
@@ -80,6 +81,7 @@ def view_document(view: VolumeView, found: tuple[Finding, ...]) -> dict[str, Any
         "volume": view.volume.key,
         "headline": headline(view),
         "hosts": {host.host: _host_document(host) for host in view.hosts},
+        "is_sealed": view.is_sealed,
         "record": view.state,
         "findings": found,
     }
@@ -112,6 +114,12 @@ def takeover_lines(check: TakeoverCheck, when: str, screen: Screen) -> Iterator[
     yield from _verdict(f"failover to {check.target}{when}", check.findings, screen)
     if check.loss is not None:
         yield f"      lost: {loss_text(check.loss)}"
+
+
+def seal_lines(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
+    """Nothing for a sealed pair."""
+    for finding in findings:
+        yield from finding_lines(finding, screen)
 
 
 def _verdict(what: str, findings: tuple[Finding, ...], screen: Screen) -> Iterator[str]:

@@ -84,7 +84,7 @@ class Hooks:
             try:
                 status = self._context.run_command(
                     (self._hook, event.kind), document, HOOK_TIMEOUT_S
-                )
+                ).exit_status
                 if status != 0:
                     self._context.err.line(f"warning hook: exit {status} for {event.kind}")
             except AgentError as exc:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.rpc import Channel
@@ -44,9 +45,10 @@ def make_coordinator(
     return Coordinator(settings, fleet, Store(folder), clock, lambda: os.urandom(8).hex())
 
 
-def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> int:
-    """Implements fencing.RunCommand."""
+def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
+    """Implements commands.RunCommand."""
     try:
-        return Runner().run(argv, timeout_s=timeout_s, stdin=stdin, ok=EXIT_STATUSES).exit_status
+        done = Runner().run(argv, timeout_s=timeout_s, stdin=stdin, ok=EXIT_STATUSES)
+        return Ended(exit_status=done.exit_status, text=done.stderr)
     except CommandFailed as exc:
-        return exc.tool_exit_status
+        return Ended(exit_status=exc.tool_exit_status, text=exc.stderr)

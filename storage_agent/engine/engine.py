@@ -17,6 +17,7 @@ from storage_agent.engine.decide import findings_for
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Entry, Journal
 from storage_agent.engine.run import Run, Wait
+from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
@@ -80,6 +81,7 @@ class Engine:
         self._journal = Journal(store)
         self._epochs = EpochStore(store)
         self.arbitration = Arbitration(host=host, store=store, epochs=self._epochs)
+        self.seals = Seals(host=host, store=store, epochs=self._epochs)
         self._lock = threading.Lock()
         self._running: dict[str, OperationRecord] = {}
 

@@ -11,6 +11,7 @@ from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import Plan
+from storage_agent.model.seal import Seal
 from storage_agent.model.snapshot import HostSnapshot
 from storage_agent.model.wire import WireError, from_wire
 
@@ -29,7 +30,8 @@ class Verdict:
 class StatusAnswer:
     """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
     agent itself, one line each.  epochs: by volume; None where the host has none it can read.
-    config_digest: the same on both hosts of a healthy pair.  age_s: of the snapshot."""
+    seals: as in service.answers.Status.  config_digest: the same on both hosts of a healthy pair.
+    age_s: of the snapshot."""
 
     host: str
     agent_version: str
@@ -38,6 +40,7 @@ class StatusAnswer:
     operations: tuple[OperationRecord, ...]
     problems: tuple[str, ...] = ()
     epochs: dict[str, int | None] = field(default_factory=dict)
+    seals: dict[str, Seal | None] = field(default_factory=dict)
     config_digest: str = ""
     age_s: float = 0.0
 
@@ -64,6 +67,7 @@ def parse_status(result: Any) -> StatusAnswer:
             operations=tuple(from_wire(OperationRecord, o) for o in fields["operations"]),
             problems=tuple(str(p["message"]) for p in fields.get("problems", ())),
             epochs=from_wire(dict[str, int | None], fields.get("epochs", {})),
+            seals=from_wire(dict[str, Seal | None], fields.get("seals", {})),
             config_digest=str(fields.get("config_digest", "")),
             age_s=from_wire(float, fields.get("age_s", 0.0)),
         )

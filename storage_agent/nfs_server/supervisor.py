@@ -38,6 +38,8 @@ _DRAIN_POLL_S = 0.005
 CLD_READY_S = 10.0
 NFSD_TRIES = 3
 _RECORDER_S = 5.0
+# storage-coordinator go-live writes there (coordinator/client_proof.py).
+CLIENTS_FOLDER = "clients"
 _TOOL_S = 30.0
 # When the address is announced and clients are woken again after link_up: a switch or a client
 # may have missed the first.
@@ -320,6 +322,12 @@ class Supervisor:
         own = Path(self._settings.mount_point, AGENT_FOLDER)
         for folder in (own, own / "nfs", own / "nfs/nfsdcld", own / CANARY_FOLDER):
             folder.mkdir(mode=0o700, exist_ok=True)
+        # Where any client may prove that it can write, whoever the export makes of it: files are
+        # dropped here, not listed, and removed by their owner alone.
+        clients = own / CLIENTS_FOLDER
+        clients.mkdir(exist_ok=True)
+        clients.chmod(0o1733)
+        own.chmod(0o711)
 
     def _cld_folder(self) -> str:
         return f"{self._settings.mount_point}/{AGENT_FOLDER}/nfs/nfsdcld"

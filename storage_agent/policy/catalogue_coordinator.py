@@ -7,6 +7,7 @@ from storage_agent.policy.explanation import Explanation
 _STATUS = "storage-coordinator status"
 _PING = "storage-coordinator ping HOST"
 _ADOPT = "storage-coordinator adopt VOLUME"
+_GO_LIVE = "storage-coordinator go-live VOLUME"
 
 COORDINATOR: dict[str, Explanation] = {
     # Reaching the hosts.
@@ -80,6 +81,47 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="The two hosts of the pair do not have the same configuration.",
         risk="the other host may not serve the volume as this one does",
         next_steps=("on both: storage-agent config show",),
+    ),
+    "VERSION_DIFFERS": Explanation(
+        meaning="The two hosts of the pair do not run the same version of storage-agent.",
+        risk="what one of them knows how to do, the other may not",
+        next_steps=("install the newer one on both", _STATUS),
+    ),
+    # Going live.
+    "UNSEALED": Explanation(
+        meaning="A coordinator is in charge of this volume, and no go-live has proved the pair "
+        "yet: capacity, sync, parity, and an export that a client has used.",
+        risk="what was never tried may fail the first time it is needed",
+        next_steps=(_GO_LIVE,),
+    ),
+    "SEAL_BROKEN": Explanation(
+        meaning="The volume on this host is not what a go-live has proved: its disks, sizes, "
+        "filesystem or configuration have changed since.",
+        risk="what was proved may not be so any more",
+        next_steps=("see what has changed, and whether it should have", _GO_LIVE),
+    ),
+    "SEAL_UNCHECKED": Explanation(
+        meaning="Array or replica cannot be seen, so whether the volume is still what was sealed "
+        "cannot be told.",
+        next_steps=("storage-agent status VOLUME", "storage-agent doctor"),
+    ),
+    "SEAL_DIFFERS": Explanation(
+        meaning="Between the coordinator's look and the seal something has changed on the host.",
+        next_steps=(_GO_LIVE,),
+    ),
+    "CAPACITY_DIFFERS": Explanation(
+        meaning="Array or replica have not the same number of sectors on both hosts.",
+        risk="the smaller side cannot hold what the larger one can grow to",
+        next_steps=("give the smaller side the same disks as its peer", _GO_LIVE),
+    ),
+    "EXPORT_UNPROVEN": Explanation(
+        meaning="A client could not mount the export, write a file and read it back.",
+        risk="the users' machines may not be able to either",
+        next_steps=(
+            "is the client among the volume's `clients`: storage-agent config show",
+            "on the client: mount -t nfs ADDRESS:PATH /mnt",
+            _GO_LIVE,
+        ),
     ),
     # Moving and taking over.
     "BOTH_MUST_ANSWER": Explanation(

@@ -25,8 +25,7 @@ from storage_agent.model.operation import (
     StepOutcome,
 )
 from storage_agent.model.plan import OperationKind
-from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
-from storage_agent.policy.readiness import Readiness
+from storage_agent.model.snapshot import HostSnapshot
 from storage_agent.service.answers import Changed, Problem, Setup, Status
 from storage_agent.service.changes import Event, EventRing
 from storage_agent.service.inhibition import Inhibition
@@ -34,6 +33,7 @@ from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
 from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import BadRequest
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
+from storage_agent.service.sealed import Assess, SealedVerdicts
 from storage_agent.service.ticks import Ticks
 
 VOLUME_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -61,7 +61,7 @@ class Agent:
         apply: Callable[[AgentConfig], None],
         engine: EnginePort,
         observer: Observer,
-        assess: Callable[[AgentConfig, VolumeConfig, VolumeSnapshot], Readiness],
+        assess: Assess,
         clock: Clock,
         broadcast: Callable[[str, object], None],
         inhibit: Callable[[VolumeConfig], None],
@@ -82,7 +82,7 @@ class Agent:
         )
         self._load = load
         self._apply = apply
-        self._assess = assess
+        self._assess = SealedVerdicts(assess, engine.seals)
         self._clock = clock
         self._broadcast = broadcast
         self._inhibition = Inhibition(take=inhibit, clock=clock, is_busy=self._is_busy)
@@ -224,6 +224,11 @@ class Agent:
                 if name in setup.config.volumes
             },
             epochs={name: self.engine.epoch(name) for name in setup.config.volumes},
+            seals={
+                name: record.seal
+                for name in setup.config.volumes
+                if (record := self.engine.seals.record(name)) is not None
+            },
             operations=self.engine.running(),
             problems=self._problems(),
         )
@@ -257,6 +262,13 @@ class Agent:
         status = self.status()
         volumes = [f"{name} {view.verdict}" for name, view in status.readiness.items()]
         return ", ".join((*volumes, *(_running_text(o) for o in status.operations)))
+
+    def unix_s(self) -> int:
+        return int(self._clock.wall())
+
+    def digest_of(self, volume: VolumeConfig) -> str:
+        """As SealFacts.configuration."""
+        return self._assess.configuration(self.setup.config, volume)
 
     def require_volume(self, name: str) -> VolumeConfig:
         """Raises BadRequest for what is no name, UsageError for an unknown one,

@@ -12,6 +12,7 @@ from storage_agent.model.incident import Grant, Incident
 from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import Plan
+from storage_agent.model.seal import Seal, SealFacts
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 from storage_agent.policy.readiness import Readiness
 from storage_agent.service.changes import Event
@@ -40,7 +41,8 @@ class Problem:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """readiness, epochs: by volume; an epoch is null where its file is missing or damaged.
-    age_s: of the oldest part of the snapshot that is not stuck.  problems: of the agent itself."""
+    seals: of volumes that a coordinator has adopted; null before their go-live.  age_s: of the
+    oldest part of the snapshot that is not stuck.  problems: of the agent itself."""
 
     host: str
     agent_version: str
@@ -49,6 +51,7 @@ class Status:
     snapshot: HostSnapshot
     readiness: dict[str, Readiness]
     epochs: dict[str, int | None]
+    seals: dict[str, Seal | None]
     operations: tuple[OperationRecord, ...]
     problems: tuple[Problem, ...] = ()
 
@@ -129,6 +132,15 @@ class AnsweredIncident:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
     granted: Grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSeal:
+    """facts: what this host would be sealed with now; null where it cannot be seen."""
+
+    volume: str
+    seal: Seal | None
+    facts: SealFacts | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from storage_agent.service.answers import (
     Pong,
     Status,
     VolumeEpoch,
+    VolumeSeal,
     Welcome,
 )
 from storage_agent.service.parameters import (
@@ -46,8 +47,10 @@ from storage_agent.service.parameters import (
     Nothing,
     OperateParameters,
     PlanParameters,
+    SealParameters,
     ShowParameters,
     SplitBrainParameters,
+    VolumeParameters,
     decode_parameters,
     wait_options,
 )
@@ -61,6 +64,8 @@ from storage_agent.service.verdicts import (
     claim_epoch,
     grant_promotion,
     list_incidents,
+    set_seal,
+    show_seal,
 )
 
 EVENTS_LIMIT = 1000
@@ -363,6 +368,10 @@ METHODS: Mapping[str, Method] = {
                needs=Role.GRANT, handler=answer_incident),
         Method(name="grant.promote", parameters=GrantParameters, answers=Granted,
                needs=Role.GRANT, handler=grant_promotion),
+        Method(name="seal.show", parameters=VolumeParameters, answers=VolumeSeal,
+               needs=Role.OBSERVE, handler=show_seal),
+        Method(name="seal.set", parameters=SealParameters, answers=VolumeSeal,
+               needs=Role.GRANT, handler=set_seal),
         Method(name="sessions.end", parameters=KeyParameters, answers=Ended, needs=Role.LOCAL,
                handler=end_sessions),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from storage_agent.model.key import KeyRole
 from storage_agent.model.plan import OperationKind
+from storage_agent.model.seal import SealFacts
 from storage_agent.model.wire import WireError, from_wire
 from storage_agent.service.rpc import BadRequest
 
@@ -135,6 +136,24 @@ class ClaimParameters:
     volume: str
     epoch: int
     operation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeParameters:
+    """Of `seal.show`."""
+
+    volume: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealParameters:
+    """Of `seal.set`. epoch: the volume's newest.  facts: as `seal.show` has given them, and as they
+    must still be.  client: from where the export was proved, at most 64 characters."""
+
+    volume: str
+    epoch: int
+    client: str
+    facts: SealFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from storage_agent.engine.arbitration import Arbitration
+from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
@@ -33,6 +34,9 @@ class EnginePort(Protocol):
 
     @property
     def arbitration(self) -> Arbitration: ...
+
+    @property
+    def seals(self) -> Seals: ...
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]: ...
 

@@ -1,4 +1,4 @@
-"""The methods of a coordinator: incidents, their answers, and grants for a promotion."""
+"""The methods of a coordinator: incidents, their answers, grants for a promotion, seals."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from storage_agent.model.errors import Refused
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
+from storage_agent.model.seal import Seal
 from storage_agent.service.agent import BOOT_ORIGIN, Agent
-from storage_agent.service.answers import AnsweredIncident, Granted, Incidents, VolumeEpoch
+from storage_agent.service.answers import (
+    AnsweredIncident,
+    Granted,
+    Incidents,
+    VolumeEpoch,
+    VolumeSeal,
+)
 from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
 from storage_agent.service.parameters import (
     AnswerParameters,
     ClaimParameters,
     GrantParameters,
     Nothing,
+    SealParameters,
+    VolumeParameters,
 )
+from storage_agent.service.rpc import BadRequest
 from storage_agent.service.session import Call
+
+CLIENT_LIMIT_CHARS = 64
 
 
 def list_incidents(agent: Agent, _call: Call, _parameters: Nothing) -> object:
@@ -82,5 +94,32 @@ def claim_epoch(agent: Agent, call: Call, parameters: ClaimParameters) -> object
         origin=call.session.origin,
     )
     claimed = agent.engine.claim_epoch(request)
+    agent.engine.seals.want(parameters.volume)
     agent.told(parameters.volume, f"epoch {claimed.number} claimed by {call.session.origin}")
     return VolumeEpoch(volume=parameters.volume, epoch=claimed.number)
+
+
+def show_seal(agent: Agent, _call: Call, parameters: VolumeParameters) -> object:
+    volume = agent.require_volume(parameters.volume)
+    record = agent.engine.seals.record(volume.name)
+    return VolumeSeal(
+        volume=volume.name,
+        seal=record.seal if record else None,
+        facts=agent.engine.seals.look(volume, agent.digest_of(volume)),
+    )
+
+
+def set_seal(agent: Agent, call: Call, parameters: SealParameters) -> object:
+    volume = agent.require_volume(parameters.volume)
+    agent.require_usable()
+    if len(parameters.client) > CLIENT_LIMIT_CHARS:
+        raise BadRequest("bad-string", f"client: at most {CLIENT_LIMIT_CHARS} characters")
+    seal = Seal(
+        epoch=parameters.epoch,
+        client=parameters.client,
+        facts=parameters.facts,
+        sealed_unix_s=agent.unix_s(),
+    )
+    agent.engine.seals.seal(volume, seal, agent.digest_of(volume))
+    agent.told(volume.name, f"sealed in epoch {seal.epoch} by {call.session.origin}")
+    return VolumeSeal(volume=volume.name, seal=seal, facts=seal.facts)

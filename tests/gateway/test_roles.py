@@ -14,10 +14,10 @@ from storage_agent.service.methods import METHODS
 from tests.gateway.host import ROLES, Session, StorageHost, code_of, frame, wait_for
 
 READS = {"ping", "status", "subscribe", "events", "plan", "config.show"}
-READS |= {"operation.show", "operation.list", "incident.list"}
+READS |= {"operation.show", "operation.list", "incident.list", "seal.show"}
 CHANGES = {"promote", "demote", "assemble", "standalone", "rejoin"}
 LOCAL = {"hello", "create", "epoch.restore", "leave", "split-brain", "sessions.end"}
-GRANTS = {"epoch.claim", "incident.answer", "grant.promote"}
+GRANTS = {"epoch.claim", "incident.answer", "grant.promote", "seal.set"}
 MAY = {"observe": READS, "operate": READS | CHANGES, "grant": READS | CHANGES | GRANTS}
 
 

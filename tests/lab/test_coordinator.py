@@ -76,7 +76,12 @@ def let_sshd_read_drop_ins(host: Host) -> None:
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_a_planned_move_there_and_back(lab: Lab) -> None:
     control = set_up(lab, automatic=False)
-    coordinate(control, "status")
+    assert not coordinate(control, "status")["is_sealed"]
+    # Over NFS, from this machine, which is the clients' too.
+    live = coordinate(control, "go-live", "data")
+    assert (live["changed"], live["data"]["client"]) == (True, "this machine")
+    assert not coordinate(control, "go-live", "data")["changed"]
+    assert coordinate(control, "status")["is_sealed"]
     coordinate(control, "preflight", "data")
     writer = start_writer(lab)
     for target, source in (("beta", "alpha"), ("alpha", "beta")):

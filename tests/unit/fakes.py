@@ -154,6 +154,7 @@ class FakeHost:
 
     clock: FakeClock = field(default_factory=FakeClock)
     array: ArrayState | None = ArrayState.ACTIVE
+    array_bytes: int = 512 << 20
     attached: tuple[Superblock, ...] = ()
     missing: tuple[str, ...] = ()
     replica: Replica | None = None
@@ -284,7 +285,7 @@ class FakeHost:
                 state=self.array,
                 raid_disks=4,
                 degraded=0,
-                size_bytes=512 << 20,
+                size_bytes=self.array_bytes,
                 sync_action="idle",
                 members=(),
                 links=("/dev/md/data",),

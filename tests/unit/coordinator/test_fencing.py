@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.fencing import read_options, require_off
 from storage_agent.coordinator.settings import FenceSettings, HostSettings
 from storage_agent.model.errors import CommandTimeout, ConfigurationError, OperationFailed
@@ -29,13 +30,14 @@ class Agent:
         self.statuses = list(statuses)
         self.asked: list[str] = []
 
-    def __call__(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> int:
+    def __call__(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
         assert argv == ("fence_test",)
         assert b"password=s3cret word\n" in stdin
         self.asked.append(stdin.decode().splitlines()[-1])
         if self.asked[-1] == "action=off":
-            return self.off
-        return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+            return Ended(exit_status=self.off)
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return Ended(exit_status=status)
 
 
 def test_off_then_status_until_it_is_off(host: HostSettings) -> None:
@@ -52,7 +54,7 @@ def test_the_exit_status_of_off_is_not_believed(host: HostSettings) -> None:
 
 
 def test_an_agent_that_hangs_proves_nothing(host: HostSettings) -> None:
-    def hang(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> int:
+    def hang(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
         raise CommandTimeout("no answer")
 
     with pytest.raises(OperationFailed, match="not proven"):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from storage_agent.cli.terminal import Screen
+from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.host_keys import HostKeys, fingerprint
 from storage_agent.coordinator_cli.context import Context
@@ -39,6 +40,12 @@ class Desk:
             make_settings(folder), known_hosts=str(folder / "known_hosts")
         )
         self.out, self.err = io.StringIO(), io.StringIO()
+        self.commands: list[tuple[str, ...]] = []
+        self.ends = Ended(exit_status=0)
+
+    def _run_command(self, argv: tuple[str, ...], _stdin: bytes, _timeout_s: float) -> Ended:
+        self.commands.append(argv)
+        return self.ends
 
     def run(self, *arguments: str) -> int:
         self.out, self.err = io.StringIO(), io.StringIO()
@@ -52,7 +59,7 @@ class Desk:
             coordinator=lambda: self.coordinator,
             offered_key=lambda _host, _timeout_s: ("ssh-ed25519", BLOB),
             replace_file=write_file,
-            run_command=lambda _argv, _stdin, _timeout_s: 1,
+            run_command=self._run_command,
         )
         return run(arguments, context)
 
@@ -69,7 +76,9 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def adopted(desk: Desk) -> Desk:
+    """Serves, and has gone live."""
     assert desk.run("adopt", "data") == 0
+    assert desk.run("go-live", "data") == 0
     return desk
 
 
@@ -89,6 +98,26 @@ def test_status_of_a_healthy_pair(adopted: Desk) -> None:
     document = json.loads(line)
     assert document["hosts"]["alpha"]["is_serving"]
     assert document["findings"] == []
+
+
+def test_go_live(desk: Desk) -> None:
+    assert desk.run("adopt", "data") == 0
+    assert desk.run("status") == 0
+    desk.golden("unsealed")
+    assert desk.run("preflight", "data") == 3
+    assert "UNSEALED" in desk.out.getvalue()
+    desk.ends = Ended(exit_status=1, text="mount.nfs: Connection timed out\n")
+    assert desk.run("go-live", "data") == 1
+    assert "Connection timed out" in desk.err.getvalue()
+    desk.ends = Ended(exit_status=0)
+    assert desk.run("go-live", "data", "--client", "desk7") == 0
+    desk.golden("go-live")
+    assert [argv[0] for argv in desk.commands] == ["sh", "ssh"]
+    assert desk.run("go-live", "data", "--json") == 0
+    document = json.loads(desk.out.getvalue())
+    assert (document["changed"], document["data"]["is_already"]) == (False, True)
+    assert desk.run("preflight", "data") == 0
+    assert len(desk.commands) == 2
 
 
 def test_status_names_what_contradicts(adopted: Desk) -> None:

@@ -15,7 +15,7 @@ def test_examples_are_real() -> None:
     wanted = EXAMPLE.sub(rendered, text)
     if os.environ.get("GOLDEN_WRITE"):
         path.write_text(wanted)
-    assert len(EXAMPLE.findall(text)) == 4
+    assert len(EXAMPLE.findall(text)) == 5
     assert wanted == path.read_text()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy
@@ -99,6 +100,7 @@ class FakeEngine:
         known = EpochStore(self.store)
         known.write("data", Epoch(number=5, operation_id="before"))
         self.arbitration = Arbitration(host=self.host, store=self.store, epochs=known)
+        self.seals = Seals(host=self.host, store=self.store, epochs=known)
         self.markers: dict[str, Marker] = {}
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:

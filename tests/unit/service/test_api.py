@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from storage_agent.configuration.load import digest
 from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.key import KeyRole
 from storage_agent.model.wire import from_wire
@@ -21,6 +22,7 @@ from storage_agent.service.changes import Event
 from storage_agent.service.methods import METHODS, Dispatcher
 from storage_agent.service.parameters import decode_parameters
 from storage_agent.service.schema import NOTIFICATIONS
+from tests.unit.fakes import ARRAY_UUID, FILESYSTEM_UUID, agent_config
 from tests.unit.service.api_page import DOCUMENT, on_the_wire, page, validator
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, Heard, make_agent
 
@@ -62,6 +64,20 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "create": {"volume": "data", "operation_id": "op-4", "role": "join", "confirm": "0123"},
     "epoch.claim": {"volume": "data", "epoch": 8, "operation_id": "claim-1"},
     "epoch.restore": {"volume": "data", "number": 7},
+    "seal.show": {"volume": "data"},
+    "seal.set": {
+        "volume": "data",
+        "epoch": 6,
+        "client": "desk",
+        "facts": {
+            "configuration": digest(agent_config()),
+            "filesystem_uuid": FILESYSTEM_UUID,
+            "array_uuid": ARRAY_UUID,
+            "members": [],
+            "array_bytes": 512 << 20,
+            "replica_bytes": 512 << 20,
+        },
+    },
     "sessions.end": {"key_id": "SHA256:abc"},
 }
 

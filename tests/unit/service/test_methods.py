@@ -178,11 +178,12 @@ def test_an_unknown_volume_names_the_known_ones(agent: Agent) -> None:
 ALLOWED = {
     Role.NONE: {"hello"},
     Role.OBSERVE: {"ping", "status", "plan", "operation.show", "operation.list", "subscribe"}
-    | {"events", "config.show", "incident.list"},
+    | {"events", "config.show", "incident.list", "seal.show"},
 }
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
 ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote", "epoch.claim"}
+ALLOWED[Role.GRANT] |= {"seal.set"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
 ALLOWED[Role.LOCAL] |= {"sessions.end"}
 

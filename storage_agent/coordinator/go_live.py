@@ -1,0 +1,176 @@
+"""The gate before users: parity, sync, a move that would succeed, capacity, an export that a client
+has used; then a seal on both hosts. Nothing but the seals is changed.
+
+Killed anywhere it is begun again: everything is looked at anew. What breaks a seal each agent sees
+by itself, and says in every status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.move_check import check_move
+from storage_agent.coordinator.settings import VolumeSettings
+from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView, contradictions
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.errors import AgentError, Refused
+from storage_agent.model.finding import Finding, Severity, blocker, blockers
+from storage_agent.model.seal import SealFacts
+from storage_agent.model.wire import WireError, from_wire, to_wire
+
+SECTOR_BYTES = 512
+# Elsewhere they only warn.
+_PARITY = frozenset({"CONFIG_DIFFERS", "VERSION_DIFFERS", "MOVE_UNFINISHED"})
+
+# (address, exported path) -> name of the client. Raises AgentError: the export cannot be used.
+Prove = Callable[[str, str], str]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """client: that has used the export; empty where nothing is exported.  findings: warnings that
+    are left.  is_already: both hosts were sealed, and show what was sealed."""
+
+    volume: str
+    epoch: int
+    client: str
+    findings: tuple[Finding, ...]
+    is_already: bool
+
+
+def go_live(
+    coordinator: Coordinator,
+    volume: VolumeSettings,
+    prove: Prove,
+    on_text: OnText = lambda _text: None,
+) -> Live:
+    """Raises Refused with all that is in the way, and the agents' own errors."""
+    view = coordinator.look(volume)
+    epoch = require_epochs(view).epoch
+    left = _require_pair(coordinator, view)
+    primary = view.primary()
+    assert primary is not None
+    on_text("pair: versions and configurations are the same, both copies in sync")
+    on_text(f"move: a switchover to {volume.peer_of(primary.host)} would succeed")
+    facts = {host: _facts(coordinator, volume, host) for host in volume.hosts}
+    _refuse(volume, _capacity(volume, facts))
+    on_text(f"capacity: array {_size(facts, 'array')}, replica {_size(facts, 'replica')}, on both")
+    seal = primary.seal
+    if view.is_sealed and seal is not None:
+        return Live(
+            volume=volume.key, epoch=seal.epoch, client=seal.client, findings=left, is_already=True
+        )
+    client = _proved(coordinator, volume, primary.host, prove)
+    on_text(f"export: {client} has written and read" if client else "export: none is configured")
+    for host in volume.hosts:
+        sealed = {"volume": volume.name, "epoch": epoch, "client": client}
+        coordinator.fleet.ask(host, "seal.set", {**sealed, "facts": to_wire(facts[host])})
+        on_text(f"seal: recorded on {host}")
+    return Live(volume=volume.key, epoch=epoch, client=client, findings=left, is_already=False)
+
+
+def _require_pair(coordinator: Coordinator, view: VolumeView) -> tuple[Finding, ...]:
+    """The warnings that are left. Raises Refused."""
+    primary = view.primary()
+    found = [finding for finding in contradictions(view) if finding.code not in SEAL_CODES]
+    for host in view.hosts:
+        found += _verdict(host)
+    if primary is not None:
+        found += check_move(coordinator, view, view.volume.peer_of(primary.host)).findings
+    elif not blockers(tuple(found)):
+        found.append(
+            blocker(
+                "NO_PRIMARY",
+                f"which host serves {view.volume.name} cannot be told",
+                remedy=f"storage-coordinator status {view.volume.key}",
+            )
+        )
+    once = tuple(dict.fromkeys(found))
+    _refuse(view.volume, tuple(f for f in once if f.code in _PARITY) + blockers(once))
+    return once
+
+
+def _verdict(host: HostView) -> list[Finding]:
+    """What the agent itself says against its host, but for the want of a seal."""
+    given = host.verdict.findings if host.verdict else ()
+    return [f for f in given if f.code not in SEAL_CODES and f.severity is not Severity.NOTE]
+
+
+def _facts(coordinator: Coordinator, volume: VolumeSettings, host: str) -> SealFacts:
+    shown = coordinator.fleet.ask(host, "seal.show", {"volume": volume.name})
+    try:
+        given = shown["facts"]
+        facts = None if given is None else from_wire(SealFacts, given)
+    except (WireError, KeyError, TypeError) as exc:
+        raise AgentError(f"{host} does not say what it would seal: {exc}", code="PROTOCOL") from exc
+    if facts is None:
+        raise Refused(
+            f"{host} cannot see array and replica of {volume.name}, with their sizes",
+            remedy=f"on {host}: storage-agent status {volume.name}",
+            code="UNOBSERVED",
+        )
+    return facts
+
+
+def _capacity(volume: VolumeSettings, facts: dict[str, SealFacts]) -> tuple[Finding, ...]:
+    """By the sector: what the smaller side lacks now, the larger one cannot grow to later."""
+    one, two = (facts[host] for host in volume.hosts)
+    found = []
+    for what, sizes in (
+        ("array", (one.array_bytes, two.array_bytes)),
+        ("replica", (one.replica_bytes, two.replica_bytes)),
+    ):
+        if sizes[0] != sizes[1]:
+            small = volume.hosts[0] if sizes[0] < sizes[1] else volume.hosts[1]
+            found.append(
+                blocker(
+                    "CAPACITY_DIFFERS",
+                    f"the {what} of {volume.name} is smaller on {small}: a failover to it, or "
+                    "growing the volume, would not find the space",
+                    measured=", ".join(
+                        f"{host}: {_sectors(size)}"
+                        for host, size in zip(volume.hosts, sizes, strict=True)
+                    ),
+                    limit="the same number of sectors",
+                    remedy=f"give {small} disks as many and as large as its peer's, then on "
+                    f"{small}: storage-agent plan create {volume.name} --role join",
+                )
+            )
+    return tuple(found)
+
+
+def _proved(
+    coordinator: Coordinator, volume: VolumeSettings, primary: str, prove: Prove
+) -> str:  # fmt: skip
+    shown = coordinator.fleet.ask(primary, "config.show")
+    try:
+        config = from_wire(VolumeConfig, shown["config"]["volumes"][volume.name])
+    except (WireError, KeyError, TypeError) as exc:
+        raise AgentError(
+            f"{primary} does not show its configuration of {volume.name}: {exc}", code="PROTOCOL"
+        ) from exc
+    if config.nfs is None:
+        return ""
+    return prove(config.nfs.address.partition("/")[0], config.mount_point)
+
+
+def _refuse(volume: VolumeSettings, found: tuple[Finding, ...]) -> None:
+    if found:
+        raise Refused(
+            f"{volume.key} cannot go live: {found[0].summary}",
+            remedy=found[0].remedy,
+            code=found[0].code,
+            findings=found,
+        )
+
+
+def _size(facts: dict[str, SealFacts], what: str) -> str:
+    (one, *_) = facts.values()
+    return _sectors(one.array_bytes if what == "array" else one.replica_bytes)
+
+
+def _sectors(size_bytes: int) -> str:
+    return f"{size_bytes // SECTOR_BYTES} sectors ({size_bytes} bytes)"

@@ -1,0 +1,40 @@
+"""What a go-live has proved of a volume, as each host of the pair keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealFacts:
+    """What a seal binds, as one host shows it.
+
+    configuration: digest of the hosts and this volume, the same on both.  members: serials of the
+    array's disks, sorted.  array_bytes: of the md device.  replica_bytes: of the DRBD device.
+    """
+
+    configuration: str
+    filesystem_uuid: str
+    array_uuid: str
+    members: tuple[str, ...]
+    array_bytes: int
+    replica_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seal:
+    """epoch: of the volume at the go-live.  client: from where the export was proved; empty for a
+    volume that is not exported.  facts: of this host."""
+
+    epoch: int
+    client: str
+    facts: SealFacts
+    sealed_unix_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealRecord:
+    """A host has one of each volume that a coordinator has adopted. seal: None before the
+    go-live."""
+
+    seal: Seal | None = None

@@ -1,0 +1,328 @@
+"""The gate before users, on two real agents: what is proved, what is sealed, what breaks it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from storage_agent.configuration.load import digest
+from storage_agent.coordinator.client_proof import SCRIPT, prover
+from storage_agent.coordinator.commands import Ended
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.go_live import Live, go_live
+from storage_agent.coordinator.switchover import switch_over
+from storage_agent.coordinator.views import contradictions
+from storage_agent.model.errors import AgentError, OperationFailed, Refused, UsageError
+from storage_agent.model.nfs import ServerState
+from storage_agent.service.answers import Setup
+from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Pair, make_coordinator
+
+
+class Killed(BaseException):
+    """The coordinator's process ends here."""
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+@pytest.fixture
+def coordinator(pair: Pair) -> Coordinator:
+    found = make_coordinator(pair)
+    found.adopt(VOLUME)
+    return found
+
+
+class Client:
+    """Mounts whatever it is told."""
+
+    def __init__(self) -> None:
+        self.used: list[tuple[str, str]] = []
+
+    def __call__(self, address: str, path: str) -> str:
+        self.used.append((address, path))
+        return "desk"
+
+
+def live(coordinator: Coordinator) -> Live:
+    return go_live(coordinator, VOLUME, Client())
+
+
+def seals(coordinator: Coordinator) -> list[str]:
+    """The codes of everything that is said of the seal."""
+    found = contradictions(coordinator.look(VOLUME))
+    return [finding.code for finding in found if "SEAL" in finding.code]
+
+
+def words(coordinator: Coordinator) -> list[str]:
+    return [host.verdict.word for host in coordinator.look(VOLUME).hosts if host.verdict]
+
+
+def test_before_a_go_live_nothing_is_ready(pair: Pair, tmp_path: Path) -> None:
+    coordinator = make_coordinator(pair)
+    assert words(coordinator) == ["serving", "ready"]
+    coordinator.adopt(VOLUME)
+    assert words(coordinator) == ["degraded", "degraded"]
+    assert seals(coordinator) == ["UNSEALED", "UNSEALED"]
+    # And nothing is refused for it.
+    switch_over(coordinator, VOLUME, "beta")
+    assert pair.serving() == ["beta"]
+
+
+def test_it_is_proved_and_sealed_on_both(pair: Pair, coordinator: Coordinator) -> None:
+    client, lines = Client(), list[str]()
+    done = go_live(coordinator, VOLUME, client, lines.append)
+    assert (done.client, done.epoch, done.is_already) == ("desk", FIRST_EPOCH + 1, False)
+    assert client.used == [("10.9.0.10", "/srv/data")]
+    assert [line.partition(":")[0] for line in lines] == [
+        "pair",
+        "move",
+        "capacity",
+        "export",
+        "seal",
+        "seal",
+    ]
+    assert "1048576 sectors (536870912 bytes)" in lines[2]
+    assert (seals(coordinator), words(coordinator)) == ([], ["serving", "ready"])
+    # A move in a newer epoch breaks nothing, and a second run has nothing to do.
+    switch_over(coordinator, VOLUME, "beta")
+    assert seals(coordinator) == []
+    client.used.clear()
+    again = go_live(coordinator, VOLUME, client)
+    assert again == dataclasses.replace(done, is_already=True)
+    assert client.used == []
+
+
+def smaller(pair: Pair) -> None:
+    pair.hosts["beta"].array_bytes -= 512
+
+
+def resync(pair: Pair) -> None:
+    pair.link_up = False
+
+
+def other_version(pair: Pair) -> None:
+    agent = pair.agents["beta"]
+    config = dataclasses.replace(agent.setup.config, hosts={})
+    agent.setup = Setup(config=agent.setup.config, digest=digest(config))
+
+
+def blocked(pair: Pair) -> None:
+    pair.hosts["beta"].mount_point_state = "not-empty"
+
+
+def not_exported(pair: Pair) -> None:
+    pair.hosts["alpha"].server = ServerState.STANDBY
+
+
+def nobody(pair: Pair) -> None:
+    pair.kill("alpha")
+    pair.alive.add("alpha")
+    pair.link_up = True
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (smaller, "CAPACITY_DIFFERS"),
+        (resync, "NOT_IN_SYNC"),
+        (other_version, "CONFIG_DIFFERS"),
+        (blocked, "MOUNT_POINT"),
+        (not_exported, "NOT_EXPORTED"),
+        (nobody, "NO_PRIMARY"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_not_as_it_should_be_is_not_sealed(
+    pair: Pair, coordinator: Coordinator, spoil: object, code: str
+) -> None:
+    assert callable(spoil)
+    spoil(pair)
+    client = Client()
+    with pytest.raises(Refused) as caught:
+        go_live(coordinator, VOLUME, client)
+    assert code in [finding.code for finding in caught.value.findings]
+    assert caught.value.remedy
+    assert client.used == []
+    assert seals(coordinator) == ["UNSEALED", "UNSEALED"]
+
+
+def test_both_numbers_are_named(pair: Pair, coordinator: Coordinator) -> None:
+    smaller(pair)
+    with pytest.raises(Refused) as caught:
+        live(coordinator)
+    (finding,) = caught.value.findings
+    assert finding.measured == (
+        "alpha: 1048576 sectors (536870912 bytes), beta: 1048575 sectors (536870400 bytes)"
+    )
+    assert "smaller on beta" in finding.summary
+
+
+def test_never_adopted(pair: Pair) -> None:
+    with pytest.raises(Refused) as caught:
+        live(make_coordinator(pair))
+    assert caught.value.code == "NOT_ADOPTED"
+
+
+def test_one_host_dead(pair: Pair, coordinator: Coordinator) -> None:
+    pair.kill("beta")
+    with pytest.raises(Refused) as caught:
+        live(coordinator)
+    assert "BOTH_MUST_ANSWER" in [finding.code for finding in caught.value.findings]
+
+
+def test_an_export_that_no_client_can_use(pair: Pair, coordinator: Coordinator) -> None:
+    def fail(address: str, path: str) -> str:
+        raise OperationFailed("access denied by server", code="EXPORT_UNPROVEN")
+
+    with pytest.raises(OperationFailed, match="access denied"):
+        go_live(coordinator, VOLUME, fail)
+    assert seals(coordinator) == ["UNSEALED", "UNSEALED"]
+
+
+def test_what_changes_while_it_is_proved_is_not_sealed(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    def grow(address: str, path: str) -> str:
+        pair.hosts["beta"].array_bytes *= 2
+        return "desk"
+
+    with pytest.raises(Refused) as caught:
+        go_live(coordinator, VOLUME, grow)
+    assert caught.value.code == "SEAL_DIFFERS"
+    # alpha has its seal: the pair has none.
+    assert seals(coordinator) == ["UNSEALED"]
+    assert not coordinator.look(VOLUME).is_sealed
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+def test_a_broken_seal_is_made_anew(pair: Pair, coordinator: Coordinator, host: str) -> None:
+    live(coordinator)
+    pair.hosts["alpha"].array_bytes = pair.hosts["beta"].array_bytes = 1 << 30
+    found = [f for f in contradictions(coordinator.look(VOLUME)) if f.code == "SEAL_BROKEN"]
+    assert len(found) == 2
+    assert "now 1.0 GiB (1073741824 bytes)" in found[0].measured
+    assert found[0].remedy == "storage-coordinator go-live office/data"
+    assert words(coordinator) == ["degraded", "degraded"]
+    assert not live(coordinator).is_already
+    assert seals(coordinator) == []
+
+
+def test_a_host_that_was_installed_anew_has_no_seal(pair: Pair, coordinator: Coordinator) -> None:
+    live(coordinator)
+    store = pair.stores["beta"]
+    epochs = store.files["epoch-data"]
+    store.files.clear()
+    store.files["epoch-data"] = epochs
+    pair.agents["beta"] = pair._agent("beta")
+    again = make_coordinator(pair)
+    assert seals(again) == ["UNSEALED"]
+    assert not live(again).is_already
+    assert seals(again) == []
+
+
+def test_another_coordinator_has_taken_over(
+    pair: Pair, tmp_path: Path, coordinator: Coordinator
+) -> None:
+    make_coordinator(pair, tmp_path / "second").adopt(VOLUME)
+    with pytest.raises(Refused) as caught:
+        live(coordinator)
+    assert caught.value.code == "EPOCH_AHEAD"
+
+
+def test_two_race_one_wins_the_other_says_so(
+    pair: Pair, tmp_path: Path, coordinator: Coordinator
+) -> None:
+    """The second one takes over between the first one's proof and its seal."""
+    second = make_coordinator(pair, tmp_path / "second")
+
+    def overtaken(address: str, path: str) -> str:
+        second.adopt(VOLUME)
+        return "desk"
+
+    with pytest.raises(AgentError) as caught:
+        go_live(coordinator, VOLUME, overtaken)
+    assert caught.value.code == "STALE_EPOCH"
+    assert seals(second) == ["UNSEALED", "UNSEALED"]
+    live(second)
+    assert seals(second) == []
+
+
+REQUESTS = 9
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", range(REQUESTS + 1))
+def test_killed_at_any_request_it_goes_on(
+    pair: Pair, tmp_path: Path, number: int, when: str
+) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    left = [number]
+
+    def die(_host: str, _method: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+
+    setattr(pair, when, die)
+    was_killed = False
+    try:
+        live(make_coordinator(pair))
+    except Killed:
+        was_killed = True
+    setattr(pair, when, lambda _host, _method: None)
+    assert was_killed == (number < REQUESTS)
+    again = make_coordinator(pair)
+    live(again)
+    assert seals(again) == []
+    assert pair.serving() == ["alpha"]
+    assert pair.epoch("alpha") == pair.epoch("beta") == FIRST_EPOCH + 1
+
+
+# --- the client ----------------------------------------------------------------------------------
+
+
+class Shell:
+    def __init__(self, ended: Ended) -> None:
+        self.ended = ended
+        self.argv: tuple[str, ...] = ()
+        self.stdin = ""
+
+    def __call__(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
+        self.argv, self.stdin = argv, stdin.decode()
+        return self.ended
+
+
+def test_the_script_runs_here_with_quoted_words() -> None:
+    shell = Shell(Ended(exit_status=0))
+    assert prover(shell, None, lambda: "id1")("10.9.0.10", "/srv/a'b") == "this machine"
+    assert shell.argv == ("sh", "-s")
+    head, _, rest = shell.stdin.partition("PATH=")
+    assert head == ("address=10.9.0.10\npath='/srv/a'\"'\"'b'\nfile=.storage-agent/clients/id1\n")
+    assert f"PATH={rest}" == SCRIPT
+
+
+def test_or_on_another_machine() -> None:
+    shell = Shell(Ended(exit_status=0))
+    assert prover(shell, "root@desk7", lambda: "id1")("10.9.0.10", "/srv") == "root@desk7"
+    assert shell.argv[0] == "ssh"
+    assert shell.argv[-3:] == ("--", "root@desk7", "sh -s")
+    assert "StrictHostKeyChecking=yes" in shell.argv
+
+
+@pytest.mark.parametrize("client", ["-oProxyCommand=x", "a b", "root@", "$(id)@desk", "@desk;id"])
+def test_what_is_no_host_never_reaches_ssh(client: str) -> None:
+    with pytest.raises(UsageError):
+        prover(Shell(Ended(exit_status=0)), client, lambda: "id1")
+
+
+def test_why_it_cannot_be_used_is_told() -> None:
+    text = "mount.nfs: access denied by server\nit cannot be mounted\n"
+    with pytest.raises(OperationFailed) as caught:
+        prover(Shell(Ended(exit_status=1, text=text)), None, lambda: "id1")("10.9.0.10", "/srv")
+    assert caught.value.code == "EXPORT_UNPROVEN"
+    assert "access denied by server; it cannot be mounted" in caught.value.message
+    assert "--client HOST" in caught.value.remedy

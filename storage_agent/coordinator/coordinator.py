@@ -13,6 +13,7 @@ from storage_agent.coordinator.arbiter import (
     seen_in_sync,
 )
 from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.settings import Settings, VolumeSettings
 from storage_agent.coordinator.store import Store
 from storage_agent.coordinator.views import HostView, VolumeView, host_view, not_adopted
@@ -23,7 +24,7 @@ from storage_agent.model.finding import Finding, blocker
 
 
 class Coordinator:
-    """new_id: an operation id nobody has used."""
+    """new_id: an operation id nobody has used.  hooks: the site's own."""
 
     def __init__(
         self,
@@ -32,12 +33,14 @@ class Coordinator:
         store: Store,
         clock: Clock,
         new_id: Callable[[], str],
+        hooks: Hooks,
     ) -> None:
         self.settings = settings
         self.fleet = fleet
         self.store = store
         self.clock = clock
         self.new_id = new_id
+        self.hooks = hooks
 
     def unix_s(self) -> int:
         return int(self.clock.wall())

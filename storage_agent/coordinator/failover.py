@@ -15,6 +15,7 @@ from typing import Any
 
 from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_promotion, withdrawn
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs, unproven
+from storage_agent.coordinator.hooks import Giving
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import VolumeView, not_adopted
@@ -58,10 +59,13 @@ class TakeoverCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenOver:
+    """are_hooks_done: none has failed after it."""
+
     volume: str
     target: str
     epoch: int
     proof: str
+    are_hooks_done: bool = True
 
 
 def check_takeover(
@@ -143,12 +147,39 @@ def fail_over(
             code=found[0].code,
             findings=check.findings,
         )
-    old = volume.peer_of(target)
+    giving = giving_of(volume, target, automatic=automatic)
+    coordinator.hooks.before(giving)
+    try:
+        return _take_over(coordinator, view, giving, fence, on_progress)
+    except AgentError as exc:
+        coordinator.hooks.after(giving, exc.message)
+        raise
+
+
+def giving_of(volume: VolumeSettings, target: str, *, automatic: bool = False) -> Giving:
+    """What the site's hooks are told of a takeover."""
+    return Giving(
+        operation="failover",
+        volume=volume.key,
+        source=volume.peer_of(target),
+        target=target,
+        automatic=automatic,
+    )
+
+
+def _take_over(
+    coordinator: Coordinator,
+    view: VolumeView,
+    giving: Giving,
+    fence: Callable[[str], str] | None,
+    on_progress: OnProgress,
+) -> TakenOver:
+    volume, target, old = view.volume, giving.target, giving.source
     takeover_id = f"takeover-{coordinator.new_id()}"
     epochs = view.epochs()
 
     def rule(state: State) -> Decision:
-        return decide_promotion(state, target, takeover_id, epochs, automatic=automatic)
+        return decide_promotion(state, target, takeover_id, epochs, automatic=giving.automatic)
 
     # From here on the old primary gets no `continue` any more, whatever becomes of this.
     grant = coordinator.decide(volume, rule).grant
@@ -170,8 +201,16 @@ def fail_over(
     )
     if record.state is not OperationState.SUCCEEDED:
         _not_taken(coordinator, volume, grant, record)
+    # Before the end is recorded: who is killed here calls them again.
+    are_hooks_done = coordinator.hooks.after(giving, "")
     coordinator.finish(volume, target, grant.epoch)
-    return TakenOver(volume=volume.key, target=target, epoch=grant.epoch, proof=proof)
+    return TakenOver(
+        volume=volume.key,
+        target=target,
+        epoch=grant.epoch,
+        proof=proof,
+        are_hooks_done=are_hooks_done,
+    )
 
 
 def _named(volume: VolumeSettings, grant: Grant) -> dict[str, Any]:

@@ -58,23 +58,25 @@ class VolumeSettings:
 class Deadlines:
     """connect_s: for TCP, key exchange and login, each.  answer_s: of one read.  operation_s: of
     one promote or demote.  handover_s: how long the target of a move waits for the source to let
-    go.  unreachable_s: how long a primary is silent before an automatic failover."""
+    go.  unreachable_s: how long a primary is silent before an automatic failover.  hook_s: of one
+    hook."""
 
     connect_s: int
     answer_s: int
     operation_s: int
     handover_s: int
     unreachable_s: int
+    hook_s: int = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """parallel: hosts that are talked to at the same time.  hook: empty for none."""
+    """parallel: hosts that are talked to at the same time.  hooks: see hooks.py."""
 
     key_file: str
     known_hosts: str
     state_folder: str
-    hook: str
+    hooks: str
     parallel: int
     deadlines: Deadlines
     hosts: dict[str, HostSettings]
@@ -144,7 +146,7 @@ def build(document: Document) -> Settings:
         key_file=top.text("key_file", _path, str(FOLDER / "id_ed25519")),
         known_hosts=top.text("known_hosts", _path, str(FOLDER / "known_hosts")),
         state_folder=top.text("state_folder", _path, "/var/lib/storage-coordinator"),
-        hook=top.text("hook", _path, ""),
+        hooks=top.text("hooks", _path, str(FOLDER / "hooks.d")),
         parallel=top.number("parallel", 1, 512, 64),
         deadlines=_deadlines(top.optional_table("deadlines") or Section(document, (), {})),
         hosts=hosts,
@@ -170,6 +172,7 @@ def _deadlines(section: Section) -> Deadlines:
         operation_s=section.number("operation_s", 30, 3600, 960),
         handover_s=section.number("handover_s", 1, 600, 120),
         unreachable_s=section.number("unreachable_s", 2, 3600, 10),
+        hook_s=section.number("hook_s", 1, 600, 30),
     )
     section.done()
     return found

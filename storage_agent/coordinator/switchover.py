@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_move
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.fleet import OnRecord
+from storage_agent.coordinator.hooks import Giving
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
@@ -33,7 +34,8 @@ PREPARE_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """gap_s: from the demotion's start to the promotion's end, as clients may have seen it."""
+    """gap_s: from the demotion's start to the promotion's end, as clients may have seen it.
+    are_hooks_done: none has failed after it."""
 
     volume: str
     source: str | None
@@ -41,6 +43,7 @@ class Moved:
     epoch: int
     gap_s: float
     is_already: bool = False
+    are_hooks_done: bool = True
 
 
 def switch_over(
@@ -62,9 +65,9 @@ def switch_over(
         view = coordinator.look(volume)
     state = require_epochs(view)
     if view.of(target).is_serving and not view.peer_of(target).is_primary:
-        _close_earlier(coordinator, view, state, target)
+        are_hooks_done = _close_earlier(coordinator, view, state, target)
         return Moved(volume=volume.key, source=None, target=target, epoch=state.epoch, gap_s=0.0,
-                     is_already=True)  # fmt: skip
+                     is_already=True, are_hooks_done=are_hooks_done)  # fmt: skip
     check = check_move(coordinator, view, target)
     if found := blockers(check.findings):
         raise Refused(
@@ -73,8 +76,23 @@ def switch_over(
             code=found[0].code,
             findings=check.findings,
         )
-    move = _Move(coordinator, volume, target, on_progress, on_text)
-    return move.run(view)
+    giving = giving_of(volume, target)
+    coordinator.hooks.before(giving)
+    try:
+        return _Move(coordinator, volume, target, on_progress, on_text).run(view)
+    except AgentError as exc:
+        coordinator.hooks.after(giving, exc.message)
+        raise
+
+
+def giving_of(volume: VolumeSettings, target: str) -> Giving:
+    """What the site's hooks are told of a move."""
+    return Giving(
+        operation="switchover",
+        volume=volume.key,
+        source=volume.peer_of(target),
+        target=target,
+    )
 
 
 def _nobody(_record: OperationRecord) -> None:
@@ -122,6 +140,8 @@ class _Move:
                 f"{self._target} said that it serves {volume.name}, and does not show it",
                 remedy=f"storage-coordinator status {volume.key}",
             )
+        # Before the end is recorded: who is killed here calls them again.
+        are_hooks_done = coordinator.hooks.after(giving_of(volume, self._target), "")
         coordinator.finish(volume, self._target, grant.epoch)
         return Moved(
             volume=volume.key,
@@ -129,6 +149,7 @@ class _Move:
             target=self._target,
             epoch=grant.epoch,
             gap_s=gap_s,
+            are_hooks_done=are_hooks_done,
         )
 
     def _hand_over(
@@ -289,10 +310,13 @@ class _Background:
             self._is_prepared.set()
 
 
-def _close_earlier(coordinator: Coordinator, view: VolumeView, state: State, target: str) -> None:
-    """A move that was carried out, and whose end was not recorded."""
-    if state.grant is not None and not state.grant.is_done and state.grant.host == target:
-        coordinator.finish(view.volume, target, state.grant.epoch)
+def _close_earlier(coordinator: Coordinator, view: VolumeView, state: State, target: str) -> bool:
+    """A move that was carried out, and whose end was not recorded. False where a hook failed."""
+    if state.grant is None or state.grant.is_done or state.grant.host != target:
+        return True
+    are_hooks_done = coordinator.hooks.after(giving_of(view.volume, target), "")
+    coordinator.finish(view.volume, target, state.grant.epoch)
+    return are_hooks_done
 
 
 def _ended(record: OperationRecord, where: str, *, changed: bool = False) -> AgentError:

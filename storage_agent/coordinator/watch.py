@@ -29,7 +29,7 @@ RETRY_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What happened, for the journal and the hook. kind: incident, host, failover, record,
+    """What happened, for the journal and the hooks. kind: incident, host, failover, record,
     contradiction.  volume: empty for what concerns a host.  severity: note, warning, blocker."""
 
     kind: str
@@ -205,7 +205,11 @@ class Watch:
         )
         done = fail_over(coordinator, volume, target, automatic=True, fence=self._fence(owner))
         text = f"{target} serves: {done.proof}"
-        self._tell_change("failover", target, volume.key, Severity.WARNING, text)
+        severity = Severity.WARNING
+        if not done.are_hooks_done:
+            text += "; but a hook failed after it: do by hand what it should have done"
+            severity = Severity.BLOCKER
+        self._tell_change("failover", target, volume.key, severity, text)
 
     # --- telling --------------------------------------------------------------------------------
 

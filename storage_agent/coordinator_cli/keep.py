@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from storage_agent.cli.context import Answer
+from storage_agent.coordinator.hooks import executables
 from storage_agent.coordinator.host_keys import (
     HostKeys,
     fingerprint,
@@ -122,5 +123,9 @@ def config(_options: argparse.Namespace, context: Context) -> Answer:
         error = ConfigurationError(f"{len(problems)} problems", remedy="correct them, one by one")
         return Answer(data={"problems": problems}, lines=problems, error=error)
     settings = context.settings()
-    text = f"{len(settings.hosts)} hosts, {len(settings.volumes)} volumes: no problem found"
+    hooks = executables(Path(settings.hooks))
+    text = (
+        f"{len(settings.hosts)} hosts, {len(settings.volumes)} volumes, {len(hooks)} hooks: "
+        "no problem found"
+    )
     return Answer(data={"problems": ()}, lines=(text,))

@@ -11,6 +11,7 @@ from storage_agent.cli.context import Answer
 from storage_agent.cli.dispatch import emit, guarded
 from storage_agent.cli.main import close_stdout
 from storage_agent.cli.terminal import Screen
+from storage_agent.cli.text import clean
 from storage_agent.coordinator_cli.arguments import parse_arguments
 from storage_agent.coordinator_cli.context import Context
 
@@ -56,7 +57,10 @@ def real_context() -> Context:
 
     @cache
     def coordinator() -> Coordinator:
-        return make_coordinator(settings())
+        return make_coordinator(settings(), on_hook_failure=warn)
+
+    def warn(text: str) -> None:
+        sys.stderr.write(clean(f"storage-coordinator: warning: {text}") + "\n")
 
     def offered_key(host: HostSettings, timeout_s: float) -> tuple[str, bytes]:
         from storage_agent.coordinator import ssh

@@ -11,14 +11,16 @@ from storage_agent.cli.render_plan import plan_lines
 from storage_agent.cli.terminal import Screen
 from storage_agent.cli.text import clean, duration_text
 from storage_agent.coordinator import fencing
-from storage_agent.coordinator.failover import check_takeover, fail_over
+from storage_agent.coordinator.failover import TakenOver, check_takeover, fail_over
+from storage_agent.coordinator.failover import giving_of as failover_of
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
-from storage_agent.coordinator.switchover import switch_over
+from storage_agent.coordinator.switchover import Moved, switch_over
+from storage_agent.coordinator.switchover import giving_of as switchover_of
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.render import move_lines, takeover_lines
 from storage_agent.model.answers import PlanAnswer
-from storage_agent.model.errors import Refused, UsageError
+from storage_agent.model.errors import OperationFailed, Refused, UsageError
 from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRecord, StepOutcome
 from storage_agent.model.plan import Plan
@@ -58,6 +60,7 @@ def switchover(options: argparse.Namespace, context: Context) -> Answer:
             lines=(
                 *move_lines(view, check, context.out),
                 *_plans(check.plans, context),
+                *coordinator.hooks.dry_run(switchover_of(volume, options.target)),
             ),
             findings=check.findings,
             error=_would_be_refused("switchover", volume, check.findings),
@@ -70,12 +73,13 @@ def switchover(options: argparse.Namespace, context: Context) -> Answer:
         on_text=lambda text: context.err.line(clean(text)),
     )
     if moved.is_already:
-        return Answer(data=moved, lines=(f"{volume.key} serves from {options.target} already",))
+        lines = (f"{volume.key} serves from {options.target} already",)
+        return Answer(data=moved, lines=lines, error=_hooks_failed(moved))
     text = (
         f"{volume.key}: moved from {moved.source} to {moved.target}, epoch {moved.epoch}; "
         f"clients waited about {duration_text(moved.gap_s)}"
     )
-    return Answer(data=moved, lines=(text,), changed=True)
+    return Answer(data=moved, lines=(text,), changed=True, error=_hooks_failed(moved))
 
 
 def failover(options: argparse.Namespace, context: Context) -> Answer:
@@ -90,6 +94,7 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
             lines=(
                 *takeover_lines(check, "", context.out),
                 *_plans({options.target: check.plan} if check.plan else {}, context),
+                *coordinator.hooks.dry_run(failover_of(volume, options.target)),
             ),
             findings=check.findings,
             error=_would_be_refused("failover", volume, check.findings),
@@ -110,7 +115,18 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
         on_progress=StepPrinter(_screen(options, context)),
     )
     text = f"{volume.key}: serves from {done.target}, epoch {done.epoch}; proof: {done.proof}"
-    return Answer(data=done, lines=(text,), changed=True)
+    return Answer(data=done, lines=(text,), changed=True, error=_hooks_failed(done))
+
+
+def _hooks_failed(done: Moved | TakenOver) -> OperationFailed | None:
+    """The move stands: what the site has to do after it does not."""
+    if done.are_hooks_done:
+        return None
+    return OperationFailed(
+        f"{done.volume} serves from {done.target}, but a hook failed after it",
+        remedy="do by hand what it should have done; the lines above say which",
+        code="HOOK_FAILED",
+    )
 
 
 def fence_of(context: Context) -> Callable[[str], Callable[[str], str] | None]:

@@ -10,12 +10,13 @@ from typing import Any
 from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.rpc import Channel
 from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.coordinator.store import Store
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.runner import Runner
-from storage_agent.model.errors import AgentError, CommandFailed
+from storage_agent.model.errors import AgentError, CommandFailed, Missing
 
 EXIT_STATUSES = frozenset(range(256))
 
@@ -25,6 +26,7 @@ def make_coordinator(
     *,
     on_notification: Callable[[str, str, Any], None] = lambda _host, _method, _params: None,
     on_end: Callable[[str, str], None] = lambda _host, _why: None,
+    on_hook_failure: Callable[[str], None] = lambda _text: None,
 ) -> Coordinator:
     """Raises AgentError: our SSH key or the record cannot be used."""
     from storage_agent.coordinator import ssh
@@ -42,7 +44,8 @@ def make_coordinator(
 
     clock = SystemClock()
     fleet = Fleet(settings, connect, clock, on_notification=on_notification, on_end=on_end)
-    return Coordinator(settings, fleet, Store(folder), clock, lambda: os.urandom(8).hex())
+    hooks = Hooks(Path(settings.hooks), run_command, settings.deadlines.hook_s, on_hook_failure)
+    return Coordinator(settings, fleet, Store(folder), clock, lambda: os.urandom(8).hex(), hooks)
 
 
 def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
@@ -52,3 +55,6 @@ def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
         return Ended(exit_status=done.exit_status, text=done.stderr)
     except CommandFailed as exc:
         return Ended(exit_status=exc.tool_exit_status, text=exc.stderr)
+    except OSError as exc:
+        # A script whose interpreter is missing, or no program at all.
+        raise Missing(f"{argv[0]} cannot be started: {exc.strerror}", remedy="mend it") from exc

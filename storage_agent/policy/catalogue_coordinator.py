@@ -170,6 +170,24 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="The volume changed hands too recently to be moved again without a person.",
         next_steps=("storage-coordinator failover VOLUME --to HOST",),
     ),
+    "HOOK_REFUSED": Explanation(
+        meaning="An executable in hooks.d did not exit 0 before the move, so nothing was changed.",
+        next_steps=(
+            "see what it says, and what it wants",
+            "storage-coordinator switchover VOLUME --to HOST --dry-run",
+        ),
+    ),
+    "HOOK_FAILED": Explanation(
+        meaning="The volume has moved, and an executable in hooks.d failed after it.",
+        risk="what only the site does (an address, a route, a pager) is not done",
+        next_steps=("do by hand what it should have done", _STATUS),
+    ),
+    "HOOK_UNSAFE": Explanation(
+        meaning="hooks.d or something in it can be changed by others than root, and it is called "
+        "as root.",
+        risk="whoever may write there is root on the control machine",
+        next_steps=("ls -l /etc/storage-coordinator/hooks.d", "chown root, chmod go-w"),
+    ),
     # The record.
     "NOT_ADOPTED": Explanation(
         meaning="This coordinator has no record of the volume, so it grants nothing for it.",

@@ -14,6 +14,7 @@ from typing import Any
 from storage_agent.configuration.load import digest
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.rpc import Channel, unreachable
 from storage_agent.coordinator.settings import (
     Deadlines,
@@ -22,6 +23,7 @@ from storage_agent.coordinator.settings import (
     VolumeSettings,
 )
 from storage_agent.coordinator.store import Store
+from storage_agent.coordinator_cli.wiring import run_command
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
@@ -112,6 +114,7 @@ class Pair:
     before: Callable[[str, str], None] = lambda _host, _method: None
     after: Callable[[str, str], None] = lambda _host, _method: None
     pipes: list[Pipe] = field(default_factory=list)
+    hook_failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("alpha", "beta"):
@@ -311,7 +314,7 @@ def make_settings(folder: Path, *, automatic: bool = False, unreachable_s: int =
         key_file="/none",
         known_hosts="/none",
         state_folder=str(folder),
-        hook="",
+        hooks=str(folder / "hooks.d"),
         parallel=8,
         deadlines=Deadlines(
             connect_s=1, answer_s=5, operation_s=30, handover_s=2, unreachable_s=unreachable_s
@@ -340,7 +343,8 @@ def make_coordinator(pair: Pair, folder: Path | None = None, **more: Any) -> Coo
     settings = make_settings(folder, **more)
     clock = ThreadClock()
     fleet = Fleet(settings, pair.connect, clock)
-    return Coordinator(settings, fleet, Store(folder, folder / "run"), clock, new_id)
+    hooks = Hooks(Path(settings.hooks), run_command, 5, pair.hook_failures.append)
+    return Coordinator(settings, fleet, Store(folder, folder / "run"), clock, new_id, hooks)
 
 
 def performed(pair: Pair, host: str) -> list[StepKind]:

@@ -169,6 +169,22 @@ def test_switchover(adopted: Desk) -> None:
     assert "beta          " in adopted.out.getvalue()
 
 
+@pytest.mark.processes
+def test_hooks_of_the_site(adopted: Desk) -> None:
+    folder = Path(adopted.settings.hooks)
+    folder.mkdir(mode=0o755)
+    hook = folder / "address"
+    hook.write_text('#!/bin/sh\necho "$*" >&2; test "$1" != post-promote\n')
+    hook.chmod(0o755)
+    assert adopted.run("switchover", "data", "--to", "beta", "--dry-run") == 0
+    assert "post-promote address: dry-run post-promote" in adopted.out.getvalue()
+    assert adopted.run("switchover", "data", "--to", "beta") == 1
+    assert "moved from alpha to beta" in adopted.out.getvalue()
+    assert "serves from beta, but a hook failed after it" in adopted.err.getvalue()
+    assert adopted.pair.serving() == ["beta"]
+    assert adopted.pair.hook_failures
+
+
 def test_failover_wants_the_dead_host_named(adopted: Desk) -> None:
     assert adopted.run("failover", "data", "--to", "beta", "--confirm", "alpha") == 3
     assert "PEER_SERVES" in adopted.err.getvalue()

@@ -89,9 +89,12 @@ class Session:
 
 
 class StorageHost:
-    """Started with `with`; every process it starts is ended, by its id."""
+    """Started with `with`; every process it starts is ended, by its id. sshd_options: more of
+    them, `Name=value`.  daemon: the module to run as the daemon."""
 
-    def __init__(self) -> None:
+    def __init__(self, *sshd_options: str, daemon: str = "tests.gateway.daemon") -> None:
+        self._sshd_options = sshd_options
+        self._daemon_module = daemon
         self.folder = Path(tempfile.mkdtemp(prefix="storage-agent-test-"))
         self.port = _free_port()
         self.fingerprints: dict[str, str] = {}
@@ -254,7 +257,7 @@ class StorageHost:
 
     def start_daemon(self) -> None:
         self.daemon = self._start(
-            (*self._enter, sys.executable, "-m", "tests.gateway.daemon"),
+            (*self._enter, sys.executable, "-m", self._daemon_module),
             "daemon.log",
             # Not cwd: entering the namespace leaves it.
             env={**os.environ, "PYTHONPATH": os.fspath(ROOT)},
@@ -271,10 +274,16 @@ class StorageHost:
 
     def _start_sshd(self) -> None:
         host_key = self.folder / "host_key"
-        _keygen(host_key)
-        options = (f"ListenAddress=127.0.0.1:{self.port}", "PidFile=none", f"HostKey={host_key}")
+        keygen(host_key)
+        options = (
+            f"ListenAddress=127.0.0.1:{self.port}",
+            "PidFile=none",
+            f"HostKey={host_key}",
+            *self._sshd_options,
+        )
         argv = (*self._enter, "/usr/sbin/sshd", "-D", "-e")
-        self._start((*argv, *(part for o in options for part in ("-o", o))), "sshd.log")
+        options_argv = (part for option in options for part in ("-o", option))
+        self.sshd = self._start((*argv, *options_argv), "sshd.log")
         public = host_key.with_suffix(".pub").read_text().split()
         known = self.folder / "known_hosts"
         known.write_text(f"[127.0.0.1]:{self.port} {public[0]} {public[1]}\n")
@@ -287,14 +296,14 @@ class StorageHost:
         wait_for(lambda: "Server listening" in self.sshd_log(), "sshd listens")
 
     def _authorize(self, role: str) -> None:
-        _keygen(self.key(role))
+        keygen(self.key(role))
         public = os.fspath(self.key(role).with_suffix(".pub"))
         ended = self.command("authorize", "--json", "--role", role, "--from", "127.0.0.1", public)
         assert ended.returncode == 0, ended.stderr
         self.fingerprints[role] = json.loads(ended.stdout)["data"]["key_id"]
 
 
-def _keygen(path: Path) -> None:
+def keygen(path: Path) -> None:
     argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", os.fspath(path))
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, timeout=60)
 

@@ -1,6 +1,6 @@
-"""Speed and memory, as ratios within one run (scripts/bench).
+"""Speed and memory, as ratios within one run (scripts/bench --part lab).
 
-usage: scripts/bench [--moves N] [--idle-s SECONDS]
+usage: scripts/bench --part lab [--moves N] [--idle-s SECONDS]
 
 1. Planned moves under a client that holds a lock and fsyncs: the agent's demote and promote
    against a bare command sequence that also recovers locks, in turn, in the same guests; and the
@@ -67,7 +67,7 @@ class Gaps:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser = argparse.ArgumentParser(prog="scripts/bench --part lab")
     parser.add_argument("package", type=Path)
     parser.add_argument("--moves", type=int, default=20)
     parser.add_argument("--idle-s", type=int, default=120)

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from storage_agent.model.key import KeyRole
@@ -197,18 +198,24 @@ class EventsParameters:
 
 def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
     """Raises BadRequest that names the key."""
-    fields = dataclasses.fields(kind)
-    known = [field.name for field in fields]
-    if unknown := sorted(set(given) - set(known)):
+    known, required = _keys(kind)
+    if unknown := sorted(given.keys() - known):
         remedy = f"known keys: {', '.join(known) or 'none'}"
         raise BadRequest("unknown-key", f"unknown key {unknown[0][:40]!a}", remedy=remedy)
-    required = [field.name for field in fields if field.default is dataclasses.MISSING]
     if missing := [name for name in required if name not in given]:
         raise BadRequest("missing-key", f"the key {missing[0]!a} is missing")
     try:
-        return from_wire(kind, dict(given))
+        return from_wire(kind, dict(given)) if known else kind()
     except WireError as exc:
         raise BadRequest("bad-type", str(exc)[:200]) from None
+
+
+@cache
+def _keys(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All, and those without which it is no request."""
+    fields = dataclasses.fields(kind)
+    required = (field.name for field in fields if field.default is dataclasses.MISSING)
+    return tuple(field.name for field in fields), tuple(required)
 
 
 def wait_options(kind: OperationKind, wait_s: int | None) -> dict[str, str]:

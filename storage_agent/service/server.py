@@ -72,6 +72,8 @@ class Server:
         self._in_dispatch: _SocketCall | None = None
         self._at_once: _Answer | None = None
         self._accept_again_s = float("inf")
+        # The first deadline of a connection, as it was when the loop went to sleep.
+        self._due_s = 0.0
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, self._wake)
@@ -129,27 +131,26 @@ class Server:
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         for key, mask in self._selector.select(self._sleep_s()):
             if isinstance(key.data, Connection):
-                self._serve(key.data, mask)
+                self._serve(key.data, key.fileobj, mask)
             else:
                 key.data()
         self._run_posted()
         now_s = self._clock.monotonic()
-        for connection in tuple(self._connections):
-            at_s, why = connection.deadline_s()
-            if now_s >= at_s:
-                self._drop(connection, why)
+        if now_s >= self._due_s:
+            for connection in tuple(self._connections):
+                at_s, why = connection.deadline_s()
+                if now_s >= at_s:
+                    self._drop(connection, why)
 
     def _sleep_s(self) -> float | None:
         if self._posted:
             # Left over from a turn that failed, after its wake-up was taken.
             return 0.0
-        at_s = min(
-            (
-                self._accept_again_s,
-                *(timer.due_s for timer in self._timers),
-                *(connection.deadline_s()[0] for connection in self._connections),
-            )
+        self._due_s = min(
+            (connection.deadline_s()[0] for connection in self._connections), default=float("inf")
         )
+        timers_s = (timer.due_s for timer in self._timers)
+        at_s = min((self._accept_again_s, self._due_s, *timers_s))
         return None if at_s == float("inf") else max(0.0, at_s - self._clock.monotonic())
 
     def _wake(self) -> None:
@@ -182,7 +183,7 @@ class Server:
             sock.close()
             return
         self._connections.add(connection)
-        self._selector.register(sock, selectors.EVENT_READ, connection)
+        self._wait_for(connection)
 
     def _admit(self, sock: socket.socket) -> Connection:
         peer = self._credentials(sock)
@@ -197,9 +198,13 @@ class Server:
             )
         return Connection(sock, peer, role, self._clock.monotonic())
 
-    def _serve(self, connection: Connection, mask: int) -> None:
+    def _serve(self, connection: Connection, stream: object, mask: int) -> None:
+        if connection not in self._connections:
+            return
         now_s = self._clock.monotonic()
         try:
+            if not connection.carries(stream):
+                raise ConnectionError("the gateway has ended")
             if mask & selectors.EVENT_WRITE:
                 connection.write(now_s)
             if mask & selectors.EVENT_READ and connection.wants_read():
@@ -231,16 +236,17 @@ class Server:
         self._wait_for(connection)
 
     def _wait_for(self, connection: Connection) -> None:
-        wanted = selectors.EVENT_READ if connection.wants_read() else 0
-        wanted |= selectors.EVENT_WRITE if connection.wants_write() else 0
-        key = self._selector.get_map().get(connection.sock)
-        if wanted == 0:
-            if key is not None:
-                self._selector.unregister(connection.sock)
-        elif key is None:
-            self._selector.register(connection.sock, wanted, connection)
-        elif key.events != wanted:
-            self._selector.modify(connection.sock, wanted, connection)
+        wanted, registered = connection.wanted(), connection.registered
+        if wanted == registered:
+            return
+        for stream in registered.keys() - wanted.keys():
+            self._selector.unregister(stream)
+        for stream, events in wanted.items():
+            if stream not in registered:
+                self._selector.register(stream, events, connection)
+            elif events != registered[stream]:
+                self._selector.modify(stream, events, connection)
+        connection.registered = wanted
 
     def _take(self, connection: Connection, frame: bytes) -> None:
         try:
@@ -283,6 +289,8 @@ class Server:
     def _conclude(self, call: _SocketCall, answer: _Answer) -> None:
         self._answered(call.session, call.request, answer.code)
         self._send(call.session, answer.line)
+        # After the answer to its hello, which the gateway itself reads.
+        call.session.hand_over()
         call.session.is_busy = False
         call.session.closes_after_write |= answer.closes
 
@@ -301,9 +309,9 @@ class Server:
         if why:
             log.info("connection dropped", reason=why, origin=connection.origin)
         self._connections.discard(connection)
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(connection.sock)
-        connection.sock.close()
+        for stream in connection.registered:
+            self._selector.unregister(stream)
+        connection.close()
 
 
 class _Timer:

@@ -18,6 +18,10 @@ class Session(Protocol):
     key_id: str
     is_subscribed: bool
 
+    def take_pipes(self) -> None:
+        """Those of the gateway's own session. Raises BadRequest."""
+        ...
+
 
 class Call(Protocol):
     """One request. All methods may be called from any thread and never block; after the caller

@@ -36,6 +36,7 @@ def greet(agent: Agent, call: Call, parameters: Hello) -> object:
             code="TOO_MANY_CONNECTIONS",
         )
     session = call.session
+    session.take_pipes()
     session.role = Role(parameters.role)
     session.key_id = parameters.key_id
     session.origin = f"ssh key {parameters.key_id}"

@@ -1,9 +1,10 @@
-"""What sshd runs for a coordinator's key: bytes between its session and the daemon's socket.
+"""What sshd runs for a coordinator's key: hands the session over to the daemon, and waits.
 
 Unprivileged, and trusted with one thing: it tells the daemon, before any byte of the caller, which
-role and key sshd has found. It reads nothing that the caller can set but stdin: no arguments, no
-environment. The daemon frames, checks and answers. It is also the user's login shell, so that no
-line of authorized_keys, however wrong, ends in a real one.
+role and key sshd has found. The session's two pipes go with that, so that no byte passes through
+here: it reads nothing that the caller can set, no stdin, no arguments, no environment. The daemon
+frames, checks and answers. It is also the user's login shell, so that no line of authorized_keys,
+however wrong, ends in a real one.
 
 Imports C modules alone: `socket`, `json` or `signal` would each cost half a start of Python.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import _socket
 import os
-import select
 import sys
 import syslog
 import time
@@ -20,14 +20,14 @@ import time
 SOCKET_PATH = "/run/storage-agent/agent.sock"
 # The daemon may just be starting: systemd holds its socket meanwhile.
 HELLO_DEADLINE_S = 10.0
-STALL_DEADLINE_S = 5.0
 BUFFER_BYTES = 64 << 10
 SHOWN_CHARS = 200
 _ROLES = ("observe", "operate", "grant")
 _KEY_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/:")
 _WELCOME = b'{"jsonrpc":"2.0","id":"hello","result":'
 _TURNED_AWAY = b'{"jsonrpc":"2.0","id":"hello","error":'
-_GONE = select.POLLERR | select.POLLNVAL
+# stdin and stdout, for unix(7)'s SCM_RIGHTS: an array of int.
+_PIPES = b"".join(descriptor.to_bytes(4, sys.byteorder) for descriptor in (0, 1))
 
 
 class _Failure(Exception):
@@ -56,8 +56,8 @@ def main(arguments: list[str], socket_path: str = SOCKET_PATH) -> int:
     try:
         role, key_id = parse_arguments(arguments)
         _log_command(key_id)
-        connection, begun = _connect(role, key_id, socket_path)
-        return Relay(connection, begun).run()
+        connection, said = _connect(role, key_id, socket_path)
+        return _end_of(connection, said)
     except _Failure as exc:
         _write_all(exc.line)
         return exc.exit_status
@@ -97,7 +97,8 @@ def _log_command(key_id: str) -> None:
 
 
 def _connect(role: str, key_id: str, path: str) -> tuple[_socket.socket, bytes]:
-    """A connection that has its role, and what the daemon has already sent after that."""
+    """A connection that has its role, and whose other end has our stdin and stdout; and what the
+    daemon has said after that."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     connection.settimeout(HELLO_DEADLINE_S)
     try:
@@ -116,15 +117,15 @@ def _connect(role: str, key_id: str, path: str) -> tuple[_socket.socket, bytes]:
         f'"params":{{"role":"{role}","key_id":"{key_id}"}}}}\n'
     )
     try:  # noqa: SIM105  (contextlib would cost a fifth of the start)
-        connection.send(hello.encode())
+        connection.sendmsg((hello.encode(),), ((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _PIPES),))
     except OSError:
         # Turned away before it was read: the reason is still to be read.
         pass
-    line, begun = _first_line(connection)
+    line, said = _first_line(connection)
     if not line.startswith(_WELCOME):
         answer = line.replace(_TURNED_AWAY, b'{"jsonrpc":"2.0","id":null,"error":', 1)
         raise _Failure(answer + b"\n", 1)
-    return connection, begun
+    return connection, said
 
 
 def _first_line(connection: _socket.socket) -> tuple[bytes, bytes]:
@@ -141,8 +142,8 @@ def _first_line(connection: _socket.socket) -> tuple[bytes, bytes]:
         if not chunk or len(received) > BUFFER_BYTES:
             raise _silent("closed the connection")
         received += chunk
-    line, _, begun = received.partition(b"\n")
-    return line, begun
+    line, _, said = received.partition(b"\n")
+    return line, said
 
 
 def _silent(what: str) -> _Failure:
@@ -154,120 +155,14 @@ def _silent(what: str) -> _Failure:
     )
 
 
-class Relay:
-    """Copies both ways with a bounded buffer each, until the daemon has ended and what it said is
-    out. Never waits for one side while the other could go on."""
-
-    def __init__(self, connection: _socket.socket, begun: bytes) -> None:
-        self._daemon = connection
-        self._daemon.setblocking(False)
-        os.set_blocking(1, False)
-        self._up = bytearray()
-        self._down = bytearray(begun)
-        self._has_request = False
-        self._caller_ended = False
-        self._daemon_ended = False
-        # The daemon takes no more; its last answer may still come.
-        self._is_cut = False
-        self._moved_s = time.monotonic()
-
-    def run(self) -> int:
-        while self._down or not self._daemon_ended:
-            ready = dict(self._poll())
-            if 1 not in ready and self._stalled_for_s() >= STALL_DEADLINE_S:
-                syslog.syslog(syslog.LOG_NOTICE, "session ended: the caller does not read")
-                return 1
-            if ready.get(1, 0) & (_GONE | select.POLLHUP):
-                return 0
-            if 0 in ready:
-                self._read_caller()
-            if self._daemon.fileno() in ready:
-                self._read_daemon()
-                self._write_daemon()
-            if 1 in ready:
-                self._write_caller()
-        return 0 if self._caller_ended else 1
-
-    def _poll(self) -> list[tuple[int, int]]:
-        poller = select.poll()
-        if not (self._caller_ended or self._is_cut) and len(self._up) < BUFFER_BYTES:
-            poller.register(0, select.POLLIN)
-        wanted = 0
-        if not self._daemon_ended and len(self._down) < BUFFER_BYTES:
-            wanted |= select.POLLIN
-        if self._up:
-            wanted |= select.POLLOUT
-        if wanted:
-            poller.register(self._daemon.fileno(), wanted)
-        # Also with nothing to write: a reader that is gone ends the session.
-        poller.register(1, select.POLLOUT if self._down else 0)
-        left_s = STALL_DEADLINE_S - self._stalled_for_s()
-        return poller.poll(max(0.0, left_s) * 1000 if self._down else None)
-
-    def _stalled_for_s(self) -> float:
-        return time.monotonic() - self._moved_s if self._down else 0.0
-
-    def _read_caller(self) -> None:
-        try:
-            chunk = os.read(0, BUFFER_BYTES - len(self._up))
-        except BlockingIOError:
-            return
-        except OSError:
-            # A terminal that is gone: nothing comes from there any more.
-            chunk = b""
-        self._up += chunk
-        self._has_request |= bool(chunk)
-        self._caller_ended = not chunk
-        self._write_daemon()
-        if self._caller_ended and not self._has_request:
-            raise _failure(
-                "bad-request", 2, "no request came", "one JSON object a line: docs/api.md"
-            )
-
-    def _write_daemon(self) -> None:
-        if self._is_cut:
-            return
-        try:
-            if self._up:
-                del self._up[: self._daemon.send(self._up)]
-            if self._caller_ended and not self._up:
-                self._daemon.shutdown(_socket.SHUT_WR)
-                self._is_cut = True
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._is_cut = True
-            self._up.clear()
-
-    def _read_daemon(self) -> None:
-        if self._daemon_ended or len(self._down) >= BUFFER_BYTES:
-            return
-        try:
-            chunk = self._daemon.recv(BUFFER_BYTES - len(self._down))
-        except BlockingIOError:
-            return
-        except OSError:
-            chunk = b""
-        if not self._down:
-            self._moved_s = time.monotonic()
-        self._down += chunk
-        self._daemon_ended = not chunk
-        self._write_caller()
-
-    def _write_caller(self) -> None:
-        if not self._down:
-            return
-        try:
-            written = os.write(1, self._down)
-        except BlockingIOError:
-            return
-        except OSError:
-            # The caller is gone; operations go on without it.
-            self._down.clear()
-            self._daemon_ended = True
-            return
-        del self._down[:written]
-        self._moved_s = time.monotonic()
+def _end_of(connection: _socket.socket, said: bytes) -> int:
+    """Waits until the daemon has ended the session, which it says in one byte, or is gone."""
+    connection.settimeout(None)
+    try:
+        status = said or connection.recv(1)
+    except OSError:
+        status = b""
+    return status[0] if status else 1
 
 
 def _write_all(line: bytes) -> None:

@@ -58,7 +58,9 @@ GOOD = {
     "peer_is_off": "null", "marker_at_least": "[7,2]", "wait_s": "5", "role": '"first"',
     "key_id": '"observe"', "limit": "5", "number": "7", "confirm": '"0123"',
     "operation": '"demote"', "stop_serving": "null", "choice": '"discard"',
-    "incident": '"0a1b"', "boot_id": '"boot-1"', "verdict": '"deny"',
+    "incident": '"0a1b"', "boot_id": '"boot-1"', "verdict": '"deny"', "client": '"desk"',
+    "facts": '{"configuration":"c1","filesystem_uuid":"f1","array_uuid":"a1","members":["s1"],'
+             '"array_bytes":1,"replica_bytes":1}',
 }  # fmt: skip
 BYTES = [
     b"\x00", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"\r", b"\t",

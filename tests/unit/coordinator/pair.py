@@ -232,6 +232,8 @@ class PipeSession:
         self.key_id = "test"
         self.is_subscribed = False
 
+    def take_pipes(self) -> None: ...
+
 
 class Pipe:
     """Implements rpc.Channel; at its other end the host's real dispatcher."""

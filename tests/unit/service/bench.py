@@ -11,7 +11,8 @@ from typing import Any
 
 from storage_agent.model.errors import NotPermitted, Refused
 from storage_agent.service import server
-from storage_agent.service.access import Peer
+from storage_agent.service.access import Peer, Role
+from storage_agent.service.rpc import BadRequest
 from storage_agent.service.session import Call
 from tests.unit.service.parts import ThreadClock
 
@@ -20,7 +21,7 @@ PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 
 class Bench:
     """A running server whose dispatch answers `ping`, keeps `slow` calls for the test, makes
-    `subscribe` a subscription and refuses `refuse`."""
+    `subscribe` a subscription, takes a gateway's `hello` and refuses `refuse`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "agent.sock"
@@ -54,11 +55,23 @@ class Bench:
             raise ZeroDivisionError
         elif method == "large":
             call.answer("x" * 200_000)
+        elif method == "hello":
+            self.greet(call)
         elif method == "subscribe":
             call.session.is_subscribed = True
             call.answer({})
         else:
             call.answer({"pong": str(call.session.role)})
+
+    @staticmethod
+    def greet(call: Call) -> None:
+        try:
+            call.session.take_pipes()
+        except BadRequest as exc:
+            call.fail(exc)
+            return
+        call.session.role = Role.OBSERVE
+        call.answer({})
 
     def close(self) -> None:
         self.server.stop()

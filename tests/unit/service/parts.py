@@ -255,6 +255,8 @@ class FakeSession:
         self.key_id = ""
         self.is_subscribed = False
 
+    def take_pipes(self) -> None: ...
+
 
 class FakeCall:
     """Implements session.Call; `ended` is set with the answer or the failure."""

@@ -89,7 +89,7 @@ class Fleet:
         on_notification: OnNotification | None = None,
     ) -> Any:
         """The result of one request. Raises AgentError: the agent's own, Missing
-        (HOST_UNREACHABLE), Disconnected, Silent."""
+        (HOST_UNREACHABLE), Disconnected, Silent, Refused (WRONG_HOST: another agent answers)."""
         connection = self.connection(host)
         return connection.call(
             method,
@@ -99,12 +99,11 @@ class Fleet:
         )
 
     def status(self, host: str) -> StatusAnswer:
-        """As `ask`; Refused (WRONG_HOST) where another agent answers there."""
-        return self._named(host, self.ask(host, "status"))
+        return parse_status(self.ask(host, "status"))
 
     def subscribe(self, host: str) -> StatusAnswer:
         """As `status`; from now on changes come as notifications."""
-        return self._named(host, self.ask(host, "subscribe"))
+        return parse_status(self.ask(host, "subscribe"))
 
     def plan(self, host: str, operation: OperationKind, volume: str, **more: Any) -> PlanAnswer:
         params = {"operation": str(operation), "volume": volume}
@@ -208,13 +207,19 @@ class Fleet:
                 self._put_off(kept, exc)
                 raise
             kept.failures = 0
-            kept.connection = Connection(
+            connection = Connection(
                 host,
                 channel,
                 on_notification=lambda method, params: self._on_notification(host, method, params),
                 on_end=lambda why: self._on_end(host, why),
             )
-            return kept.connection
+            try:
+                self._require_named(host, connection)
+            except BaseException:
+                connection.close()
+                raise
+            kept.connection = connection
+            return connection
 
     def drop(self, host: str) -> None:
         """Gives a connection up whose other end does not answer."""
@@ -226,6 +231,18 @@ class Fleet:
         connection = self._hosts[host].connection
         return connection is not None and connection.is_open()
 
+    def _require_named(self, host: str, connection: Connection) -> None:
+        """Before anything else is asked: hosts that were cloned have the same SSH host key, and
+        volumes of other pairs the same names. Raises Refused (WRONG_HOST)."""
+        pong = connection.call("ping", {}, timeout_s=self.settings.deadlines.answer_s)
+        named = str(pong.get("host", "")) if isinstance(pong, dict) else ""
+        if named != host:
+            raise Refused(
+                f"the agent at {self.settings.hosts[host].address} is {named[:64]!a}, not {host}",
+                remedy=f"correct the address of {host} in coordinator.toml",
+                code="WRONG_HOST",
+            )
+
     def _put_off(self, kept: _Host, exc: AgentError) -> None:
         if isinstance(exc, Refused | NotPermitted):
             # Trying again at once cannot help, and the reason is to be seen each time.
@@ -234,17 +251,6 @@ class Fleet:
         kept.failures += 1
         kept.not_before_s = self.clock.monotonic() + pause_s
         kept.why = exc.message
-
-    def _named(self, host: str, result: Any) -> StatusAnswer:
-        answer = parse_status(result)
-        if answer.host != host:
-            raise Refused(
-                f"the agent at {self.settings.hosts[host].address} is {answer.host[:64]!a}, "
-                f"not {host}",
-                remedy=f"correct the address of {host} in coordinator.toml",
-                code="WRONG_HOST",
-            )
-        return answer
 
 
 def _unknown(

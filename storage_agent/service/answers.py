@@ -69,6 +69,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pong:
+    host: str
     agent_version: str
     protocol: int
 

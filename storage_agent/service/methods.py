@@ -149,8 +149,9 @@ class Dispatcher:
             )
 
 
-def _ping(_agent: Agent, _call: Call, _parameters: Nothing) -> object:
-    return Pong(agent_version=__version__, protocol=PROTOCOL_VERSION)
+def _ping(agent: Agent, _call: Call, _parameters: Nothing) -> object:
+    host = agent.setup.config.host
+    return Pong(host=host, agent_version=__version__, protocol=PROTOCOL_VERSION)
 
 
 def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:

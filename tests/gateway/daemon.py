@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.host.authorized_keys import KeyFile
+from storage_agent.host.store import FileStore
 from storage_agent.model.operation import Epoch
 from storage_agent.model.plan import StepKind
 from storage_agent.policy.readiness import assess
@@ -26,8 +29,14 @@ from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
 from storage_agent.service.methods import Dispatcher
 from storage_agent.service.server import Server
 from storage_agent.service.session import Call
-from tests.unit.fakes import FakeHost, MemoryStore, agent_config
+from tests.unit.fakes import FakeHost, agent_config
 from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
+
+# What outlives a daemon: its own files, and what its host's kernel has.
+STATE = RUN_FOLDER / "state"
+KERNEL = RUN_FOLDER / "kernel"
+KERNEL_HAS = ("array", "replica", "mounted", "server", "services_active", "marker")
+SLOW = RUN_FOLDER / "slow"
 
 
 def main() -> None:
@@ -41,12 +50,21 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 
-    def be_slow() -> None:
-        time.sleep(0.5)
+    def slow_step(kind: StepKind) -> Callable[[], None]:
+        """What `/run/storage-agent/slow` names takes its time, or the start of the server."""
 
-    config, host, store, clock = agent_config(), FakeHost(), MemoryStore(), ThreadClock()
-    host.faults[StepKind.START_SERVER] = be_slow
-    EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
+        def wait() -> None:
+            named = SLOW.read_text().strip() if SLOW.exists() else StepKind.START_SERVER
+            time.sleep(0.5 if named == kind else 0)
+
+        return wait
+
+    config, host, store, clock = agent_config(), FakeHost(), FileStore(STATE), ThreadClock()
+    if KERNEL.exists():
+        vars(host).update(pickle.loads(KERNEL.read_bytes()))
+    host.faults = {kind: slow_step(kind) for kind in StepKind}
+    if not store.names("epoch-"):
+        EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
 
     def dispatch(call: Call) -> None:
         Dispatcher(agent)(call)
@@ -88,6 +106,7 @@ def main() -> None:
     agent.start()
     server.run()
     agent.stop(1.0)
+    KERNEL.write_bytes(pickle.dumps({name: getattr(host, name) for name in KERNEL_HAS}))
 
 
 if __name__ == "__main__":

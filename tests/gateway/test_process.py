@@ -76,7 +76,8 @@ def test_what_is_no_pipe_is_refused(
         file.write_bytes(PING * 3)
     descriptor = os.open(file, os.O_RDWR)
     try:
-        answers, errors, status = Gateway(host, **{side: descriptor}).ended()
+        given: dict[str, Any] = {side: descriptor}
+        answers, errors, status = Gateway(host, **given).ended()
     finally:
         os.close(descriptor)
     assert [code_of(answer) for answer in answers] == ["bad-request"] * (side == "stdin")

@@ -237,7 +237,7 @@ def test_an_old_backup_is_found_out_by_the_agents(pair: Pair, tmp_path: Path) ->
     assert pair.serving() == ["alpha"]
 
 
-TAKEOVER_REQUESTS = 6
+TAKEOVER_REQUESTS = 7
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -251,7 +251,7 @@ def test_two_race_one_wins_the_other_says_so(
     assert seals(second) == []
 
 
-REQUESTS = 9
+REQUESTS = 11
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -120,7 +120,7 @@ def test_a_source_that_cannot_let_go_keeps_it(pair: Pair, coordinator: Coordinat
     assert pair.serving() == ["beta"]
 
 
-REQUESTS = 8
+REQUESTS = 10
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -1,0 +1,79 @@
+"""The coordinator's own client against a real sshd, pointed at the wrong host. Row 25 of the
+hostile inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage_agent.coordinator import ssh
+from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.hooks import Hooks
+from storage_agent.coordinator.incidents import answer_incidents
+from storage_agent.coordinator.settings import HostSettings, Settings
+from storage_agent.coordinator.store import Store
+from storage_agent.coordinator_cli.wiring import run_command
+from storage_agent.host.clock import SystemClock
+from storage_agent.model.errors import Refused
+from tests.gateway.host import StorageHost
+from tests.unit.coordinator.pair import VOLUME, make_settings
+
+
+def coordinator_of(host: StorageHost, folder: Path, *, name: str) -> Coordinator:
+    """name: what the configuration calls the host that really is alpha, cloned keys and all."""
+    kind, material = (host.folder / "host_key.pub").read_text().split()[:2]
+    (folder / "known_hosts").write_text(f"{name} {kind} {material}\n")
+    settings: Settings = dataclasses.replace(
+        make_settings(folder),
+        key_file=str(host.key("grant")),
+        known_hosts=str(folder / "known_hosts"),
+        hosts={
+            "alpha": HostSettings(name="alpha", address="192.0.2.1", port=9),
+            "beta": HostSettings(name="beta", address="192.0.2.1", port=9),
+            name: HostSettings(name=name, address="127.0.0.1", port=host.port),
+        },
+    )
+    clock = SystemClock()
+    fleet = Fleet(settings, lambda one: ssh.connect(one, settings), clock)
+    hooks = Hooks(folder / "none", run_command, 1, pytest.fail)
+    return Coordinator(settings, fleet, Store(folder, folder / "run"), clock, lambda: "id1", hooks)
+
+
+@pytest.fixture
+def misled(host: StorageHost, tmp_path: Path) -> Iterator[Coordinator]:
+    made = coordinator_of(host, tmp_path, name="beta")
+    yield made
+    made.fleet.close()
+
+
+def test_the_right_host_is_asked(host: StorageHost, tmp_path: Path) -> None:
+    coordinator = coordinator_of(host, tmp_path, name="alpha")
+    assert coordinator.fleet.status("alpha").host == "alpha"
+    assert coordinator.fleet.ask("alpha", "ping")["host"] == "alpha"
+    coordinator.fleet.close()
+
+
+def test_another_host_is_asked_for_nothing_but_its_name(
+    host: StorageHost, misled: Coordinator
+) -> None:
+    """alpha answers where beta should: it gets no request that was meant for beta."""
+    begun = len(host.daemon_log())
+    epoch = {"volume": "data", "epoch": 7, "operation_id": "misled-1"}
+    for ask in (
+        lambda: misled.fleet.status("beta"),
+        lambda: misled.fleet.ask("beta", "epoch.claim", epoch),
+        lambda: misled.fleet.ask("beta", "grant.promote", epoch),
+        lambda: answer_incidents(misled, "beta"),
+        lambda: misled.claim(VOLUME, "beta", 7, "misled-2"),
+    ):
+        with pytest.raises(Refused) as caught:
+            ask()
+        assert caught.value.code == "WRONG_HOST"
+        assert "is 'alpha', not beta" in caught.value.message
+        assert not misled.fleet.is_connected("beta")
+    asked = {line["method"] for line in host.daemon_log()[begun:] if "method" in line}
+    assert asked <= {"hello", "ping"}

@@ -1,0 +1,86 @@
+"""A flood at sshd's door, and a daemon that is told to stop in the middle of an operation. Rows 28
+and 32 of the hostile inputs."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.host import StorageHost, code_of, frame, wait_for
+
+PING = frame("ping")
+# sshd's default, MaxStartups 10:30:100: above it none is taken.
+STARTUPS_MOST = 100
+
+
+def children(host: StorageHost) -> int:
+    pid = host.sshd.pid
+    return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def test_who_does_not_log_in_keeps_nobody_out_for_good(host: StorageHost) -> None:
+    """sshd itself bounds them. Sessions that are open go on, and so does local root."""
+    session = host.session("observe")
+    assert code_of(session.ask("ping")) == "ok"
+    before = children(host)
+    flood = []
+    try:
+        for _ in range(200):
+            one = socket.socket()
+            one.settimeout(10)
+            one.connect(("127.0.0.1", host.port))
+            flood.append(one)
+        wait_for(lambda: children(host) - before > 10, "sshd is busy with them")
+        assert children(host) - before <= STARTUPS_MOST
+        assert code_of(session.ask("status", 2)) == "ok"
+        assert code_of(host.local(PING)[0]) == "ok"
+    finally:
+        for one in flood:
+            one.close()
+    wait_for(lambda: children(host) <= before, "sshd lets them go")
+    assert host.exchange(PING)[1] == 0
+    assert session.end() == 0
+
+
+STEPS = ("primary", "mount", "write-marker", "start-server", "link-up", "prove-export")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_daemon_that_is_stopped_in_a_step_finishes_it_after_its_start(
+    host: StorageHost, step: str
+) -> None:
+    """The next daemon finds the journal, and the kernel as the step has left it."""
+    epoch = host.local(frame("status"))[0]["result"]["epochs"]["data"] + 1
+    operation_id = f"op-stopped-{epoch}"
+    slow = "/run/storage-agent/slow"
+    assert host.inside("sh", "-c", f"echo {step} >{slow}").returncode == 0
+    session = host.session("operate")
+    session.ask("ping")
+    session.send(frame("promote", "p", volume="data", operation_id=operation_id, epoch=epoch))
+
+    def is_in_it() -> bool:
+        told = [line["params"]["steps"] for line in session.lines if "method" in line]
+        return any(steps and steps[-1]["kind"] == step for steps in told)
+
+    try:
+        wait_for(is_in_it, f"it is in {step}")
+        host.stop_daemon()
+        assert session.wait() == 1
+    finally:
+        host.inside("rm", "-f", slow)
+        host.start_daemon()
+
+    def ended() -> Any:
+        (answer,) = host.local(frame("operation.show", operation_id=operation_id))
+        record = answer["result"]
+        return record if record["state"] != "running" else None
+
+    record = wait_for(ended, "it is resumed, and ends")
+    assert (record["state"], record["epoch"]) == ("succeeded", epoch)
+    again = host.local(frame("promote", volume="data", operation_id=operation_id, epoch=epoch))
+    assert again[-1]["result"]["state"] == "succeeded"
+    back = host.local(frame("demote", volume="data", operation_id=f"{operation_id}-back"))
+    assert back[-1]["result"]["state"] == "succeeded"

@@ -20,6 +20,7 @@ import time
 SOCKET_PATH = "/run/storage-agent/agent.sock"
 # The daemon may just be starting: systemd holds its socket meanwhile.
 HELLO_DEADLINE_S = 10.0
+BACKLOG_POLL_S = 0.05
 BUFFER_BYTES = 64 << 10
 SHOWN_CHARS = 200
 _ROLES = ("observe", "operate", "grant")
@@ -102,9 +103,7 @@ def _connect(role: str, key_id: str, path: str) -> tuple[_socket.socket, bytes]:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     connection.settimeout(HELLO_DEADLINE_S)
     try:
-        connection.connect(path)
-    except TimeoutError:
-        raise _silent("does not take connections") from None
+        _wait_to_connect(connection, path)
     except OSError as exc:
         raise _failure(
             "DAEMON_DOWN",
@@ -126,6 +125,19 @@ def _connect(role: str, key_id: str, path: str) -> tuple[_socket.socket, bytes]:
         answer = line.replace(_TURNED_AWAY, b'{"jsonrpc":"2.0","id":null,"error":', 1)
         raise _Failure(answer + b"\n", 1)
     return connection, said
+
+
+def _wait_to_connect(connection: _socket.socket, path: str) -> None:
+    """Also while more wait to be taken than the listener's backlog holds, where connect(2) says
+    EAGAIN at once. Raises OSError, _Failure."""
+    until_s = time.monotonic() + HELLO_DEADLINE_S
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise _silent("does not take connections") from None
+            time.sleep(BACKLOG_POLL_S)
 
 
 def _first_line(connection: _socket.socket) -> tuple[bytes, bytes]:

@@ -23,6 +23,8 @@ from storage_agent.model.errors import OperationFailed, UsageError
 PROOF_TIMEOUT_S = 90.0
 # Where every client may write, whatever its server makes of root (nfs_server/supervisor.py there).
 FOLDER = ".storage-agent/clients"
+# As the agents take it into their seals.
+CLIENT_LIMIT_CHARS = 64
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # soft and short: a server that does not answer ends the script, and never holds the machine.
 SCRIPT = """\
@@ -81,7 +83,8 @@ def prover(run: RunCommand, client: str | None, new_id: Callable[[], str]) -> Pr
 
 def _ssh(client: str) -> tuple[str, ...]:
     user, _, host = client.rpartition("@")
-    if (user and not _USER.fullmatch(user)) or address_rule(host):
+    is_long = len(client) > CLIENT_LIMIT_CHARS
+    if is_long or (user and not _USER.fullmatch(user)) or address_rule(host):
         raise UsageError(f"{client[:80]!a} is no host", remedy="--client HOST or USER@HOST")
     options = ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10")
     return ("ssh", "-T", *(part for o in options for part in ("-o", o)), "--", client, "sh -s")

@@ -21,8 +21,8 @@ class SealedVerdicts:
     def __init__(self, assess: Assess, seals: Seals) -> None:
         self._assess = assess
         self._seals = seals
-        self._config: AgentConfig | None = None
-        self._digests: dict[str, str] = {}
+        # The digests and what they are of, exchanged as one: several threads ask.
+        self._kept: tuple[AgentConfig | None, dict[str, str]] = (None, {})
 
     def __call__(
         self, config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot
@@ -35,9 +35,10 @@ class SealedVerdicts:
 
     def configuration(self, config: AgentConfig, volume: VolumeConfig) -> str:
         """Digest of what both hosts must have the same for this volume."""
-        if self._config is not config:
-            self._config, self._digests = config, {}
-        if volume.name not in self._digests:
+        kept = self._kept
+        if kept[0] is not config:
+            kept = self._kept = (config, {})
+        if volume.name not in kept[1]:
             alone = dataclasses.replace(config, volumes={volume.name: volume})
-            self._digests[volume.name] = digest(alone)
-        return self._digests[volume.name]
+            kept[1][volume.name] = digest(alone)
+        return kept[1][volume.name]

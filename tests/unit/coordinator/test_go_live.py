@@ -313,7 +313,9 @@ def test_or_on_another_machine() -> None:
     assert "StrictHostKeyChecking=yes" in shell.argv
 
 
-@pytest.mark.parametrize("client", ["-oProxyCommand=x", "a b", "root@", "$(id)@desk", "@desk;id"])
+@pytest.mark.parametrize(
+    "client", ["-oProxyCommand=x", "a b", "root@", "$(id)@desk", "@desk;id", f"{'d' * 65}"]
+)
 def test_what_is_no_host_never_reaches_ssh(client: str) -> None:
     with pytest.raises(UsageError):
         prover(Shell(Ended(exit_status=0)), client, lambda: "id1")

@@ -85,6 +85,22 @@ def test_a_dead_primary_is_replaced_once(pair: Pair) -> None:
         assert state.automatic_used
 
 
+@pytest.mark.processes
+def test_a_hook_that_fails_after_it_is_told_loudest(pair: Pair, tmp_path: Path) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    hook = tmp_path / "hooks.d" / "address"
+    hook.parent.mkdir(mode=0o755)
+    hook.write_text('#!/bin/sh\ntest "$1" != post-promote\n')
+    hook.chmod(0o755)
+    with Watching(pair, automatic=True) as watching:
+        allow_now(watching.coordinator)
+        pair.kill("alpha")
+        wait_until(lambda: watching.told("beta serves") == 1, timeout_s=20)
+    (event,) = [e for e in watching.events if "beta serves" in e.text]
+    assert (event.severity, pair.serving()) == (Severity.BLOCKER, ["beta"])
+    assert "a hook failed after it" in event.text
+
+
 def allow_now(coordinator: Coordinator) -> None:
     """The cooldown since the adoption is over."""
     coordinator.store.change(VOLUME.key, lambda s: dataclasses.replace(s, changed_unix_s=0))

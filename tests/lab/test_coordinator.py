@@ -32,7 +32,7 @@ address = "{ADDRESSES["beta"]}"
 hosts = ["alpha", "beta"]
 [pairs.office.volumes.data]
 automatic = AUTOMATIC
-cooldown_s = 0
+cooldown_s = 60
 """
 
 
@@ -110,7 +110,7 @@ def test_watch_answers_a_frozen_primary_and_fails_over_by_itself(lab: Lab) -> No
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=120)
     writer.wait_for_more(50)
     lab.power_off("alpha")
-    lab.wait_until("beta took over", lambda: role(beta) == "Primary", timeout_s=240)
+    lab.wait_until("beta took over", lambda: role(beta) == "Primary", timeout_s=400)
     writer.wait_for_more()
     assert_nothing_lost(writer.finish())
 

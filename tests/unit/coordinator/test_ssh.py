@@ -24,6 +24,7 @@ from storage_agent.model.errors import (
     Refused,
 )
 from tests.unit.coordinator.pair import make_settings
+from tests.unit.service.parts import wait_until
 
 pytestmark = pytest.mark.sockets
 
@@ -200,7 +201,7 @@ def test_a_lost_session_ends_what_waits(server: Server) -> None:
     with pytest.raises(Disconnected):
         connection.call("die", {}, timeout_s=5)
     assert not connection.is_open()
-    assert len(ended) == 1
+    wait_until(lambda: len(ended) == 1)
 
 
 def test_a_banner_that_never_comes_ends_at_the_deadline(server: Server) -> None:

@@ -52,7 +52,7 @@ class ThreadClock:
         time.sleep(min(seconds, 0.02))
 
 
-def wait_until(is_so: Callable[[], object], timeout_s: float = 5.0) -> None:
+def wait_until(is_so: Callable[[], object], timeout_s: float = 20.0) -> None:
     """Fails where it does not become so."""
     until_s = time.monotonic() + timeout_s
     while not is_so():

@@ -39,6 +39,9 @@ GRANT = {"volume": "data", "epoch": 6, "operation_id": "op-1"}
 class World:
     """A real engine on a host in memory, inside an agent."""
 
+    def texts(self) -> list[str]:
+        return [event.text for event in self.agent.events.last(50)]
+
     def __init__(self, host: FakeHost) -> None:
         self.host, self.heard, self.store = host, Heard(), MemoryStore()
         self.folder = (0,)
@@ -178,8 +181,7 @@ def test_the_whole_course_of_an_incident() -> None:
     world.host.replica = PRIMARY
     world.agent.observer.hint("data")
     wait_until(lambda: world.host.server is ServerState.SERVING)
-    texts = [event.text for event in world.agent.events.last(50)]
-    assert f"data: incident absent → {NONCE} waits for an answer" in texts
-    assert any(text.startswith("data: close-link succeeded") for text in texts)
-    assert any(text.startswith("data: open-link succeeded") for text in texts)
+    wait_until(lambda: any(text.startswith("data: open-link succeeded") for text in world.texts()))
+    assert f"data: incident absent → {NONCE} waits for an answer" in world.texts()
+    assert any(text.startswith("data: close-link succeeded") for text in world.texts())
     world.agent.stop(1.0)

@@ -12,7 +12,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, role, status
 from tests.lab.test_refusals import codes, refusal
-from tests.lab.writing import assert_nothing_lost, start_writer
+from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 RESUME_TIMEOUT_S = 180
 
@@ -74,7 +74,7 @@ def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
 
 
 @pytest.mark.lab_situation("data-serving-on-alpha")
-@pytest.mark.lab_allows("drbd|I/O error")
+@pytest.mark.lab_allows(f"drbd|I/O error|{WAITS_LONG}")
 def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:
     """DRBD itself would take it: no handler is called when only the peer's disk is lost."""
     beta = lab.hosts["beta"]

@@ -13,7 +13,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, proc_drbd, role
 from tests.lab.test_refusals import codes, refusal
-from tests.lab.writing import assert_nothing_lost, start_writer
+from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 pytestmark = pytest.mark.lab_situation("data-serving-on-alpha")
 INHIBITOR = "storage-agent-inhibit@data.service"
@@ -103,6 +103,7 @@ def reboot(lab: Lab, host: Host, *command: str) -> None:
     lab.wait_until(f"{host.name} boots", is_anew, timeout_s=BOOT_TIMEOUT_S, poll_s=2)
 
 
+@pytest.mark.lab_allows(WAITS_LONG)
 def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer = start_writer(lab)

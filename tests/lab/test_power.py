@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
+
 from tests.lab.harness.lab import Lab, in_parallel
 from tests.lab.situations import (
     HOSTS,
@@ -13,12 +15,13 @@ from tests.lab.situations import (
     operate,
     role,
 )
-from tests.lab.writing import assert_nothing_lost, start_writer
+from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 BACK_TIMEOUT_S = 240
 UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
+@pytest.mark.lab_allows(WAITS_LONG)
 def test_both_hosts_lose_their_power_at_once(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
     data_on_volatile_disks(lab)

@@ -14,6 +14,9 @@ from tests.lab.situations import ADDRESSES
 PROGRAMS = Path(__file__).parent / "clients"
 FOLDER = "/root/clients"
 MOUNT_TIMEOUT_S = 120
+# What the client's kernel says of the writer while nobody serves for so long: no failure where a
+# serving host boots and nobody takes over.
+WAITS_LONG = "blocked for more than"
 ENDING_TIMEOUT_S = 120
 
 

@@ -110,7 +110,6 @@ def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        Point("promote", "after", 4, "intent read-marker"),
         Point("promote", "after", 7, "intent start-server"),
         Point("promote", "before", 10, "ended"),
     ],

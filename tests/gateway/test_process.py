@@ -162,7 +162,7 @@ def test_a_request_that_does_not_end_is_given_up(host: StorageHost) -> None:
             if gateway.process.poll() is not None:
                 break
     answers, errors, status = gateway.ended()
-    assert 4 < time.monotonic() - begun_s < 15
+    assert 4 < time.monotonic() - begun_s < 30
     assert (answers, errors, status) == ([], "", 1)
 
 
@@ -343,4 +343,4 @@ def test_a_connection_without_hello_is_not_kept(host: StorageHost) -> None:
     begun_s = time.monotonic()
     ended = host.inside(*user, "/usr/bin/python3", "-c", idle)
     assert ended.stdout == "0\n"
-    assert 4 < time.monotonic() - begun_s < 12
+    assert 4 < time.monotonic() - begun_s < 19

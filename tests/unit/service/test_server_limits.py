@@ -33,7 +33,7 @@ def test_half_a_frame_is_given_up(
     caller.send(PING[:-5])
     begun_s = time.monotonic()
     assert caller.is_closed()
-    assert 0.1 < time.monotonic() - begun_s < 2
+    assert 0.1 < time.monotonic() - begun_s < connection.HELLO_DEADLINE_S
     assert bench.seen == []
 
 
@@ -43,10 +43,10 @@ def test_more_bytes_do_not_put_the_deadline_off(
     monkeypatch.setattr(connection, "FRAME_DEADLINE_S", 0.2)
     begun_s = time.monotonic()
     with contextlib.suppress(ConnectionError):
-        while time.monotonic() - begun_s < 3:
+        while time.monotonic() - begun_s < 20:
             caller.send(b" ")
             time.sleep(0.02)
-    assert time.monotonic() - begun_s < 2
+    assert time.monotonic() - begun_s < 10
 
 
 def test_a_connection_between_requests_is_not_given_up(

@@ -20,6 +20,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.snapshot import VolumeSnapshot
 
 TRIES = 3
+BUSY_PAUSES = 15
 # systemd reads a new mount a moment later than the observer.
 PAUSE_S = 2.0
 Take = Callable[[VolumeConfig], None]
@@ -38,8 +39,8 @@ def _is_served(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool | None:
 class Inhibition:
     """Nothing here blocks; `follow` is for one thread, the observer's.
 
-    is_busy: whether an operation holds the volume. Until it has ended, the processes that taking
-    needs would keep the clients waiting."""
+    is_busy: whether an operation holds the volume. Until it has ended, or BUSY_PAUSES have passed,
+    the processes that taking needs would keep the clients waiting."""
 
     def __init__(self, *, take: Take, clock: Clock, is_busy: Callable[[str], bool]) -> None:
         self._take = take
@@ -65,7 +66,10 @@ class Inhibition:
 
     def _try(self, volume: VolumeConfig) -> None:
         problem = ""
-        while self._is_busy(volume.name):
+        # Bounded: an operation that broke off holds its volume until the next start.
+        for _ in range(BUSY_PAUSES):
+            if not self._is_busy(volume.name):
+                break
             self._clock.sleep(PAUSE_S)
         for _ in range(TRIES):
             if not self._served[volume.name]:

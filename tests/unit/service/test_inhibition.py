@@ -11,7 +11,7 @@ from storage_agent.model.errors import OperationFailed
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationState
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
-from storage_agent.service.inhibition import TRIES, Inhibition
+from storage_agent.service.inhibition import BUSY_PAUSES, TRIES, Inhibition
 from tests.unit.cli.snapshots import secondary, serving
 from tests.unit.fakes import volume_config
 from tests.unit.service.parts import ThreadClock, make_agent, record_of, request_of, wait_until
@@ -87,6 +87,19 @@ def test_it_waits_for_the_end_of_the_operation_that_serves() -> None:
     inhibition.follow(VOLUME, serving())
     wait_until(lambda: taken.calls == ["data"])
     assert busy == []
+
+
+def test_it_does_not_wait_for_ever_for_an_operation_that_broke_off() -> None:
+    taken, asked = Taken(), list[str]()
+
+    def is_busy(volume: str) -> bool:
+        asked.append(volume)
+        return True
+
+    inhibition = Inhibition(take=taken, clock=ThreadClock(), is_busy=is_busy)
+    inhibition.follow(VOLUME, serving())
+    wait_until(lambda: taken.calls == ["data"])
+    assert asked == ["data"] * BUSY_PAUSES
 
 
 def test_without_logind_it_is_given_up() -> None:

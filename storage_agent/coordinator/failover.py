@@ -15,7 +15,7 @@ from typing import Any
 
 from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_promotion, withdrawn
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs, unproven
-from storage_agent.coordinator.hooks import Giving
+from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import VolumeView, not_adopted
@@ -147,24 +147,13 @@ def fail_over(
             code=found[0].code,
             findings=check.findings,
         )
-    giving = giving_of(volume, target, automatic=automatic)
+    giving = giving_of("failover", volume, target, automatic=automatic)
     coordinator.hooks.before(giving)
     try:
         return _take_over(coordinator, view, giving, fence, on_progress)
     except AgentError as exc:
         coordinator.hooks.after(giving, exc.message)
         raise
-
-
-def giving_of(volume: VolumeSettings, target: str, *, automatic: bool = False) -> Giving:
-    """What the site's hooks are told of a takeover."""
-    return Giving(
-        operation="failover",
-        volume=volume.key,
-        source=volume.peer_of(target),
-        target=target,
-        automatic=automatic,
-    )
 
 
 def _take_over(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from storage_agent.coordinator.commands import RunCommand
+from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.model.errors import AgentError, ConfigurationError, Refused
 from storage_agent.model.wire import to_wire
 
@@ -46,6 +47,18 @@ class Giving:
     source: str
     target: str
     automatic: bool = False
+
+
+def giving_of(
+    operation: str, volume: VolumeSettings, target: str, *, automatic: bool = False
+) -> Giving:
+    return Giving(
+        operation=operation,
+        volume=volume.key,
+        source=volume.peer_of(target),
+        target=target,
+        automatic=automatic,
+    )
 
 
 class Hooks:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_move
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.fleet import OnRecord
-from storage_agent.coordinator.hooks import Giving
+from storage_agent.coordinator.hooks import giving_of
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
@@ -76,23 +76,13 @@ def switch_over(
             code=found[0].code,
             findings=check.findings,
         )
-    giving = giving_of(volume, target)
+    giving = giving_of("switchover", volume, target)
     coordinator.hooks.before(giving)
     try:
         return _Move(coordinator, volume, target, on_progress, on_text).run(view)
     except AgentError as exc:
         coordinator.hooks.after(giving, exc.message)
         raise
-
-
-def giving_of(volume: VolumeSettings, target: str) -> Giving:
-    """What the site's hooks are told of a move."""
-    return Giving(
-        operation="switchover",
-        volume=volume.key,
-        source=volume.peer_of(target),
-        target=target,
-    )
 
 
 def _nobody(_record: OperationRecord) -> None:
@@ -141,7 +131,7 @@ class _Move:
                 remedy=f"storage-coordinator status {volume.key}",
             )
         # Before the end is recorded: who is killed here calls them again.
-        are_hooks_done = coordinator.hooks.after(giving_of(volume, self._target), "")
+        are_hooks_done = coordinator.hooks.after(giving_of("switchover", volume, self._target), "")
         coordinator.finish(volume, self._target, grant.epoch)
         return Moved(
             volume=volume.key,
@@ -314,7 +304,7 @@ def _close_earlier(coordinator: Coordinator, view: VolumeView, state: State, tar
     """A move that was carried out, and whose end was not recorded. False where a hook failed."""
     if state.grant is None or state.grant.is_done or state.grant.host != target:
         return True
-    are_hooks_done = coordinator.hooks.after(giving_of(view.volume, target), "")
+    are_hooks_done = coordinator.hooks.after(giving_of("switchover", view.volume, target), "")
     coordinator.finish(view.volume, target, state.grant.epoch)
     return are_hooks_done
 

@@ -12,11 +12,10 @@ from storage_agent.cli.terminal import Screen
 from storage_agent.cli.text import clean, duration_text
 from storage_agent.coordinator import fencing
 from storage_agent.coordinator.failover import TakenOver, check_takeover, fail_over
-from storage_agent.coordinator.failover import giving_of as failover_of
+from storage_agent.coordinator.hooks import giving_of
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import Moved, switch_over
-from storage_agent.coordinator.switchover import giving_of as switchover_of
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.render import move_lines, takeover_lines
 from storage_agent.model.answers import PlanAnswer
@@ -60,7 +59,7 @@ def switchover(options: argparse.Namespace, context: Context) -> Answer:
             lines=(
                 *move_lines(view, check, context.out),
                 *_plans(check.plans, context),
-                *coordinator.hooks.dry_run(switchover_of(volume, options.target)),
+                *coordinator.hooks.dry_run(giving_of("switchover", volume, options.target)),
             ),
             findings=check.findings,
             error=_would_be_refused("switchover", volume, check.findings),
@@ -94,7 +93,7 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
             lines=(
                 *takeover_lines(check, "", context.out),
                 *_plans({options.target: check.plan} if check.plan else {}, context),
-                *coordinator.hooks.dry_run(failover_of(volume, options.target)),
+                *coordinator.hooks.dry_run(giving_of("failover", volume, options.target)),
             ),
             findings=check.findings,
             error=_would_be_refused("failover", volume, check.findings),

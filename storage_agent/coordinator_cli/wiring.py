@@ -16,7 +16,7 @@ from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.coordinator.store import Store
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.runner import Runner
-from storage_agent.model.errors import AgentError, CommandFailed, Missing
+from storage_agent.model.errors import AgentError, CommandFailed
 
 EXIT_STATUSES = frozenset(range(256))
 
@@ -55,6 +55,3 @@ def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
         return Ended(exit_status=done.exit_status, text=done.stderr)
     except CommandFailed as exc:
         return Ended(exit_status=exc.tool_exit_status, text=exc.stderr)
-    except OSError as exc:
-        # A script whose interpreter is missing, or no program at all.
-        raise Missing(f"{argv[0]} cannot be started: {exc.strerror}", remedy="mend it") from exc

@@ -61,6 +61,10 @@ from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
 FIRST_EPOCH = 5
 
 
+class Killed(BaseException):
+    """The coordinator's process ends here."""
+
+
 @dataclass
 class PairHost(FakeHost):
     """alpha or beta. frozen: its writes wait for an answer."""

@@ -14,20 +14,8 @@ from storage_agent.coordinator.switchover import switch_over
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.plan import StepKind
-from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Pair, make_coordinator
+from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
 from tests.unit.service.parts import wait_until
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair(tmp_path)
-
-
-@pytest.fixture
-def coordinator(pair: Pair) -> Coordinator:
-    found = make_coordinator(pair)
-    found.adopt(VOLUME)
-    return found
 
 
 def sole(coordinator: Coordinator) -> str | None:
@@ -165,8 +153,6 @@ def test_what_an_earlier_try_has_done_is_not_taken_back(
 ) -> None:
     """The first coordinator died after beta had taken over; the second one's fencing fails."""
 
-    class Killed(BaseException): ...
-
     def die(_host: str, method: str) -> None:
         if method == "promote":
             raise Killed
@@ -245,8 +231,6 @@ TAKEOVER_REQUESTS = 7
 def test_killed_in_the_middle_of_a_failover(
     pair: Pair, tmp_path: Path, number: int, when: str
 ) -> None:
-    class Killed(BaseException): ...
-
     make_coordinator(pair).adopt(VOLUME)
     pair.cut_link()
     pair.alive.discard("alpha")

@@ -17,23 +17,7 @@ from storage_agent.coordinator.views import contradictions
 from storage_agent.model.errors import AgentError, OperationFailed, Refused, UsageError
 from storage_agent.model.nfs import ServerState
 from storage_agent.service.answers import Setup
-from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Pair, make_coordinator
-
-
-class Killed(BaseException):
-    """The coordinator's process ends here."""
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair(tmp_path)
-
-
-@pytest.fixture
-def coordinator(pair: Pair) -> Coordinator:
-    found = make_coordinator(pair)
-    found.adopt(VOLUME)
-    return found
+from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
 
 
 class Client:

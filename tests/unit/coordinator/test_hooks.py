@@ -16,7 +16,7 @@ from storage_agent.coordinator.switchover import switch_over
 from storage_agent.coordinator_cli.wiring import run_command
 from storage_agent.model.errors import ConfigurationError, OperationFailed, Refused
 from storage_agent.model.plan import StepKind
-from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator, performed
+from tests.unit.coordinator.pair import VOLUME, Killed, Pair, make_coordinator, performed
 
 pytestmark = pytest.mark.processes
 GIVING = Giving(operation="switchover", volume="office/data", source="alpha", target="beta")
@@ -26,18 +26,6 @@ GIVING = Giving(operation="switchover", volume="office/data", source="alpha", ta
 def folder(tmp_path: Path) -> Path:
     found = tmp_path / "hooks.d"
     found.mkdir(mode=0o755)
-    return found
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair(tmp_path)
-
-
-@pytest.fixture
-def coordinator(pair: Pair) -> Coordinator:
-    found = make_coordinator(pair)
-    found.adopt(VOLUME)
     return found
 
 
@@ -144,8 +132,6 @@ def test_a_move_that_fails_is_told_too(
 def test_killed_before_the_end_was_recorded_they_are_called_again(
     pair: Pair, coordinator: Coordinator, folder: Path
 ) -> None:
-    class Killed(BaseException): ...
-
     def die(_host: str, _method: str) -> None:
         # The look after the promotion.
         if pair.serving() == ["beta"]:

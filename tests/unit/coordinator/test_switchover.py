@@ -14,23 +14,14 @@ from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import Role
-from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Pair, make_coordinator, performed
-
-
-class Killed(BaseException):
-    """The coordinator's process ends here."""
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair(tmp_path)
-
-
-@pytest.fixture
-def coordinator(pair: Pair) -> Coordinator:
-    found = make_coordinator(pair)
-    found.adopt(VOLUME)
-    return found
+from tests.unit.coordinator.pair import (
+    FIRST_EPOCH,
+    VOLUME,
+    Killed,
+    Pair,
+    make_coordinator,
+    performed,
+)
 
 
 def test_adoption_raises_both_epochs(pair: Pair, coordinator: Coordinator) -> None:

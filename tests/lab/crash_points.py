@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.lab.harness import layers
+from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import (
@@ -253,7 +254,7 @@ def main(arguments: list[str]) -> int:
                 walked += 1
                 try:
                     print(walk(lab, course, point), flush=True)
-                except AssertionError as exc:
+                except (AssertionError, LabError) as exc:
                     failed += 1
                     print(f"{point}  FAILED: {str(exc)[:300]}", flush=True)
     finally:

@@ -25,6 +25,9 @@ from .topology import NETWORKS
 PORT_TAKEN = "Could not set up host forwarding rule"
 PORT_TRIES = 5
 UNLIMITED = 1 << 40
+# As it comes, vde_switch keeps a hardware address at its port for three seconds (src/hash.c), and
+# frames for a service address that moves faster go to the old host. Real switches follow at once.
+SWITCH_SETTINGS = "hash/setminper 0\n"
 
 
 class Machines:
@@ -57,6 +60,9 @@ class Machines:
             # It takes the end of its standard input for the order to end, unless it is a daemon.
             pid_file = folder.with_suffix(".pid")
             argv = ["vde_switch", "-d", "-p", str(pid_file), "-s", str(folder), "-m", "600"]
+            settings = folder.with_suffix(".rc")
+            settings.write_text(SWITCH_SETTINGS)
+            argv += ["-f", str(settings)]
             process.run_tool(argv, timeout_s=deadline.remaining_s())
             # The daemon makes its pid file before it writes into it.
             while not (folder / "ctl").exists() or not _size_bytes(pid_file):

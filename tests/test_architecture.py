@@ -41,7 +41,11 @@ STARTS_PROCESS = {
 }
 OS_PREFIXES = ("exec", "spawn")
 # Who else, and what: our own code in another namespace, never a program.
-FORKS = {"nfs_server/canary.py": {"os.fork"}, "nfs_server/host_side.py": {"os.fork"}}
+FORKS = {
+    "host/look.py": {"os.fork"},
+    "nfs_server/canary.py": {"os.fork"},
+    "nfs_server/host_side.py": {"os.fork"},
+}
 
 
 def modules() -> list[Path]:

@@ -40,10 +40,6 @@ MAKE_TIMEOUT_S = 600.0
 # blkid(8): 2 is both "nothing recognised" and "cannot be opened"; stderr tells them apart.
 BLKID_NOTHING = 2
 BLKID_AMBIVALENT = 8
-# With journal replay: without it a filesystem whose host has crashed shows files as they never
-# were (EBADMSG, ext4 on 6.1). Elsewhere than at the mount point, because a read-only mount there
-# stays read-only in the NFS server's namespace when the host's becomes writable.
-LOOK_OPTIONS = "ro,nosuid,nodev,noexec"
 LABEL_BYTES = {"ext4": 16, "xfs": 12}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -74,10 +70,6 @@ def mount_argv(device: str, kind: str, options: tuple[str, ...], at: str) -> tup
     """`-w`: without it mount(8) falls back to read-only on a device that refuses writes."""
     chosen = ("-o", ",".join(options)) if options else ()
     return ("mount", "-t", kind, "-w", *chosen, "--", device, at)
-
-
-def look_argv(device: str, kind: str, at: str) -> tuple[str, ...]:
-    return ("mount", "-t", kind, "-o", LOOK_OPTIONS, "--", device, at)
 
 
 def make_argv(device: str, kind: str, uuid: str, label: str) -> tuple[str, ...]:
@@ -136,13 +128,6 @@ class Filesystem:
         kind = volume.filesystem.type
         options = volume.filesystem.options
         self._mount(mount_argv(volume.device(), kind, options, volume.mount_point), timeout_s)
-
-    def mount_read_only(
-        self, device: str, kind: str, at: str, *, timeout_s: float = MOUNT_TIMEOUT_S
-    ) -> None:
-        """For a look before the real mount, at a folder of our own. Nothing is written but the
-        journal's own replay. Raises OperationFailed."""
-        self._mount(look_argv(device, kind, at), timeout_s)
 
     def unmount(self, mount_point: str, *, timeout_s: float = MOUNT_TIMEOUT_S) -> None:
         """Nothing mounted there: does nothing. Raises OperationFailed (code `BUSY_MOUNT`: find

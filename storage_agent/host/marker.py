@@ -27,16 +27,28 @@ def read_marker(mount_point: Path) -> Marker | None:
     neither slot makes sense, or it cannot be read."""
     path = mount_point / FOLDER / NAME
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-            content = file.read(2 * SLOT_BYTES)
-    except FileNotFoundError:
-        return None
+        slots = read_slots(mount_point)
     except OSError as exc:
         raise OperationFailed(f"{path}: {exc.strerror}", code="MARKER_UNREADABLE") from exc
-    slots = [parse_slot(content[:SLOT_BYTES]), parse_slot(content[SLOT_BYTES:])]
-    found = [slot for slot in slots if slot is not None]
+    return None if slots is None else newest_marker(slots, str(path))
+
+
+def read_slots(mount_point: Path | str) -> bytes | None:
+    """Both slots; None where the volume was never served. Raises OSError."""
+    path = f"{mount_point}/{FOLDER}/{NAME}"
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            return file.read(2 * SLOT_BYTES)
+    except FileNotFoundError:
+        return None
+
+
+def newest_marker(slots: bytes, where: str) -> Marker:
+    """Raises OperationFailed where neither slot makes sense."""
+    read = [parse_slot(slots[:SLOT_BYTES]), parse_slot(slots[SLOT_BYTES:])]
+    found = [marker for marker in read if marker is not None]
     if not found:
-        raise OperationFailed(f"{path} is damaged in both slots", code="MARKER_UNREADABLE")
+        raise OperationFailed(f"{where} is damaged in both slots", code="MARKER_UNREADABLE")
     return max(found, key=Marker.age)
 
 

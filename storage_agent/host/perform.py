@@ -15,7 +15,8 @@ from storage_agent.host.files import replace_file
 from storage_agent.host.filesystem import Filesystem
 from storage_agent.host.holders import find_holders
 from storage_agent.host.identity import write_identity
-from storage_agent.host.marker import read_marker, write_next_marker
+from storage_agent.host.look import look_at_marker
+from storage_agent.host.marker import write_next_marker
 from storage_agent.host.mdraid import MdRaid
 from storage_agent.host.mdraid_ignore import (
     render_ignore_configuration,
@@ -29,7 +30,6 @@ from storage_agent.host.services import Services
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Missing, OperationFailed, Refused
-from storage_agent.model.filesystem import Mount
 from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import StepKind
 
@@ -234,7 +234,6 @@ class Performer:
         self._tools.drbd.primary(volume.name, self._minor(volume), timeout_s=timeout_s)
 
     def _secondary(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
-        self._end_look(volume, timeout_s)
         try:
             self._tools.drbd.secondary(volume.name, self._minor(volume), timeout_s=timeout_s)
         except AgentError as exc:
@@ -264,27 +263,14 @@ class Performer:
     def _read_marker(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
     ) -> None:
-        """Mounted already: it lies open. Else a read-only look at a folder of our own."""
+        """Mounted already: it lies open. Else a read-only look."""
         self._require_identity(volume)
-        look = self._tools.root / volume.look_point().lstrip("/")
-        self._end_look(volume, timeout_s)
-        if any(m.mount_point == volume.mount_point for m in self._mounts(volume)):
+        mounts = self._tools.filesystem.view(volume).mounts
+        if any(mount.mount_point == volume.mount_point for mount in mounts):
             return
-        look.mkdir(mode=0o700, parents=True, exist_ok=True)
-        filesystem = self._tools.filesystem
-        filesystem.mount_read_only(
-            volume.device(), volume.filesystem.type, str(look), timeout_s=timeout_s
+        self._tools.markers[volume.name] = look_at_marker(
+            volume.device(), volume.filesystem.type, volume.mount_point, timeout_s=timeout_s
         )
-        try:
-            self._tools.markers[volume.name] = read_marker(look)
-        finally:
-            filesystem.unmount(str(look), timeout_s=timeout_s)
-
-    def _end_look(self, volume: VolumeConfig, timeout_s: float) -> None:
-        """A daemon that was killed while it looked has left this behind."""
-        for mount in self._mounts(volume):
-            if mount.mount_point == volume.look_point():
-                self._tools.filesystem.unmount(mount.mount_point, timeout_s=timeout_s)
 
     def _write_marker(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
@@ -292,9 +278,6 @@ class Performer:
         if request.epoch is None:
             raise OperationFailed(f"no epoch was chosen for {volume.name}")
         write_next_marker(volume, request.epoch, request.operation_id, self._config.host)
-
-    def _mounts(self, volume: VolumeConfig) -> tuple[Mount, ...]:
-        return self._tools.filesystem.view(volume).mounts
 
     def _unmount(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
         for attempt in range(UNMOUNT_TRIES):

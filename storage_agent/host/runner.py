@@ -167,6 +167,14 @@ def wait_forked(pid: int, *, timeout_s: float) -> bool:
         os.close(descriptor)
 
 
+def has_ended(pid: int) -> bool:
+    """Of a fork of this process that `wait_forked` gave up."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
 def _is_readable(descriptor: int, timeout_s: float) -> bool:
     return bool(select.select((descriptor,), (), (), timeout_s)[0])
 

@@ -83,10 +83,6 @@ class VolumeConfig:
         """Where the array is assembled."""
         return f"/dev/md/{self.name}"
 
-    def look_point(self) -> str:
-        """Where the agent mounts the filesystem read-only for a look before it is served."""
-        return f"/run/storage-agent/look/{self.name}"
-
     def device(self) -> str:
         """What carries the filesystem."""
         return f"/dev/drbd{self.replica.minor}" if self.replica else self.array_device()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from storage_agent.host import syscalls
 from storage_agent.host.files import replace_file
 from storage_agent.host.nfs_protocol import Reply
 from storage_agent.host.nfs_settings import ServerSettings
@@ -19,7 +20,7 @@ from storage_agent.host.runner import Child, Runner, end_stream
 from storage_agent.model.errors import AgentError, Busy, Missing, OperationFailed
 from storage_agent.model.nfs import ServerState
 from storage_agent.nfs_server import link as link_module
-from storage_agent.nfs_server import namespaces, syscalls
+from storage_agent.nfs_server import namespaces
 from storage_agent.nfs_server.canary import FOLDER as CANARY_FOLDER
 from storage_agent.nfs_server.canary import Canary, CanaryResult, start_canary
 from storage_agent.nfs_server.connections import (

@@ -251,9 +251,9 @@ DEFINITIONS: dict[StepKind, Definition] = {
     StepKind.READ_MARKER: Definition(
         title=lambda v: "look at the filesystem read-only: is it the newest known state?",
         commands=lambda v, h: (
-            f"mount -o ro {v.device()} /run/storage-agent/look/{v.name}",
-            f"cat /run/storage-agent/look/{v.name}/.storage-agent/marker",
-            f"umount /run/storage-agent/look/{v.name}",
+            f"blkid -p {v.device()}",
+            f"unshare --mount sh -c 'mount -o ro {v.device()} {v.mount_point} && "
+            f"cat {v.mount_point}/.storage-agent/marker'",
         ),
         check="its currency marker is not older than one that was seen before",
         goal=None,

@@ -33,9 +33,9 @@ def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
 
 
 def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:
-    """Mount points that are neither the volume's own nor the agent's read-only look."""
-    ours = (volume.mount_point, volume.look_point())
-    return [mount.mount_point for mount in view.mounts if mount.mount_point not in ours]
+    """Mount points that are not the volume's own."""
+    places = [mount.mount_point for mount in view.mounts]
+    return [place for place in places if place != volume.mount_point]
 
 
 def bytes_text(size_bytes: int) -> str:

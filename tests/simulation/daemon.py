@@ -106,6 +106,7 @@ class Daemon:
         self.dead = True
         self.world.log(self.machine.name, "DAEMON KILLED")
         self.machine.daemon = None
+        self.machine.end_look()
         self.machine.node.watch = lambda view: None
         current = self.world.current
         for task in self.tasks:

@@ -64,7 +64,7 @@ class Machine:
     def _clear(self) -> None:
         self.running: list[Member] | None = None
         self.mounted = False
-        self.looks = 0
+        self.is_looking = False
         self.busy_until_s = 0.0
         self.server = ServerState.ABSENT
         self.server_number = 0
@@ -219,7 +219,7 @@ class Machine:
             self.read("marker")
         except OSError as exc:
             return f"mount: {exc}"
-        if self.looks and not self.mounted:
+        if self.is_looking and not self.mounted:
             # fs/super.c get_tree_bdev(): mounted read-only elsewhere is not mounted read-write
             return "mount: already mounted or mount point busy"
         if not self.mounted:
@@ -243,19 +243,20 @@ class Machine:
         self.world.log(self.name, "unmounted")
         return ""
 
-    def look_begin(self) -> str:
+    def begin_look(self) -> str:
         if self.node.s.role is not Role.PRIMARY:
             return "mount: wrong medium type"
-        self.looks += 1
+        self.is_looking = True
         self._count_openers()
         return ""
 
-    def look_end(self) -> None:
-        self.looks -= 1
+    def end_look(self) -> None:
+        """Also that of a daemon that was killed: its child goes with it."""
+        self.is_looking = False
         self._count_openers()
 
     def _count_openers(self) -> None:
-        self.node.openers = int(self.mounted) + self.looks
+        self.node.openers = self.mounted + self.is_looking
 
     # --- NFS server -----------------------------------------------------------------------------
 

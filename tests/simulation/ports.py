@@ -153,8 +153,7 @@ class SimHost:
         return array_view(members, degraded, machine.array_works())
 
     def _filesystem(self, volume: VolumeConfig) -> FilesystemView:
-        places = (volume.mount_point, volume.look_point())
-        return filesystem_view(places, volume.device(), self._machine.mounted, self._machine.looks)
+        return filesystem_view(volume.mount_point, volume.device(), self._machine.mounted)
 
     def _nfs(self) -> NfsView:
         return nfs_view(self._machine.server)
@@ -263,27 +262,20 @@ class SimHost:
         self._system_call("drbdadm primary", self._machine.node.set_primary, deadline)
 
     def _do_secondary(self, request: OperationRequest, deadline: Deadline) -> None:
-        self._end_look()
         self._system_call("drbdadm secondary", self._machine.node.set_secondary, deadline)
-
-    def _end_look(self) -> None:
-        """host/perform.py: what a daemon that was killed while it looked has left."""
-        while self._machine.looks:
-            self._machine.look_end()
 
     def _do_read_marker(self, request: OperationRequest, deadline: Deadline) -> None:
         machine = self._machine
-        self._end_look()
         if machine.mounted:
             return
-        if problem := machine.look_begin():
+        if problem := machine.begin_look():
             raise OperationFailed(problem)
         self._daemon.point("look", before=True)
         try:
             found = self._marker_on_disk()
         finally:
             if not self._daemon.dead:
-                machine.look_end()
+                machine.end_look()
         if isinstance(found, Unobserved):
             raise OperationFailed(found.reason)
         self._marker, self._looked = found, True

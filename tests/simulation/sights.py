@@ -95,25 +95,16 @@ def array_view(
 
 
 @lru_cache(STATES_KEPT)
-def filesystem_view(
-    places: tuple[str, str], device: str, mounted: bool, looks: int
-) -> FilesystemView:
-    """places: the mount point, and where the agent looks read-only: host/filesystem.py shows that
-    as a mount too."""
-    mount_point, look_point = places
-    shown = [(mount_point, False)] if mounted else []
-    shown += [(look_point, True)] * looks
-    mounts = tuple(
-        Mount(
-            mount_point=place,
-            source=device,
-            device="147:0",
-            root="/",
-            type="ext4",
-            read_only=read_only,
-        )
-        for place, read_only in shown
+def filesystem_view(mount_point: str, device: str, mounted: bool) -> FilesystemView:
+    shown = Mount(
+        mount_point=mount_point,
+        source=device,
+        device="147:0",
+        root="/",
+        type="ext4",
+        read_only=False,
     )
+    mounts = (shown,) if mounted else ()
     state = "mounted" if mounted else "ready"
     return FilesystemView(uuid=None, type=None, mounts=mounts, mount_point_state=state)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.filesystem import Filesystem, look_argv, make_argv, mount_argv
+from storage_agent.host.filesystem import Filesystem, make_argv, mount_argv
 from storage_agent.model.configuration import ReplicaConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed, Refused
 from tests.unit.fakes import FILESYSTEM_UUID, volume_config
@@ -222,16 +222,6 @@ def test_mount_of_a_secondary_says_so(tmp_path: Path) -> None:
         Host(tmp_path, mount=refused).filesystem.mount(volume_config())
     assert caught.value.code == "MOUNT_FAILED"
     assert "promote" in caught.value.remedy
-
-
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_look_is_read_only_and_replays_the_journal(host: Host, kind: str) -> None:
-    host.filesystem.mount_read_only("/dev/drbd0", kind, "/run/look")
-    (argv,) = host.runner.asked
-    assert argv == look_argv("/dev/drbd0", kind, "/run/look")
-    options = argv[argv.index("-o") + 1].split(",")
-    assert "ro" in options
-    assert not {"noload", "norecovery"} & set(options)
 
 
 def test_unmount(host: Host) -> None:

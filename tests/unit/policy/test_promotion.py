@@ -172,7 +172,7 @@ def test_a_device_that_is_mounted_elsewhere() -> None:
     snapshot = FakeHost(mounted=True).observe(VOLUME)
     assert isinstance(snapshot.filesystem, FilesystemView)
     (ours,) = snapshot.filesystem.mounts
-    points = (VOLUME.mount_point, VOLUME.look_point(), "/mnt", "/media/x")
+    points = (VOLUME.mount_point, "/mnt", "/media/x")
     mounts = tuple(dataclasses.replace(ours, mount_point=point) for point in points)
     view = dataclasses.replace(snapshot.filesystem, mounts=mounts)
     moved = dataclasses.replace(snapshot, filesystem=view)

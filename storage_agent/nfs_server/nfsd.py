@@ -12,7 +12,8 @@ from pathlib import Path
 
 from storage_agent.host.nfs import (
     PORT,
-    TCP_ESTABLISHED,
+    TcpSocket,
+    client_sockets,
     parse_in_grace,
     parse_start_ticks,
     parse_tcp,
@@ -90,13 +91,15 @@ class Nfsd:
 
         threads: pids of this server's threads. An ended one counts as idle.
         """
-        sockets = parse_tcp((self._root / "proc/net/tcp").read_text())
-        queued = any(
-            s.transmit_queue_bytes or s.receive_queue_bytes
-            for s in sockets
-            if s.local_port == PORT and s.state == TCP_ESTABLISHED
-        )
+        queued = any(s.transmit_queue_bytes or s.receive_queue_bytes for s in self._clients())
         return not queued and all(self._sleeps(pid) for pid in threads)
+
+    def unacknowledged(self) -> tuple[str, ...]:
+        """`ADDRESS:PORT` of each client that has not said that an answer has arrived."""
+        return tuple(s.remote() for s in self._clients() if s.transmit_queue_bytes)
+
+    def _clients(self) -> tuple[TcpSocket, ...]:
+        return client_sockets(parse_tcp((self._root / "proc/net/tcp").read_text()))
 
     def find_threads(self, since_ticks: int = 0, until_ticks: int = 1 << 62) -> tuple[int, ...]:
         """Pids of nfsd kernel threads that started in that time (clock ticks since boot).

@@ -57,6 +57,13 @@ def test_bytes_in_a_queue_are_work(root: Path, queues: str) -> None:
     assert not Nfsd(root).is_idle(())
 
 
+def test_who_has_not_acknowledged(root: Path) -> None:
+    assert Nfsd(root).unacknowledged() == ()
+    lines = SOCKET.format("01", "00000080:00000000") + SOCKET.format("01", "00000000:00000080")
+    (root / "proc/net/tcp").write_text(HEAD + lines)
+    assert Nfsd(root).unacknowledged() == ("10.9.0.3:968",)
+
+
 def test_a_listeners_queue_is_not_an_answer(root: Path) -> None:
     (root / "proc/net/tcp").write_text(HEAD + SOCKET.format("0A", "00000000:00000001"))
     assert Nfsd(root).is_idle(())

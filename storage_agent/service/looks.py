@@ -22,14 +22,15 @@ from storage_agent.service.changes import NOT_LOOKED_AT
 # While something moves that no event tells of.
 REPLICA_SYNC_PERIOD_S = 2.0
 ARRAY_SYNC_PERIOD_S = 5.0
-SERVER_PERIOD_S = 10.0
+SERVER_PERIOD_S = 15.0
+# DRBD tells every change by itself; this look takes a process.
+REPLICA_REST_PERIOD_S = 120.0
 # A handler that was killed leaves its incident behind, without any change of a folder.
 INCIDENT_PERIOD_S = 2.0
 _UNLOOKED = Unobserved(reason=NOT_LOOKED_AT)
 _AT_REST = frozenset(
     {
         ReplicationState.OFF,
-        ReplicationState.ESTABLISHED,
         ReplicationState.PAUSED_SYNC_S,
         ReplicationState.PAUSED_SYNC_T,
     }
@@ -55,8 +56,11 @@ def looked_at(volume: VolumeConfig) -> frozenset[Facet]:
 
 def period_s(value: object) -> float:
     """Until the next look without a hint."""
-    if isinstance(value, Replica) and value.peer and value.peer.replication not in _AT_REST:
-        return REPLICA_SYNC_PERIOD_S
+    if isinstance(value, Replica) and value.peer:
+        replication = value.peer.replication
+        if replication is ReplicationState.ESTABLISHED:
+            return REPLICA_REST_PERIOD_S
+        return RESCAN_S if replication in _AT_REST else REPLICA_SYNC_PERIOD_S
     if isinstance(value, ArrayView) and value.array and value.array.sync_action not in ("", "idle"):
         return ARRAY_SYNC_PERIOD_S
     if isinstance(value, Incident) and value.answer is IncidentAnswer.NONE:

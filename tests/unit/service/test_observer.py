@@ -325,7 +325,7 @@ def replica(replication: ReplicationState) -> Replica:
         ((ServiceView(unit="a", active="active", sub="", enabled=""),), agenda.RESCAN_S),
         (array_view("idle"), agenda.RESCAN_S),
         (array_view("recover"), looks.ARRAY_SYNC_PERIOD_S),
-        (replica(ReplicationState.ESTABLISHED), agenda.RESCAN_S),
+        (replica(ReplicationState.ESTABLISHED), looks.REPLICA_REST_PERIOD_S),
         (replica(ReplicationState.PAUSED_SYNC_T), agenda.RESCAN_S),
         (replica(ReplicationState.SYNC_TARGET), looks.REPLICA_SYNC_PERIOD_S),
         (replica(ReplicationState.VERIFY_S), looks.REPLICA_SYNC_PERIOD_S),

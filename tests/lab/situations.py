@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from tests.lab import coordination
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 
@@ -242,4 +243,6 @@ SITUATIONS = {
     "data-serving-on-alpha": Situation("data-in-sync", data_serving_on_alpha),
     "two-serving-apart": Situation(None, two_serving_apart),
     "arbitrated-serving-on-alpha": Situation(None, arbitrated_serving_on_alpha),
+    "coordinated-by-hand": Situation("data-serving-on-alpha", coordination.by_hand),
+    "coordinated-by-itself": Situation("arbitrated-serving-on-alpha", coordination.by_itself),
 }

@@ -2,80 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.lab.coordination import coordinate, refused, words_of
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import HOSTS, is_in_sync, role, status
-from tests.lab.test_package import build_deb, install
+from tests.lab.situations import is_in_sync, proc_drbd, role, status
 from tests.lab.writing import assert_nothing_lost, start_writer
 
 pytestmark = pytest.mark.unproven
-ADDRESSES = {"alpha": "10.9.0.1", "beta": "10.9.0.2"}
-FOLDER = "/etc/storage-coordinator"
-CONFIGURATION = f"""
-key_file = "{FOLDER}/id_ed25519"
-[deadlines]
-connect_s = 30
-answer_s = 60
-[hosts.alpha]
-address = "{ADDRESSES["alpha"]}"
-[hosts.beta]
-address = "{ADDRESSES["beta"]}"
-[pairs.office]
-hosts = ["alpha", "beta"]
-[pairs.office.volumes.data]
-automatic = AUTOMATIC
-cooldown_s = 60
-"""
+BY_HAND = pytest.mark.lab_situation("coordinated-by-hand")
+BY_ITSELF = pytest.mark.lab_situation("coordinated-by-itself")
 
 
-def coordinate(control: Host, *words: str, timeout_s: float = 300) -> Any:
-    """The answer of `storage-coordinator WORDS --json`."""
-    command = shlex.join(("storage-coordinator", *words, "--json"))
-    return json.loads(control.run(command, timeout_s=timeout_s).stdout)
-
-
-def set_up(lab: Lab, *, automatic: bool) -> Host:
-    """As docs say: a key, authorized on both hosts; both host keys, pinned from the hosts."""
-    control = lab.hosts["client"]
-    agent_deb = build_deb()
-    install(control, Path(str(agent_deb).replace("storage-agent_", "storage-coordinator_")))
-    control.run(f"ssh-keygen -q -t ed25519 -N '' -f {FOLDER}/id_ed25519", timeout_s=60)
-    text = CONFIGURATION.replace("AUTOMATIC", str(automatic).lower())
-    control.write_file(f"{FOLDER}/coordinator.toml", text)
-    key = control.read_file(f"{FOLDER}/id_ed25519.pub")
-    for name in HOSTS:
-        host = lab.hosts[name]
-        let_sshd_read_drop_ins(host)
-        host.write_file("/root/coordinator.pub", key)
-        host.run("storage-agent authorize --role grant /root/coordinator.pub", timeout_s=60)
-        line = host.read_file("/etc/ssh/ssh_host_ed25519_key.pub").strip()
-        control.run(["storage-coordinator", "enroll", name, "--known-hosts-line", line])
-    coordinate(control, "adopt", "--all")
-    return control
-
-
-def let_sshd_read_drop_ins(host: Host) -> None:
-    """The lab's own sshd_config is shorter than Debian's, which includes them and uses PAM."""
-    host.run(
-        "grep -q ^Include /etc/ssh/sshd_config || "
-        "sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config; "
-        "sed -i 's/^UsePAM no/UsePAM yes/' /etc/ssh/sshd_config; "
-        "sshd -t && systemctl reload ssh",
-        timeout_s=60,
-    )
-
-
-@pytest.mark.lab_situation("data-serving-on-alpha")
-def test_a_planned_move_there_and_back(lab: Lab) -> None:
-    control = set_up(lab, automatic=False)
+@BY_HAND
+def test_live_then_moved_there_and_back_then_taken_over_from_a_dead_host(lab: Lab) -> None:
+    control, alpha, beta = (lab.hosts[name] for name in ("client", "alpha", "beta"))
     assert not coordinate(control, "status")["is_sealed"]
     # Over NFS, from this machine, which is the clients' too.
     live = coordinate(control, "go-live", "data")
@@ -84,49 +29,16 @@ def test_a_planned_move_there_and_back(lab: Lab) -> None:
     assert coordinate(control, "status")["is_sealed"]
     coordinate(control, "preflight", "data")
     writer = start_writer(lab)
-    for target, source in (("beta", "alpha"), ("alpha", "beta")):
-        coordinate(control, "switchover", "data", "--to", target)
-        assert (role(lab.hosts[target]), role(lab.hosts[source])) == ("Primary", "Secondary")
+    for target, source in ((beta, alpha), (alpha, beta)):
+        coordinate(control, "switchover", "data", "--to", target.name)
+        assert (role(target), role(source)) == ("Primary", "Secondary")
         writer.wait_for_more()
-    result = writer.finish()
-    print(f"longest gap {result['longest_gap_s']} s")
-    assert_nothing_lost(result)
-
-
-@pytest.mark.lab_situation("arbitrated-serving-on-alpha")
-def test_watch_answers_a_frozen_primary_and_fails_over_by_itself(lab: Lab) -> None:
-    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
-    control = set_up(lab, automatic=True)
-    control.run("systemctl start storage-coordinator", timeout_s=60)
-    writer = start_writer(lab)
-    lab.cut("beta")
-    lab.wait_until(
-        "alpha goes on alone",
-        lambda: "ds:UpToDate/Outdated" in alpha.run("cat /proc/drbd").stdout,
-        timeout_s=120,
-    )
-    writer.wait_for_more()
-    lab.mend("beta")
-    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=120)
-    writer.wait_for_more(50)
-    lab.power_off("alpha")
-    lab.wait_until("beta took over", lambda: role(beta) == "Primary", timeout_s=400)
-    writer.wait_for_more()
-    assert_nothing_lost(writer.finish())
-
-
-@pytest.mark.lab_situation("data-serving-on-alpha")
-def test_a_dead_host_that_is_named_is_taken_over_from(lab: Lab) -> None:
-    beta = lab.hosts["beta"]
-    control = set_up(lab, automatic=False)
-    writer = start_writer(lab)
-    writer.wait_for_more(10)
     alive = refused(control, "failover", "data", "--to", "beta", "--confirm", "alpha")
     assert role(beta) == "Secondary", alive
     lab.power_off("alpha")
-    lab.wait_until("beta misses alpha", partial(misses_peer, beta), timeout_s=60)
-    unnamed = refused(control, "failover", "data", "--to", "beta", "--confirm", "beta")
-    assert role(beta) == "Secondary", unnamed
+    lab.wait_until("beta misses alpha", lambda: misses_peer(beta), timeout_s=60)
+    other = refused(control, "failover", "data", "--to", "beta", "--confirm", "beta")
+    assert role(beta) == "Secondary", other
     shown = coordinate(control, "failover", "data", "--to", "beta", "--dry-run")
     assert role(beta) == "Secondary", shown
     coordinate(control, "failover", "data", "--to", "beta", "--confirm", "alpha")
@@ -135,47 +47,107 @@ def test_a_dead_host_that_is_named_is_taken_over_from(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
-@pytest.mark.lab_situation("data-serving-on-alpha")
-def test_killed_in_the_middle_the_same_command_ends_the_move(lab: Lab) -> None:
-    """At four moments of a move, there and back; each time the clients' records are all there."""
+@BY_ITSELF
+def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab: Lab) -> None:
+    control, alpha, beta = (lab.hosts[name] for name in ("client", "alpha", "beta"))
+    writer = start_writer(lab)
+    lab.cut("beta")
+    lab.wait_until(
+        "alpha goes on alone",
+        lambda: "ds:UpToDate/Outdated" in proc_drbd(alpha),
+        timeout_s=120,
+    )
+    writer.wait_for_more()
+    lab.mend("beta")
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=120)
+    coordinate(control, "switchover", "data", "--to", "beta")
+    coordinate(control, "switchover", "data", "--to", "alpha")
+    writer.wait_for_more()
+    for link in ("replication", "service"):
+        lab.cut("alpha", link=link)
+    lab.wait_until("beta took over", lambda: role(beta) == "Primary", timeout_s=400)
+    writer.wait_for_more(10)
+    for link in ("replication", "service"):
+        lab.mend("alpha", link=link)
+    lab.wait_until("alpha is shut out", lambda: is_denied(alpha), timeout_s=120)
+    writer.wait_for_more(10)
+    # As its status says; the restarted host follows the other one.
+    lab.power_off("alpha")
+    lab.power_on("alpha")
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
+    assert (role(alpha), role(beta)) == ("Secondary", "Primary")
+    assert_nothing_lost(writer.finish())
+
+
+@BY_HAND
+def test_cut_off_in_the_middle_the_same_command_ends_the_move(lab: Lab) -> None:
+    """At four moments of a move, there and back: the coordinator is killed, or its SSH sessions
+    are. Each time the clients' records are all there."""
+    control = lab.hosts["client"]
     hosts = [lab.hosts["beta"], lab.hosts["alpha"]]
-    control = set_up(lab, automatic=False)
     writer = start_writer(lab)
     for number, alive_s in enumerate((3, 6, 9, 12)):
         target = hosts[number % 2]
-        words = f"storage-coordinator switchover data --to {target.name} --json"
-        # Its own end: no coordinator is there any more, the operations go on.
-        control.run(f"timeout -s KILL {alive_s} {words}", timeout_s=60, check=False)
-        coordinate(control, "switchover", "data", "--to", target.name)
-        assert role(target) == "Primary", f"killed after {alive_s} s"
+        words = ("switchover", "data", "--to", target.name)
+        if number % 2:
+            # Its own end: no coordinator is there any more, the operations go on.
+            command = f"timeout -s KILL {alive_s} {words_of(*words)}"
+            control.run(command, timeout_s=60, check=False)
+        else:
+            lose_sessions(lab, control, target, alive_s, words_of(*words))
+        coordinate(control, *words)
+        assert role(target) == "Primary", f"cut off after {alive_s} s"
         writer.wait_for_more()
     assert_nothing_lost(writer.finish())
 
 
-@pytest.mark.lab_situation("data-serving-on-alpha")
+def lose_sessions(lab: Lab, control: Host, target: Host, after_s: int, words: str) -> None:
+    """The target's sshd ends them; the coordinator may say what it likes then."""
+    ended = "/root/ended"
+    script = f"rm -f {ended}; {words} >/root/said 2>&1; echo $? >{ended}"
+    control.run(f"setsid sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 &", timeout_s=30)
+    killed = target.run(f"sleep {after_s}; pkill -KILL -u storage-agent", timeout_s=60, check=False)
+    assert killed.exit_status == 0, "there was no session"
+    lab.wait_until(
+        "the coordinator has ended",
+        lambda: control.run(f"cat {ended}", timeout_s=30, check=False).exit_status == 0,
+        timeout_s=300,
+    )
+
+
+@BY_HAND
 def test_of_two_coordinators_one_wins_and_the_other_says_so(lab: Lab) -> None:
-    """The same configuration and key with a record of its own, as after a restore elsewhere."""
-    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
-    control = set_up(lab, automatic=False)
-    state = "/var/lib/storage-coordinator"
-    control.run(f"cp -a {state} {state}.old", timeout_s=60)
+    control, alpha, beta = (lab.hosts[name] for name in ("client", "alpha", "beta"))
+    writer = start_writer(lab)
+    control.run("mkdir -p /root/second/lib /root/second/run", timeout_s=30)
+    assert refused(control, "switchover", "data", "--to", "beta", second=True)
+    assert role(alpha) == "Primary"
+    coordinate(control, "adopt", "data", second=True)
+    said = refused(control, "switchover", "data", "--to", "beta")
+    assert role(alpha) == "Primary", said
+    # Both at once: each takes the volume over, and then wants to move it.
+    wanted = (("adopt", "data"), ("switchover", "data", "--to", "beta"))
+    one, two = (" && ".join(words_of(*w, second=is_second) for w in wanted)
+                for is_second in (False, True))  # fmt: skip
+    control.run(f"({one}) >/root/one 2>&1 & ({two}) >/root/two 2>&1; wait", timeout_s=400)
+    said = control.run("cat /root/one /root/two", timeout_s=30).stdout
+    roles = {role(alpha), role(beta)}
+    assert roles == {"Primary", "Secondary"}, said
+    lab.wait_until("in sync", lambda: is_in_sync(beta), timeout_s=60)
+    writer.wait_for_more()
+    # Whoever adopts now is obeyed.
+    coordinate(control, "adopt", "data")
     coordinate(control, "switchover", "data", "--to", "beta")
-    control.run(f"mv {state} {state}.new; mv {state}.old {state}", timeout_s=60)
-    said = refused(control, "switchover", "data", "--to", "alpha")
-    assert "EPOCH" in json.dumps(said) or "STORE" in json.dumps(said), said
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
-    control.run(f"rm -r {state}; mv {state}.new {state}", timeout_s=60)
-    coordinate(control, "switchover", "data", "--to", "alpha")
-    assert (role(alpha), role(beta)) == ("Primary", "Secondary")
-
-
-def refused(control: Host, *words: str) -> Any:
-    """The error of a command that has to fail."""
-    command = shlex.join(("storage-coordinator", *words, "--json"))
-    done = control.run(command, timeout_s=300, check=False)
-    assert done.exit_status != 0, done.stdout
-    return json.loads(done.stdout)["error"]
+    assert_nothing_lost(writer.finish())
 
 
 def misses_peer(host: Host) -> bool:
     return bool(status(host, "data")["replica"]["peer"]["connection"] != "Connected")
+
+
+def is_denied(host: Host) -> bool:
+    """It was told that the other one has the volume, and lets no client in."""
+    found: Any = status(host, "data")
+    incident = found["incident"]
+    return bool(incident and incident["answer"] == "deny" and found["nfs"]["state"] == "started")

@@ -3,38 +3,18 @@ purge leave a serving volume alone."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.lab.debs import APT, APT_TIMEOUT_S, build_deb, install
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_mounted, operate, role, status
 from tests.lab.writing import assert_nothing_lost, start_writer
 
-ROOT = Path(__file__).parents[2]
-APT = "DEBIAN_FRONTEND=noninteractive apt-get -y -q"
-APT_TIMEOUT_S = 600
 SERVER = "storage-agent-nfs@data.service"
 DAEMON = "storage-agentd.service"
-
-
-def build_deb(*arguments: str) -> Path:
-    built = subprocess.run(
-        [ROOT / "scripts/build-deb", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
-    return Path(built.stdout.splitlines()[-1])
-
-
-def install(host: Host, deb: Path) -> None:
-    host.copy_in(deb, "/root/")
-    host.run(f"{APT} install /root/{deb.name}", timeout_s=APT_TIMEOUT_S)
 
 
 def shown(host: Host, unit: str, prop: str) -> str:

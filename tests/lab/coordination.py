@@ -1,0 +1,94 @@
+"""storage-coordinator on a machine of its own (the clients'), set up as its documentation says."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from tests.lab.debs import build_deb, install
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+
+FOLDER = "/etc/storage-coordinator"
+ADDRESSES = {"alpha": "10.9.0.1", "beta": "10.9.0.2"}
+CONFIGURATION = f"""
+key_file = "{FOLDER}/id_ed25519"
+[deadlines]
+connect_s = 30
+answer_s = 60
+[hosts.alpha]
+address = "{ADDRESSES["alpha"]}"
+[hosts.beta]
+address = "{ADDRESSES["beta"]}"
+[pairs.office]
+hosts = ["alpha", "beta"]
+[pairs.office.volumes.data]
+automatic = AUTOMATIC
+cooldown_s = 60
+"""
+# A second coordinator on the same machine: the same configuration and key, a record of its own.
+SECOND = (
+    "mount --bind /root/second/lib /var/lib/storage-coordinator && "
+    "mount --bind /root/second/run /run/storage-coordinator && exec "
+)
+
+
+def by_hand(lab: Lab) -> None:
+    """Both hosts obey it; it fails over when a person says so."""
+    _set_up(lab, automatic=False)
+
+
+def by_itself(lab: Lab) -> None:
+    """Both hosts obey it; its service runs and may fail over by itself."""
+    control = _set_up(lab, automatic=True)
+    control.run("systemctl start storage-coordinator", timeout_s=60)
+
+
+def _set_up(lab: Lab, *, automatic: bool) -> Host:
+    control = lab.hosts["client"]
+    agent = build_deb()
+    install(control, agent.with_name(agent.name.replace("-agent_", "-coordinator_")))
+    control.run(f"ssh-keygen -q -t ed25519 -N '' -f {FOLDER}/id_ed25519", timeout_s=60)
+    text = CONFIGURATION.replace("AUTOMATIC", str(automatic).lower())
+    control.write_file(f"{FOLDER}/coordinator.toml", text)
+    key = control.read_file(f"{FOLDER}/id_ed25519.pub")
+    for host in (lab.hosts[name] for name in ADDRESSES):
+        _let_sshd_read_drop_ins(host)
+        host.write_file("/root/coordinator.pub", key)
+        host.run("storage-agent authorize --role grant /root/coordinator.pub", timeout_s=60)
+        line = host.read_file("/etc/ssh/ssh_host_ed25519_key.pub").strip()
+        control.run(["storage-coordinator", "enroll", host.name, "--known-hosts-line", line])
+    coordinate(control, "adopt", "--all")
+    return control
+
+
+def _let_sshd_read_drop_ins(host: Host) -> None:
+    """The lab's own sshd_config is shorter than Debian's, which includes them and uses PAM."""
+    host.run(
+        "grep -q ^Include /etc/ssh/sshd_config || "
+        "sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' /etc/ssh/sshd_config; "
+        "sed -i 's/^UsePAM no/UsePAM yes/' /etc/ssh/sshd_config; "
+        "sshd -t && systemctl reload ssh",
+        timeout_s=60,
+    )
+
+
+def words_of(*words: str, second: bool = False) -> str:
+    """The command line of `storage-coordinator WORDS --json`."""
+    line = shlex.join(("storage-coordinator", *words, "--json"))
+    return f"unshare --mount sh -c {shlex.quote(SECOND + line)}" if second else line
+
+
+def coordinate(control: Host, *words: str, second: bool = False) -> Any:
+    """Its answer."""
+    line = words_of(*words, second=second)
+    return json.loads(control.run(line, timeout_s=300).stdout)
+
+
+def refused(control: Host, *words: str, second: bool = False) -> Any:
+    """The error of a command that has to fail."""
+    line = words_of(*words, second=second)
+    done = control.run(line, timeout_s=300, check=False)
+    assert done.exit_status != 0, done.stdout
+    return json.loads(done.stdout)["error"]

@@ -84,6 +84,7 @@ class Supervisor:
             self._link.down()
 
     def _prepare_network(self, make_link: Callable[[], None]) -> None:
+        link_module.end_orphans_soon()
         if not self._link.exists():
             make_link()
         else:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_mounted, operate, role, status
 from tests.lab.writing import assert_nothing_lost, client_kernel_messages, start_writer
 
@@ -25,6 +28,10 @@ def test_there_and_back_with_a_lock_held(lab: Lab) -> None:
         assert (role(lab.hosts[new]), role(lab.hosts[old])) == ("Primary", "Secondary")
         assert is_mounted(lab.hosts[new], "data")
         assert not is_mounted(lab.hosts[old], "data")
+        # One that is left would answer its client when the volume comes back.
+        lab.wait_until(
+            "no old connection is left", partial(has_no_connection, lab.hosts[old]), timeout_s=20
+        )
     result = writer.finish()
     print(f"longest gap {result['longest_gap_s']} s, {result['acknowledged']} records")
     assert_nothing_lost(result)
@@ -72,3 +79,9 @@ def test_two_volumes_move_in_opposite_directions_at_once(lab: Lab) -> None:
         result = writer.finish()
         print(f"{volume}: longest gap {result['longest_gap_s']} s")
         assert_nothing_lost(result)
+
+
+def has_no_connection(host: Host) -> bool:
+    """In the namespaces of the NFS servers; listening is none."""
+    each = "for name in $(ls /run/netns); do ip netns exec $name ss -Htan; done"
+    return host.run(f"{each} | grep -v LISTEN", timeout_s=30, check=False).stdout == ""

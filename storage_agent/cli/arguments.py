@@ -147,6 +147,7 @@ def _add_serving(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
     promote.add_argument("--peer-is-off", metavar="HOST", help="declare that HOST is powered off")
     promote.add_argument("--confirm", metavar="HOST", help="instead of typing the host's name")
     promote.add_argument("--epoch", type=int, metavar="N", help="given by a coordinator")
+    promote.add_argument("--coordinator", metavar="ID", help="that has given the epoch")
     promote.add_argument(
         "--wait",
         type=_whole_seconds,

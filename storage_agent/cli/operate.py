@@ -52,7 +52,8 @@ def promote(options: argparse.Namespace, context: Context) -> Answer:
         raise UsageError("--confirm belongs to --peer-is-off", remedy="leave it out")
     if context.can_ask() and not options.json:
         _announce(options, context, chosen)
-    return operate(options, context, "promote", {"epoch": options.epoch, **chosen})
+    given = {"epoch": options.epoch, "coordinator": options.coordinator}
+    return operate(options, context, "promote", {**given, **chosen})
 
 
 def demote(options: argparse.Namespace, context: Context) -> Answer:

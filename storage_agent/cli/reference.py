@@ -58,7 +58,10 @@ def epoch(options: argparse.Namespace, context: Context) -> Answer:
     """Only root may, and the daemon refuses a number that is lower than what it knows."""
     params = {"volume": options.volume, "number": options.number}
     done = context.ask_daemon("epoch.restore", params)
-    line = f"{options.volume}: epoch {options.number}"
+    line = (
+        f"{options.volume}: epoch {options.number}; a coordinator is listened to again after: "
+        f"storage-coordinator adopt {options.volume}"
+    )
     return Answer(data=done, lines=(clean(line),), changed=True)
 
 

@@ -7,7 +7,8 @@ From a grant on, its host is `sole`: until both copies were seen in sync again, 
 one. Hence one writer, and it has every acknowledged write.
 
 Every grant takes a new epoch and is durable before it is told to anyone. Agents refuse epochs
-they have seen, so what was sent long ago, or by another coordinator, changes nothing.
+they have seen, so what was sent long ago changes nothing, and every coordinator but the one that
+has adopted the volume last: that needs both of them, so of two coordinators one is heard at most.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Mark:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
     """The newest decision on a volume. incident: of CONTINUE.  operation_id: of the others; the
-    same again is the same operation.  source: whom the volume is taken from, as far as is known."""
+    same again is the same operation.  source: whom the volume is taken from, as far as is known;
+    of CLAIM the coordinator whose record this one goes on with, empty where it does not."""
 
     kind: GrantKind
     epoch: int
@@ -57,13 +59,15 @@ class Grant:
 class State:
     """What is durable of one volume.
 
-    epoch: the highest that was used.  owner: whom it was given to last.  sole: the only host that
-    may have written alone since both copies were last known in sync; None: neither.  mark: see
-    `seen_in_sync`.  automatic_used: a failover without a person has happened, and no person has
-    looked since.  changed_unix_s: of the last change of ownership.
+    epoch: the highest that was used.  coordinator: the claim by which agents know this one.
+    owner: whom it was given to last.  sole: the only host that may have written alone since both
+    copies were last known in sync; None: neither.  mark: see `seen_in_sync`.  automatic_used: a
+    failover without a person has happened, and no person has looked since.  changed_unix_s: of the
+    last change of ownership.
     """
 
     epoch: int
+    coordinator: str = ""
     owner: str | None = None
     sole: str | None = None
     mark: Mark | None = None
@@ -98,6 +102,8 @@ class Decision:
 def decide_incident(state: State, incident: Incident) -> Decision:
     """`continue` unless the other side was given the volume. The same incident again gets the
     same grant."""
+    if refusal := claim_refusal(state):
+        return _refused(state, refusal)
     if incident.epoch > state.epoch:
         return _refused(state, _ahead(incident.host, incident.epoch, state.epoch))
     if state.sole not in (None, incident.host):
@@ -131,7 +137,7 @@ def decide_promotion(
 
     An unfinished promotion of the same host goes on under its own epoch and operation id.
     """
-    if refusal := epochs_refusal(state, agent_epochs):
+    if refusal := claim_refusal(state) or epochs_refusal(state, agent_epochs):
         return _refused(state, refusal)
     if state.sole not in (None, host):
         assert state.sole is not None
@@ -161,7 +167,7 @@ def decide_move(
 ) -> Decision:
     """A planned change of ownership. The agents see to it that it happens connected and in sync
     alone, so it makes nobody sole."""
-    if refusal := epochs_refusal(state, agent_epochs):
+    if refusal := claim_refusal(state) or epochs_refusal(state, agent_epochs):
         return _refused(state, refusal)
     if state.sole is not None:
         return _refused(state, _other_has_it(state, target))
@@ -179,19 +185,35 @@ def decide_move(
     return Decision(state=fresh, grant=grant)
 
 
-def decide_claim(
-    state: State | None, operation_id: str, agent_epochs: Mapping[str, int | None], sole: str | None
-) -> Decision:
-    """Takes a volume over whatever epochs the agents have: above all of them. sole: as it was
-    found. Agents that accept it refuse everything that was sent before."""
-    known = [number for number in agent_epochs.values() if number is not None]
-    epoch = max([state.epoch if state else 0, *known]) + 1
-    grant = Grant(kind=GrantKind.CLAIM, epoch=epoch, host="", operation_id=operation_id)
-    base = state or State(epoch=0)
-    fresh = dataclasses.replace(
-        base, epoch=epoch, grant=grant, sole=sole, mark=None, revision=base.revision + 1
+def claim_refusal(state: State) -> Finding | None:
+    """Why nothing may be granted while a claim is on its way: the other host may still hear
+    somebody else."""
+    grant = state.grant
+    if grant is None or grant.kind is not GrantKind.CLAIM or grant.is_done:
+        return None
+    return blocker(
+        "ADOPTION_UNFINISHED",
+        "not both hosts have accepted yet that this coordinator is in charge",
+        measured=f"epoch {grant.epoch}, claim {grant.operation_id}",
+        limit="accepted by both hosts",
+        remedy="storage-coordinator adopt VOLUME",
     )
-    return Decision(state=fresh, grant=grant)
+
+
+def coordinator_refusal(state: State, agent_coordinators: Mapping[str, str]) -> Finding | None:
+    """An agent that listens to somebody else takes nothing from us."""
+    for host, theirs in agent_coordinators.items():
+        if not theirs or theirs != state.coordinator:
+            return blocker(
+                "OTHER_COORDINATOR",
+                f"{host} listens to another coordinator"
+                if theirs
+                else f"{host} knows no coordinator: made anew, upgraded, or its epoch restored",
+                measured=f"{host}: {theirs or 'none'}",
+                limit=f"this one: {state.coordinator or 'not adopted'}",
+                remedy="on the coordinator that shall be obeyed: storage-coordinator adopt VOLUME",
+            )
+    return None
 
 
 def seen_in_sync(

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from storage_agent.coordinator.arbiter import (
     Decision,
     State,
-    decide_claim,
+    claim_refusal,
+    coordinator_refusal,
     epochs_refusal,
     finished,
     seen_in_sync,
+)
+from storage_agent.coordinator.claims import (
+    Shown,
+    adopted,
+    decide_claim,
+    goes_on,
+    is_newest,
+    shown_sole,
 )
 from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
@@ -19,8 +31,11 @@ from storage_agent.coordinator.store import Store
 from storage_agent.coordinator.views import HostView, VolumeView, host_view, not_adopted
 from storage_agent.model.answers import StatusAnswer
 from storage_agent.model.clock import Clock
-from storage_agent.model.errors import AgentError, Refused
+from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown, Refused
 from storage_agent.model.finding import Finding, blocker
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import Replica
+from storage_agent.model.wire import WireError, from_wire
 
 
 class Coordinator:
@@ -136,37 +151,99 @@ class Coordinator:
     def adopt(self, volume: VolumeSettings, *, takes_over: bool = True) -> VolumeView:
         """Makes this coordinator the only one that the agents listen to: both accept a new epoch,
         above all that any of them has seen. takes_over: also from another coordinator; else it is
-        refused where an agent knows more than our record.
+        refused where an agent knows more than our record, or listens to somebody else.
 
-        Raises Refused, OutcomeUnknown; can be repeated."""
+        Raises Refused, OutcomeUnknown; can be repeated. Until it has succeeded nothing is granted.
+        """
         view = self.look(volume)
         if not takes_over:
-            require_epochs(view)
-        sole = sole_writer(view)
+            _require_untaken(view)
+        _require_quiet(view)
+        if not is_newest(view.state, view.epochs(), view.coordinators()):
+            sole_writer(view)
         claim_id = f"claim-{self.new_id()}"
-        decision = self.store.decide(
+        state = self.store.decide(
             volume.key,
-            lambda state: decide_claim(state, claim_id, view.epochs(), sole),
+            lambda known: decide_claim(known, claim_id, view.epochs(), view.coordinators()),
             self.unix_s(),
-        )
-        assert decision.grant is not None
+        ).state
         for host in volume.hosts:
-            self.claim(volume, host, decision.grant.epoch, claim_id)
+            self.claim(volume, host, state, claim_id)
+        sole = state.sole
+        if not goes_on(state):
+            # Now that both listen to nobody else, the same again shows what was done until then.
+            shown = [self.claim(volume, host, state, claim_id) for host in volume.hosts]
+            view = _with_replicas(view, shown)
+            sole = sole_writer(view)
         primary = view.primary()
-        self.finish(volume, primary.host if primary else None, decision.grant.epoch)
-        self.store.vouch([volume.key])
+        self._adopted(volume, state, sole, primary.host if primary else None)
         return self.look(volume)
 
-    def claim(self, volume: VolumeSettings, host: str, epoch: int, operation_id: str) -> None:
-        """From its answer on, the agent refuses everything that was sent with an older epoch."""
-        params = {"volume": volume.name, "epoch": epoch, "operation_id": operation_id}
-        self.fleet.ask(host, "epoch.claim", params)
+    def trust(self, volume: VolumeSettings) -> None:
+        """A person says that the record is the newest, also where one host is dead. Raises Refused
+        where an adoption was begun without one: there is nothing to be trusted."""
+        state = self.store.get(volume.key)
+        if state is None or (refusal := claim_refusal(state)) is None:
+            self.store.vouch([volume.key])
+            return
+        if not goes_on(state):
+            raise refused(refusal)
+        assert state.grant is not None
+        for host in volume.hosts:
+            with contextlib.suppress(Missing, OutcomeUnknown):
+                self.claim(volume, host, state, state.grant.operation_id)
+        self._adopted(volume, state, state.sole, state.owner)
+
+    def _adopted(
+        self, volume: VolumeSettings, claimed: State, sole: str | None, owner: str | None
+    ) -> None:
+        unix_s = self.unix_s()
+
+        def rule(state: State) -> State:
+            return adopted(state, sole, owner, unix_s) if state.grant == claimed.grant else state
+
+        self.store.change(volume.key, rule)
+        self.store.vouch([volume.key])
+
+    def claim(
+        self, volume: VolumeSettings, host: str, state: State, operation_id: str
+    ) -> Replica | Unobserved | None:
+        """From its answer on, the agent refuses everything that was sent with an older epoch than
+        the state's, which is durable. Returns the replica as it was seen after that."""
+        params = {
+            "volume": volume.name,
+            "epoch": state.epoch,
+            "operation_id": operation_id,
+            "coordinator": state.coordinator,
+        }
+        if goes_on(state):
+            assert state.grant is not None
+            params["succeeds"] = state.grant.source
+        shown = self.fleet.ask(host, "epoch.claim", params)
+        try:
+            return _replica(shown["replica"])
+        except (WireError, KeyError, TypeError) as exc:
+            raise AgentError(f"{host} does not show its replica: {exc}", code="PROTOCOL") from exc
 
 
-def sole_writer(view: VolumeView) -> str | None:
-    """Who may have written alone; None: nobody, both copies have everything.
+def _replica(shown: Any) -> Replica | Unobserved | None:
+    kinds: Any = Replica | Unobserved | None
+    found: Replica | Unobserved | None = from_wire(kinds, shown)
+    return found
 
-    Raises Refused where that cannot be told."""
+
+def _with_replicas(view: VolumeView, shown: list[Replica | Unobserved | None]) -> VolumeView:
+    """As the hosts have answered anew, one by one."""
+    one, two = (
+        dataclasses.replace(host, snapshot=dataclasses.replace(host.snapshot, replica=replica))
+        for host, replica in zip(view.hosts, shown, strict=True)
+        if host.snapshot is not None
+    )
+    return dataclasses.replace(view, hosts=(one, two))
+
+
+def _require_quiet(view: VolumeView) -> None:
+    """Raises Refused."""
     for host in view.hosts:
         if host.error is not None:
             raise Refused(
@@ -181,14 +258,34 @@ def sole_writer(view: VolumeView) -> str | None:
                 f"{host.operation.request.operation_id}",
                 code="BUSY",
             )
-    if view.state is not None and epochs_refusal(view.state, view.epochs()) is None:
-        # Neither agent has accepted anything that is not in our record.
-        return view.state.sole
-    if all(host.is_in_sync for host in view.hosts):
-        return None
-    primary = view.primary()
-    if primary is not None and not primary.is_frozen:
-        return primary.host
+        if host.snapshot is None:
+            raise Refused(
+                f"{host.host} does not know the volume {view.volume.name}",
+                remedy=f"on {host.host}: storage-agent config show",
+                code="VOLUME_MISSING",
+            )
+        if host.epoch is None:
+            raise Refused(
+                f"{host.host} has no usable epoch of {view.volume.name}",
+                remedy=f"on {host.host}: storage-agent epoch restore {view.volume.name} NUMBER",
+                code="EPOCH_MISSING",
+            )
+
+
+def sole_writer(view: VolumeView) -> str | None:
+    """Who may have written alone; None: nobody, both copies have everything.
+
+    Raises Refused where that cannot be told."""
+    shown = {
+        host.host: Shown(
+            is_in_sync=host.is_in_sync, is_writing=host.is_primary and not host.is_frozen
+        )
+        for host in view.hosts
+        if host.replica is not None
+    }
+    is_known, sole = shown_sole(shown)
+    if is_known and len(shown) == len(view.hosts):
+        return sole
     raise Refused(
         f"who may write {view.volume.key} cannot be told from what the hosts show",
         remedy="storage-coordinator status; bring the copies in sync, or one host to primary",
@@ -196,11 +293,28 @@ def sole_writer(view: VolumeView) -> str | None:
     )
 
 
-def require_epochs(view: VolumeView) -> State:
-    """Our record, where no agent knows more. Raises Refused."""
+def _require_untaken(view: VolumeView) -> None:
+    """Nobody but us has been told anything, or only those who have told it are forgotten. Raises
+    Refused."""
     if view.state is None:
         raise refused(not_adopted(view.volume))
-    if refusal := epochs_refusal(view.state, view.epochs()):
+    before = view.state.grant.source if view.state.grant and claim_refusal(view.state) else ""
+    others = {
+        host: theirs for host, theirs in view.coordinators().items() if theirs not in ("", before)
+    }
+    refusal = epochs_refusal(view.state, view.epochs()) or coordinator_refusal(view.state, others)
+    if refusal is not None:
+        raise refused(refusal)
+
+
+def require_epochs(view: VolumeView) -> State:
+    """Our record, where no agent knows more, and each listens to us. Raises Refused."""
+    if view.state is None:
+        raise refused(not_adopted(view.volume))
+    refusal = epochs_refusal(view.state, view.epochs()) or coordinator_refusal(
+        view.state, view.coordinators()
+    )
+    if refusal is not None:
         raise refused(refusal)
     return view.state
 

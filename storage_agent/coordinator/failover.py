@@ -13,7 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_promotion, withdrawn
+from storage_agent.coordinator.arbiter import (
+    Decision,
+    Grant,
+    State,
+    coordinator_refusal,
+    decide_promotion,
+    withdrawn,
+)
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs, unproven
 from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.settings import VolumeSettings
@@ -171,13 +178,15 @@ def _take_over(
         return decide_promotion(state, target, takeover_id, epochs, automatic=giving.automatic)
 
     # From here on the old primary gets no `continue` any more, whatever becomes of this.
-    grant = coordinator.decide(volume, rule).grant
+    decision = coordinator.decide(volume, rule)
+    grant = decision.grant
     assert grant is not None
+    named = _named(volume, grant, decision.state)
     proof = f"grant of epoch {grant.epoch}"
     try:
         if fence is not None:
             proof += f", {fence(old)}"
-        coordinator.fleet.ask(target, "grant.promote", _named(volume, grant))
+        coordinator.fleet.ask(target, "grant.promote", named)
     except AgentError:
         # Nothing was asked of the target yet that it could do without this.
         withdraw(coordinator, volume, grant)
@@ -185,7 +194,7 @@ def _take_over(
     record = coordinator.fleet.operate(
         target,
         OperationKind.PROMOTE,
-        _named(volume, grant),
+        named,
         lambda record: on_progress(target, record),
     )
     if record.state is not OperationState.SUCCEEDED:
@@ -202,10 +211,11 @@ def _take_over(
     )
 
 
-def _named(volume: VolumeSettings, grant: Grant) -> dict[str, Any]:
+def _named(volume: VolumeSettings, grant: Grant, state: State) -> dict[str, Any]:
     return {
         "volume": volume.name,
         "epoch": grant.epoch,
+        "coordinator": state.coordinator,
         "operation_id": grant.operation_id,
     }
 
@@ -244,7 +254,7 @@ def withdraw(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> 
     if fenced is None or fenced.epoch != grant.epoch + 1:
         return False
     try:
-        coordinator.claim(volume, grant.host, fenced.epoch, f"withdraw-{grant.operation_id}")
+        coordinator.claim(volume, grant.host, fenced, f"withdraw-{grant.operation_id}")
     except AgentError:
         return False
 
@@ -280,8 +290,11 @@ def _record_findings(coordinator: Coordinator, view: VolumeView, target: str) ->
     """What our own record says against it."""
     if view.state is None:
         return [not_adopted(view.volume)]
-    found = decide_promotion(view.state, target, "check", view.epochs()).refusal
-    findings = [] if found is None else [found]
+    refusals = (
+        decide_promotion(view.state, target, "check", view.epochs()).refusal,
+        coordinator_refusal(view.state, {target: view.of(target).coordinator}),
+    )
+    findings = [found for found in refusals if found is not None]
     if not coordinator.store.is_proven(view.volume.key):
         findings.append(unproven(view.volume))
     return findings

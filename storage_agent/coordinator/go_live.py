@@ -49,7 +49,7 @@ def go_live(
 ) -> Live:
     """Raises Refused with all that is in the way, and the agents' own errors."""
     view = coordinator.look(volume)
-    epoch = require_epochs(view).epoch
+    state = require_epochs(view)
     left = _require_pair(coordinator, view)
     primary = view.primary()
     assert primary is not None
@@ -66,10 +66,17 @@ def go_live(
     client = _proved(coordinator, volume, primary.host, prove)
     on_text(f"export: {client} has written and read" if client else "export: none is configured")
     for host in volume.hosts:
-        sealed = {"volume": volume.name, "epoch": epoch, "client": client}
+        sealed = {
+            "volume": volume.name,
+            "epoch": state.epoch,
+            "coordinator": state.coordinator,
+            "client": client,
+        }
         coordinator.fleet.ask(host, "seal.set", {**sealed, "facts": to_wire(facts[host])})
         on_text(f"seal: recorded on {host}")
-    return Live(volume=volume.key, epoch=epoch, client=client, findings=left, is_already=False)
+    return Live(
+        volume=volume.key, epoch=state.epoch, client=client, findings=left, is_already=False
+    )
 
 
 def _require_pair(coordinator: Coordinator, view: VolumeView) -> tuple[Finding, ...]:

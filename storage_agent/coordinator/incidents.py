@@ -76,6 +76,7 @@ def _answer(
                 "incident": nonce,
                 "boot_id": boot_id,
                 "epoch": number,
+                "coordinator": decision.state.coordinator,
                 "verdict": verdict,
             },
         )

@@ -106,6 +106,7 @@ class _Move:
         self._source = volume.peer_of(target)
         self._on_progress = on_progress
         self._tell = on_text
+        self._named = ""
 
     def run(self, view: VolumeView) -> Moved:
         coordinator, volume = self._coordinator, self._volume
@@ -115,8 +116,7 @@ class _Move:
         def rule(state: State) -> Decision:
             return decide_move(state, self._source, self._target, move_id, epochs)
 
-        grant = coordinator.decide(volume, rule).grant
-        assert grant is not None
+        grant = self._decided(rule)
         if view.of(self._source).is_primary:
             record, begun_s = self._hand_over(grant, view.of(self._target).operation)
         else:
@@ -141,6 +141,12 @@ class _Move:
             gap_s=gap_s,
             are_hooks_done=are_hooks_done,
         )
+
+    def _decided(self, rule: Callable[[State], Decision]) -> Grant:
+        decision = self._coordinator.decide(self._volume, rule)
+        self._named = decision.state.coordinator
+        assert decision.grant is not None
+        return decision.grant
 
     def _hand_over(
         self, grant: Grant, running: OperationRecord | None
@@ -215,10 +221,9 @@ class _Move:
             )
         self._tell(f"{self._target} could not serve it ({failed.message}); back to {source}")
         back_id = f"back-{self._coordinator.new_id()}"
-        back = self._coordinator.decide(
-            volume, lambda s: decide_move(s, self._target, source, back_id, view.epochs())
-        ).grant
-        assert back is not None
+        back = self._decided(
+            lambda s: decide_move(s, self._target, source, back_id, view.epochs())
+        )  # fmt: skip
         record = self._operate(
             source,
             OperationKind.PROMOTE,
@@ -249,7 +254,7 @@ class _Move:
             return self._coordinator.fleet.operate(
                 host,
                 kind,
-                {"volume": self._volume.name, **params},
+                {"volume": self._volume.name, "coordinator": self._named, **params},
                 progress,
             )
         except OutcomeUnknown as exc:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from storage_agent.coordinator.arbiter import GrantKind, State
+from storage_agent.coordinator.arbiter import GrantKind, State, coordinator_refusal
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.model.answers import StatusAnswer, Verdict
 from storage_agent.model.errors import AgentError
@@ -27,13 +27,14 @@ SEAL_CODES = frozenset({"UNSEALED", "SEAL_BROKEN", "SEAL_UNCHECKED"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostView:
     """One host's answer. error: why there is none; everything else is empty then.
-    role: `Primary`, `Secondary`, or `unknown`."""
+    role: `Primary`, `Secondary`, or `unknown`.  coordinator: whom it listens to."""
 
     host: str
     error: AgentError | None
     snapshot: VolumeSnapshot | None = None
     verdict: Verdict | None = None
     epoch: int | None = None
+    coordinator: str = ""
     now_s: float = 0.0
     agent_version: str = ""
     config_digest: str = ""
@@ -110,6 +111,9 @@ class VolumeView:
     def epochs(self) -> dict[str, int | None]:
         return {view.host: view.epoch for view in self.hosts if view.error is None}
 
+    def coordinators(self) -> dict[str, str]:
+        return {view.host: view.coordinator for view in self.hosts if view.error is None}
+
 
 def host_view(volume: str, host: str, answer: StatusAnswer | AgentError) -> HostView:
     """One volume's part of a host's answer."""
@@ -123,6 +127,7 @@ def host_view(volume: str, host: str, answer: StatusAnswer | AgentError) -> Host
         snapshot=snapshot,
         verdict=answer.readiness.get(volume),
         epoch=answer.epochs.get(volume),
+        coordinator=answer.coordinators.get(volume, ""),
         now_s=answer.snapshot.taken_monotonic_s + answer.age_s,
         agent_version=answer.agent_version,
         config_digest=answer.config_digest,
@@ -254,6 +259,10 @@ def _epochs(view: VolumeView) -> list[Finding]:
                     remedy=f"look at both hosts, then: storage-coordinator adopt {view.volume.key}",
                 )
             )
+    for host in view.hosts:
+        refusal = coordinator_refusal(view.state, {host.host: host.coordinator})
+        if host.snapshot is not None and refusal is not None:
+            found.append(refusal)
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.arbiter import automatic_refusal
+from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.incidents import Answered, answer_incidents
@@ -125,13 +125,23 @@ class Watch:
             view = host_view(volume.name, host, status)
             self._views[volume.key, host] = view
             record = records[volume.key]
-            if record is None or not self._coordinator.store.is_proven(volume.key):
+            if record is None or self._is_unheard(volume, record):
                 self._prove(volume, host, is_known=record is not None)
             elif record.sole == host:
                 self._coordinator.note_sync(volume, record, view)
 
+    def _is_unheard(self, volume: VolumeSettings, record: State) -> bool:
+        """Whether both agents have to be asked for their ear: after a start of this machine, an
+        adoption that was broken off, or where one of them listens to nobody."""
+        views = [self._views.get((volume.key, host)) for host in volume.hosts]
+        return (
+            not self._coordinator.store.is_proven(volume.key)
+            or claim_refusal(record) is not None
+            or any(view is not None and not view.coordinator for view in views)
+        )
+
     def _prove(self, volume: VolumeSettings, host: str, *, is_known: bool) -> None:
-        """After a start of this machine both agents must confirm the record; then it counts."""
+        """Both agents must confirm the record; then it counts."""
         if not is_known:
             self._tell_change(
                 "record",

@@ -83,7 +83,7 @@ def trust_record(options: argparse.Namespace, context: Context) -> Answer:
         what=f"that the record of {volume.key} is the newest",
         json=options.json,
     )
-    context.coordinator().store.vouch([volume.key])
+    context.coordinator().trust(volume)
     return Answer(data={"volume": volume.key}, lines=(f"{volume.key}: trusted",), changed=True)
 
 

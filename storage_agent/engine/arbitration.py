@@ -1,7 +1,8 @@
 """The coordinator's word, taken in: an answer to a frozen primary, a grant for a promotion.
 
 Whatever is said is bound to an epoch, and the epoch is durable here before it has any effect: a
-second word of the same epoch, or an older one, finds it and is refused.
+second word of the same epoch, or an older one, finds it and is refused. So is what any other
+coordinator says than the one that is listened to.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort, Store
+from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import Facet
 from storage_agent.model.wire import WireError, from_wire, to_wire
 from storage_agent.policy.arbitration import alone_findings, answer_findings, grant_findings
@@ -47,7 +49,11 @@ class Arbitration:
         except Refused:
             return found
 
-    def answer(self, volume: VolumeConfig, asked: Incident) -> Incident:
+    def replica(self, volume: VolumeConfig) -> Replica | Unobserved | None:
+        """A fresh look."""
+        return self._host.observe(volume, frozenset({Facet.REPLICA})).replica
+
+    def answer(self, volume: VolumeConfig, asked: Incident, coordinator: str) -> Incident:
         """asked: which incident, with answer and epoch. The same again gives the same.
 
         Raises Refused, OperationFailed, OutcomeUnknown where the handler went meanwhile.
@@ -56,13 +62,14 @@ class Arbitration:
         found = seen.incident
         refuse_blockers(answer_findings(volume, found, asked, self._host.boot_id()))
         assert isinstance(found, Incident)
+        self._epochs.require_coordinator(volume.name, coordinator)
         if found.answer is not IncidentAnswer.NONE:
             return found
         if asked.answer is CONTINUE:
             refuse_blockers(alone_findings(volume, seen.replica))
         assert asked.epoch is not None
         # Not the nonce alone: continue and deny in one epoch are two words.
-        self._own(volume, asked.epoch, f"{asked.answer}-{asked.incident}")
+        self._own(volume, asked.epoch, f"{asked.answer}-{asked.incident}", coordinator)
         answered = dataclasses.replace(found, answer=asked.answer, epoch=asked.epoch)
         self._host.answer(answered)
         if self._found(volume) != answered:
@@ -73,10 +80,10 @@ class Arbitration:
             )
         return answered
 
-    def grant(self, volume: VolumeConfig, epoch: int, operation_id: str) -> Grant:
+    def grant(self, volume: VolumeConfig, epoch: int, operation_id: str, coordinator: str) -> Grant:
         """Durable on return, for this boot. The same again gives the same. Raises Refused."""
         refuse_blockers(grant_findings(volume))
-        self._own(volume, epoch, operation_id)
+        self._own(volume, epoch, operation_id, coordinator)
         grant = Grant(
             volume=volume.name,
             epoch=epoch,
@@ -106,9 +113,13 @@ class Arbitration:
     def _found(self, volume: VolumeConfig) -> Incident | Unobserved | None:
         return self._host.observe(volume, frozenset({Facet.INCIDENT})).incident
 
-    def _own(self, volume: VolumeConfig, epoch: int, owner: str) -> None:
+    def _own(self, volume: VolumeConfig, epoch: int, owner: str, coordinator: str) -> None:
         request = OperationRequest(
-            kind=OperationKind.PROMOTE, volume=volume.name, operation_id=owner
+            kind=OperationKind.PROMOTE,
+            volume=volume.name,
+            operation_id=owner,
+            epoch=epoch,
+            coordinator=coordinator,
         )
         self._epochs.own(request, epoch)
 

@@ -211,6 +211,13 @@ class Engine:
         except Refused:
             return None
 
+    def coordinator(self, volume: str) -> str:
+        """The claim of the coordinator that this host listens to; empty where none is known."""
+        try:
+            return self._epochs.read(volume).coordinator
+        except Refused:
+            return ""
+
     def last_marker(self, volume: str) -> Marker | None:
         """The newest currency marker that this host has noted durably. Raises AgentError."""
         return self._epochs.last_marker(volume)
@@ -221,7 +228,7 @@ class Engine:
 
     def restore_epoch(self, volume: str, number: int) -> None:
         """An admin says what a missing or damaged epoch file has to say, and gives a damaged note
-        of the marker up. Never lowers a readable one.
+        of the marker up. Never lowers a readable one. The coordinator has to adopt it again.
 
         Raises UsageError for an unknown volume, Refused for a number below a readable epoch or
         below the newest marker seen, Busy while an operation holds the volume.
@@ -246,20 +253,18 @@ class Engine:
             if marker is None:
                 self._epochs.forget_marker(volume)
 
-    def claim_epoch(self, request: OperationRequest) -> Epoch:
-        """A coordinator takes the volume over: whatever was sent with an older epoch is refused
-        from now on. The same again gives the same.
+    def claim_epoch(self, request: OperationRequest, succeeds: str | None = None) -> Epoch:
+        """A coordinator takes the volume over: whatever was sent with an older epoch or by another
+        one is refused from now on. The same again gives the same. See EpochStore.claim.
 
         Raises UsageError for an unknown volume, Refused for an epoch that is not newer, Busy while
         an operation holds the volume.
         """
-        assert request.epoch is not None
         self._volume(request)
         with self._lock:
             if request.volume in self._running:
                 raise Busy(f"{request.volume} is busy", remedy="wait for the operation to end")
-            self._epochs.own(request, request.epoch)
-        return self._epochs.read(request.volume)
+            return self._epochs.claim(request, succeeds)
 
     def _decide_and_execute(self, entry: Entry, run: Run) -> OperationRecord:
         request = entry.request

@@ -12,7 +12,12 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.operation import Epoch, Marker, OperationRequest
 from storage_agent.model.ports import Store
 from storage_agent.model.wire import from_wire, to_wire
-from storage_agent.policy.epoch import damaged_marker_record, epoch_findings, unusable_epoch
+from storage_agent.policy.epoch import (
+    coordinator_findings,
+    damaged_marker_record,
+    epoch_findings,
+    unusable_epoch,
+)
 
 
 class EpochStore:
@@ -33,8 +38,13 @@ class EpochStore:
             if int(checksum, 16) != zlib.crc32(body):
                 raise ValueError("checksum")
             value = json.loads(body)
-            return Epoch(number=value["epoch"], operation_id=value["operation_id"])
-        except (ValueError, KeyError, TypeError):
+            return Epoch(
+                number=value["epoch"],
+                operation_id=value["operation_id"],
+                # Not in a file of an earlier version.
+                coordinator=value.get("coordinator", ""),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise _refused(unusable_epoch(volume, "EPOCH_DAMAGED", "is damaged")) from None
 
     def own(self, request: OperationRequest, number: int) -> None:
@@ -42,14 +52,39 @@ class EpochStore:
         and the coordinator's word may come at once. Durable on return.
 
         Raises Refused: what epoch_findings says, and for an unusable file."""
-        asked = dataclasses.replace(request, epoch=number)
         with self._lock:
-            refuse_blockers(epoch_findings(asked, self.read(request.volume)))
-            self.write(request.volume, Epoch(number=number, operation_id=request.operation_id))
+            self._take(request, number, self.read(request.volume))
+
+    def claim(self, request: OperationRequest, succeeds: str | None) -> Epoch:
+        """As `own`. Where the operation is the coordinator, it takes the volume over: from anyone,
+        or (succeeds) only from this one."""
+        assert request.epoch is not None
+        with self._lock:
+            known = self.read(request.volume)
+            founds = request.operation_id == request.coordinator
+            if founds and succeeds in (None, known.coordinator):
+                known = dataclasses.replace(known, coordinator=request.coordinator)
+            return self._take(request, request.epoch, known)
+
+    def require_coordinator(self, volume: str, coordinator: str) -> None:
+        """Raises Refused for any but the one that is listened to."""
+        refuse_blockers(coordinator_findings(volume, coordinator, self.read(volume)))
+
+    def _take(self, request: OperationRequest, number: int, known: Epoch) -> Epoch:
+        """With the lock held. A local admin changes nothing about whom this host listens to."""
+        refuse_blockers(epoch_findings(request, known, number))
+        taken = dataclasses.replace(known, number=number, operation_id=request.operation_id)
+        self.write(request.volume, taken)
+        return taken
 
     def write(self, volume: str, epoch: Epoch) -> None:
         """As an admin or `create` says. Durable on return."""
-        body = json.dumps({"epoch": epoch.number, "operation_id": epoch.operation_id}).encode()
+        value = {
+            "epoch": epoch.number,
+            "operation_id": epoch.operation_id,
+            "coordinator": epoch.coordinator,
+        }
+        body = json.dumps(value).encode()
         self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
 
     def last_marker(self, volume: str) -> Marker | None:

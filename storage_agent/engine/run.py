@@ -215,8 +215,8 @@ class Run(Report):
         findings = self.decide(volume, self._fresh_look(volume))
         request = self.entry.request
         if request.kind is OperationKind.PROMOTE or request.epoch is not None:
-            request = dataclasses.replace(request, epoch=self.entry.epoch)
-            findings += epoch_findings(request, self.epochs.read(volume.name))
+            known = self.epochs.read(volume.name)
+            findings += epoch_findings(request, known, self.entry.epoch)
         refuse_blockers(findings)
 
     def _act_and_verify(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:

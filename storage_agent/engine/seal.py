@@ -49,9 +49,10 @@ class Seals:
         """As policy.seal.seal_facts, of a fresh look."""
         return seal_facts(volume, self._host.observe(volume, _FACETS), configuration)
 
-    def seal(self, volume: VolumeConfig, seal: Seal, configuration: str) -> None:
-        """Durable on return. Raises Refused: for an older epoch, or where this host shows
-        something else than what is to be sealed."""
+    def seal(self, volume: VolumeConfig, seal: Seal, configuration: str, coordinator: str) -> None:
+        """Durable on return. Raises Refused: for an older epoch, another coordinator, or where
+        this host shows something else than what is to be sealed."""
+        self._epochs.require_coordinator(volume.name, coordinator)
         known = self._epochs.read(volume.name).number
         facts = self.look(volume, configuration)
         refuse_blockers(sealing_findings(volume, seal, facts, known))

@@ -30,8 +30,8 @@ class Verdict:
 class StatusAnswer:
     """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
     agent itself, one line each.  epochs: by volume; None where the host has none it can read.
-    seals: as in service.answers.Status.  config_digest: the same on both hosts of a healthy pair.
-    age_s: of the snapshot."""
+    coordinators, seals: as in service.answers.Status.  config_digest: the same on both hosts of a
+    healthy pair.  age_s: of the snapshot."""
 
     host: str
     agent_version: str
@@ -40,6 +40,7 @@ class StatusAnswer:
     operations: tuple[OperationRecord, ...]
     problems: tuple[str, ...] = ()
     epochs: dict[str, int | None] = field(default_factory=dict)
+    coordinators: dict[str, str] = field(default_factory=dict)
     seals: dict[str, Seal | None] = field(default_factory=dict)
     config_digest: str = ""
     age_s: float = 0.0
@@ -67,6 +68,7 @@ def parse_status(result: Any) -> StatusAnswer:
             operations=tuple(from_wire(OperationRecord, o) for o in fields["operations"]),
             problems=tuple(str(p["message"]) for p in fields.get("problems", ())),
             epochs=from_wire(dict[str, int | None], fields.get("epochs", {})),
+            coordinators=from_wire(dict[str, str], fields.get("coordinators", {})),
             seals=from_wire(dict[str, Seal | None], fields.get("seals", {})),
             config_digest=str(fields.get("config_digest", "")),
             age_s=from_wire(float, fields.get("age_s", 0.0)),

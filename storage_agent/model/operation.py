@@ -32,10 +32,12 @@ class StepOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """operation_id: the operation that created it; empty for the first."""
+    """operation_id: the operation that created it; empty for the first.  coordinator: the claim by
+    which the only coordinator that is listened to has adopted the volume; empty for none."""
 
     number: int
     operation_id: str
+    coordinator: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class OperationRequest:
     """operation_id: chosen by the caller; the same id again gives the same answer.
 
     epoch: the ownership generation this operation creates; None: the next one (local admin).
+    coordinator: who has given that epoch; see Epoch.
     expected_primary: host that the caller believes to be primary (compare-and-set).
     peer_is_off: name of the peer, by which a person declares that it is powered off.
     marker_at_least: (epoch, counter) of the newest currency marker that the caller knows of.
@@ -74,6 +77,7 @@ class OperationRequest:
     volume: str
     operation_id: str
     epoch: int | None = None
+    coordinator: str = ""
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None

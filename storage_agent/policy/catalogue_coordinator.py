@@ -199,6 +199,12 @@ COORDINATOR: dict[str, Explanation] = {
         risk="a frozen primary is not answered by this coordinator",
         next_steps=(_STATUS, "make sure that no other coordinator is in charge", _ADOPT),
     ),
+    "ADOPTION_UNFINISHED": Explanation(
+        meaning="This coordinator began to take the volume over, and not both hosts have accepted "
+        "that yet.",
+        risk="nothing is granted until they have",
+        next_steps=(_ADOPT, "storage-coordinator trust-record VOLUME if one host is dead"),
+    ),
     "PEER_HAS_GRANT": Explanation(
         meaning="The other host was allowed to write alone, and both copies were not seen in sync "
         "since: this host's copy may miss acknowledged writes.",

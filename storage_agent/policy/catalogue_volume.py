@@ -267,6 +267,17 @@ VOLUME: dict[str, Explanation] = {
         risk="acting on it could undo a failover",
         next_steps=(_STATUS, "ask again with the next epoch"),
     ),
+    "OTHER_COORDINATOR": Explanation(
+        meaning="The host listens to the coordinator that has adopted the volume last, and this "
+        "is not the one that asks, or the host knows none: nobody has adopted the volume there, "
+        "or its epoch was restored since.",
+        risk="two coordinators could each let a host write; a frozen primary is answered by none "
+        "but the one that is listened to",
+        next_steps=(
+            "find out which coordinator is to be in charge, and stop the other one",
+            "on that one: storage-coordinator adopt VOLUME",
+        ),
+    ),
     "EPOCH_JUMP": Explanation(
         meaning="The request's epoch is implausibly far ahead of what this host knows.",
         next_steps=("find out who sent it: journalctl -u storage-agentd",),

@@ -1,7 +1,8 @@
 """The epoch: grows by one with every change of ownership.
 
 A fencing token: a request with an older one, or with the same one and another operation, comes
-from somebody who does not know what happened since.
+from somebody who does not know what happened since. Numbers alone do not tell two coordinators
+apart, each of which gives its own: a host listens to the one that has adopted the volume last.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ from storage_agent.policy.common import blocker
 MAXIMUM_JUMP = 20_000
 
 
-def epoch_findings(request: OperationRequest, known: Epoch) -> tuple[Finding, ...]:
-    """May a request with this epoch act? A request without one comes from a local admin."""
-    asked = request.epoch
+def epoch_findings(
+    request: OperationRequest, known: Epoch, taken: int | None = None
+) -> tuple[Finding, ...]:
+    """May a request with this epoch act? A request without one comes from a local admin; taken:
+    the epoch that it has got here."""
+    if request.epoch is not None and (
+        found := coordinator_findings(request.volume, request.coordinator, known)
+    ):
+        return found
+    asked = taken if request.epoch is None else request.epoch
     if asked is None:
         return ()
     measured, newest = f"epoch {asked}", f"epoch {known.number}"
@@ -53,6 +61,23 @@ def epoch_findings(request: OperationRequest, known: Epoch) -> tuple[Finding, ..
     return ()
 
 
+def coordinator_findings(volume: str, coordinator: str, known: Epoch) -> tuple[Finding, ...]:
+    """Is this the coordinator that is listened to here? None is, where none is known."""
+    if known.coordinator and coordinator == known.coordinator:
+        return ()
+    return (
+        blocker(
+            "OTHER_COORDINATOR",
+            f"this host listens to another coordinator for {volume}"
+            if known.coordinator
+            else f"this host knows no coordinator of {volume} yet, or has lost that knowledge",
+            measured=f"coordinator {coordinator[:64]!a}",
+            limit=f"coordinator {known.coordinator!a}" if known.coordinator else "an adoption",
+            remedy=f"on the one that shall be obeyed: storage-coordinator adopt {volume}",
+        ),
+    )
+
+
 def unusable_epoch(volume: str, code: str, what: str) -> Finding:
     """what: `is missing` or `is damaged`."""
     return blocker(
@@ -60,7 +85,8 @@ def unusable_epoch(volume: str, code: str, what: str) -> Finding:
         f"the epoch file of {volume} on this host {what}: it could miss a change of ownership",
         limit="a file written by this agent",
         remedy=f"on the other host: storage-agent status --json shows its epoch; then, as root, "
-        f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high",
+        f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high; a "
+        f"coordinator is forgotten by that: storage-coordinator adopt {volume}",
     )
 
 

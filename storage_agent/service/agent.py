@@ -224,6 +224,7 @@ class Agent:
                 if name in setup.config.volumes
             },
             epochs={name: self.engine.epoch(name) for name in setup.config.volumes},
+            coordinators={name: self.engine.coordinator(name) for name in setup.config.volumes},
             seals={
                 name: record.seal
                 for name in setup.config.volumes

@@ -10,8 +10,10 @@ from storage_agent.model.errors import ConfigurationError
 from storage_agent.model.finding import Finding
 from storage_agent.model.incident import Grant, Incident
 from storage_agent.model.key import KeyRole
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import Plan
+from storage_agent.model.replica import Replica
 from storage_agent.model.seal import Seal, SealFacts
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 from storage_agent.policy.readiness import Readiness
@@ -40,9 +42,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """readiness, epochs: by volume; an epoch is null where its file is missing or damaged.
-    seals: of volumes that a coordinator has adopted; null before their go-live.  age_s: of the
-    oldest part of the snapshot that is not stuck.  problems: of the agent itself."""
+    """readiness, epochs, coordinators: by volume; an epoch is null where its file is missing or
+    damaged, a coordinator empty where this host listens to none.  seals: of volumes that a
+    coordinator has adopted; null before their go-live.  age_s: of the oldest part of the snapshot
+    that is not stuck.  problems: of the agent itself."""
 
     host: str
     agent_version: str
@@ -51,6 +54,7 @@ class Status:
     snapshot: HostSnapshot
     readiness: dict[str, Readiness]
     epochs: dict[str, int | None]
+    coordinators: dict[str, str]
     seals: dict[str, Seal | None]
     operations: tuple[OperationRecord, ...]
     problems: tuple[Problem, ...] = ()
@@ -102,6 +106,15 @@ class Planned:
 class VolumeEpoch:
     volume: str
     epoch: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """replica: a look that was taken after the claim was durable."""
+
+    volume: str
+    epoch: int
+    replica: Replica | Unobserved | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from storage_agent.service.access import Role, require_role
 from storage_agent.service.agent import Agent
 from storage_agent.service.answers import (
     AnsweredIncident,
+    Claimed,
     Configuration,
     Ended,
     Events,
@@ -51,6 +52,7 @@ from storage_agent.service.parameters import (
     ShowParameters,
     SplitBrainParameters,
     VolumeParameters,
+    coordinator_of,
     decode_parameters,
     wait_options,
 )
@@ -172,6 +174,7 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         volume=parameters.volume,
         operation_id="plan",
         epoch=parameters.epoch,
+        coordinator=coordinator_of(parameters.epoch, parameters.coordinator),
         expected_primary=parameters.expected_primary,
         peer_is_off=parameters.peer_is_off,
         marker_at_least=_marker(parameters.marker_at_least),
@@ -201,6 +204,7 @@ def _operate(kind: OperationKind) -> Handler:
             volume=parameters.volume,
             operation_id=callers_id(parameters.operation_id),
             epoch=parameters.epoch,
+            coordinator=coordinator_of(parameters.epoch, parameters.coordinator),
             expected_primary=parameters.expected_primary,
             peer_is_off=parameters.peer_is_off,
             marker_at_least=_marker(parameters.marker_at_least),
@@ -359,7 +363,7 @@ METHODS: Mapping[str, Method] = {
                needs=Role.LOCAL, handler=_operate(OperationKind.LEAVE)),
         Method(name="create", parameters=CreateParameters, answers=OperationRecord,
                needs=Role.LOCAL, handler=_create),
-        Method(name="epoch.claim", parameters=ClaimParameters, answers=VolumeEpoch,
+        Method(name="epoch.claim", parameters=ClaimParameters, answers=Claimed,
                needs=Role.GRANT, handler=claim_epoch),
         Method(name="epoch.restore", parameters=EpochParameters, answers=VolumeEpoch,
                needs=Role.LOCAL, handler=_restore_epoch),

@@ -56,12 +56,13 @@ class SplitBrainChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanParameters:
-    """Of `plan`. role: for create only.  choice: for split-brain only.  wait_s: as in
-    OperateParameters."""
+    """Of `plan`. role: for create only.  choice: for split-brain only.  coordinator, wait_s: as
+    in OperateParameters."""
 
     operation: OperationKind
     volume: str
     epoch: int | None = None
+    coordinator: str | None = None
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
@@ -74,8 +75,9 @@ class PlanParameters:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperateParameters:
     """Of `promote`, `demote`, `leave`, `assemble`, `standalone` and `rejoin`. operation_id: chosen
-    by the caller; the same one again joins the same operation. peer_is_off: the peer's name; local
-    root only.
+    by the caller; the same one again joins the same operation. coordinator: with an epoch, and
+    only then: the claim by which whoever has given it adopted the volume.  peer_is_off: the peer's
+    name; local root only.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
     stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.
     wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to
@@ -85,6 +87,7 @@ class OperateParameters:
     volume: str
     operation_id: str
     epoch: int | None = None
+    coordinator: str | None = None
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
@@ -103,12 +106,14 @@ class IncidentVerdict(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerParameters:
     """Of `incident.answer`. incident, boot_id: as `incident.list` shows them.  epoch: a new one,
-    which the coordinator has recorded together with the verdict."""
+    which the coordinator has recorded together with the verdict.  coordinator: the claim by which
+    it has adopted the volume."""
 
     volume: str
     incident: str
     boot_id: str
     epoch: int
+    coordinator: str
     verdict: IncidentVerdict
 
 
@@ -118,6 +123,7 @@ class GrantParameters:
 
     volume: str
     epoch: int
+    coordinator: str
     operation_id: str
 
 
@@ -132,11 +138,15 @@ class EpochParameters:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimParameters:
     """Of `epoch.claim`. epoch: newer than any that this host has seen.  operation_id: of the
-    claim; the same again is the same claim."""
+    claim; the same again is the same claim.  coordinator: the same, to adopt the volume: from then
+    on this host listens to nobody else; or the claim by which it was adopted.  succeeds: adopts it
+    from that coordinator only."""
 
     volume: str
     epoch: int
     operation_id: str
+    coordinator: str
+    succeeds: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +158,13 @@ class VolumeParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealParameters:
-    """Of `seal.set`. epoch: the volume's newest.  facts: as `seal.show` has given them, and as they
-    must still be.  client: from where the export was proved, at most 64 characters."""
+    """Of `seal.set`. epoch: the volume's newest.  coordinator: as in GrantParameters.  facts: as
+    `seal.show` has given them, and as they must still be.  client: from where the export was
+    proved, at most 64 characters."""
 
     volume: str
     epoch: int
+    coordinator: str
     client: str
     facts: SealFacts
 
@@ -216,6 +228,13 @@ def _keys(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
     fields = dataclasses.fields(kind)
     required = (field.name for field in fields if field.default is dataclasses.MISSING)
     return tuple(field.name for field in fields), tuple(required)
+
+
+def coordinator_of(epoch: int | None, coordinator: str | None) -> str:
+    """What the engine takes: an epoch is somebody's. Raises BadRequest."""
+    if (epoch is None) != (coordinator is None):
+        raise BadRequest("missing-key", "the keys 'epoch' and 'coordinator' belong together")
+    return coordinator or ""
 
 
 def wait_options(kind: OperationKind, wait_s: int | None) -> dict[str, str]:

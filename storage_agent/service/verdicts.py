@@ -11,9 +11,9 @@ from storage_agent.model.seal import Seal
 from storage_agent.service.agent import BOOT_ORIGIN, Agent
 from storage_agent.service.answers import (
     AnsweredIncident,
+    Claimed,
     Granted,
     Incidents,
-    VolumeEpoch,
     VolumeSeal,
 )
 from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
@@ -48,7 +48,7 @@ def answer_incident(agent: Agent, call: Call, parameters: AnswerParameters) -> o
         epoch=parameters.epoch,
         answer=IncidentAnswer(parameters.verdict),
     )
-    answered = agent.engine.arbitration.answer(volume, asked)
+    answered = agent.engine.arbitration.answer(volume, asked, parameters.coordinator)
     agent.told(
         volume.name,
         f"incident {answered.incident} answered: {answered.answer}, epoch {answered.epoch}, "
@@ -61,7 +61,9 @@ def grant_promotion(agent: Agent, call: Call, parameters: GrantParameters) -> ob
     volume = agent.require_volume(parameters.volume)
     agent.require_usable()
     operation_id = callers_id(parameters.operation_id)
-    granted = agent.engine.arbitration.grant(volume, parameters.epoch, operation_id)
+    granted = agent.engine.arbitration.grant(
+        volume, parameters.epoch, operation_id, parameters.coordinator
+    )
     agent.told(
         volume.name,
         f"promotion granted: operation {operation_id}, epoch {granted.epoch}, "
@@ -83,7 +85,7 @@ def callers_id(operation_id: str) -> str:
 
 
 def claim_epoch(agent: Agent, call: Call, parameters: ClaimParameters) -> object:
-    agent.require_volume(parameters.volume)
+    volume = agent.require_volume(parameters.volume)
     agent.require_usable()
     # Of any kind: an epoch belongs to an operation, and this one does nothing else.
     request = OperationRequest(
@@ -91,12 +93,14 @@ def claim_epoch(agent: Agent, call: Call, parameters: ClaimParameters) -> object
         volume=parameters.volume,
         operation_id=callers_id(parameters.operation_id),
         epoch=parameters.epoch,
+        coordinator=parameters.coordinator,
         origin=call.session.origin,
     )
-    claimed = agent.engine.claim_epoch(request)
+    claimed = agent.engine.claim_epoch(request, parameters.succeeds)
     agent.engine.seals.want(parameters.volume)
     agent.told(parameters.volume, f"epoch {claimed.number} claimed by {call.session.origin}")
-    return VolumeEpoch(volume=parameters.volume, epoch=claimed.number)
+    replica = agent.engine.arbitration.replica(volume)
+    return Claimed(volume=volume.name, epoch=claimed.number, replica=replica)
 
 
 def show_seal(agent: Agent, _call: Call, parameters: VolumeParameters) -> object:
@@ -120,6 +124,7 @@ def set_seal(agent: Agent, call: Call, parameters: SealParameters) -> object:
         facts=parameters.facts,
         sealed_unix_s=agent.unix_s(),
     )
-    agent.engine.seals.seal(volume, seal, agent.digest_of(volume))
+    configuration = agent.digest_of(volume)
+    agent.engine.seals.seal(volume, seal, configuration, parameters.coordinator)
     agent.told(volume.name, f"sealed in epoch {seal.epoch} by {call.session.origin}")
     return VolumeSeal(volume=volume.name, seal=seal, facts=seal.facts)

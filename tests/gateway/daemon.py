@@ -29,7 +29,7 @@ from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
 from storage_agent.service.methods import Dispatcher
 from storage_agent.service.server import Server
 from storage_agent.service.session import Call
-from tests.unit.fakes import FakeHost, agent_config
+from tests.unit.fakes import COORDINATOR, FakeHost, agent_config
 from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
 
 # What outlives a daemon: its own files, and what its host's kernel has.
@@ -64,7 +64,8 @@ def main() -> None:
         vars(host).update(pickle.loads(KERNEL.read_bytes()))
     host.faults = {kind: slow_step(kind) for kind in StepKind}
     if not store.names("epoch-"):
-        EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
+        first = Epoch(number=5, operation_id="before", coordinator=COORDINATOR)
+        EpochStore(store).write("data", first)
 
     def dispatch(call: Call) -> None:
         Dispatcher(agent)(call)

@@ -49,12 +49,14 @@ NUMBERS = [
     "0x10", "01", "+1", "1_000", "١",
 ]  # fmt: skip
 KEYS_TRIED = [
-    "jsonrpc", "id", "method", "params", "volume", "operation_id", "epoch", "expected_primary",
+    "jsonrpc", "id", "method", "params", "volume", "operation_id", "epoch", "coordinator",
+    "expected_primary", "succeeds",
     "peer_is_off", "marker_at_least", "wait_s", "role", "key_id", "limit", "number", "confirm",
     "operation", "force", "device", "__class__", "",
 ]  # fmt: skip
 GOOD = {
-    "volume": '"data"', "operation_id": '"op-1"', "epoch": "6", "expected_primary": '"beta"',
+    "volume": '"data"', "operation_id": '"op-1"', "epoch": "6", "coordinator": '"claim-1"',
+    "succeeds": "null", "expected_primary": '"beta"',
     "peer_is_off": "null", "marker_at_least": "[7,2]", "wait_s": "5", "role": '"first"',
     "key_id": '"observe"', "limit": "5", "number": "7", "confirm": '"0123"',
     "operation": '"demote"', "stop_serving": "null", "choice": '"discard"',

@@ -204,6 +204,13 @@ class StorageHost:
     def key_id(self, role: str) -> str:
         return self.fingerprints[role]
 
+    def next_epoch(self) -> dict[str, Any]:
+        """What a coordinator's request carries that is to be taken now."""
+        (status,) = self.local(frame("status"))
+        known = status["result"]
+        epoch, coordinator = known["epochs"]["data"] + 1, known["coordinators"]["data"]
+        return {"epoch": epoch, "coordinator": coordinator}
+
     def session(self, role: str = "operate", *options: str) -> Session:
         return Session(self.ssh(role, "-T", *options))
 

@@ -13,7 +13,10 @@ def lines_of(host: StorageHost, begun: int, method: str) -> list[dict[str, Any]]
 
 def test_every_request_has_its_line(host: StorageHost) -> None:
     begun = len(host.daemon_log())
-    host.exchange(frame("ping") + frame("promote", volume="home", operation_id="op-a", epoch=6))
+    host.exchange(
+        frame("ping")
+        + frame("promote", volume="home", operation_id="op-a", epoch=6, coordinator="c")
+    )
     (line,) = wait_for(lambda: lines_of(host, begun, "promote"), "a line")
     assert line["origin"] == f"ssh key {host.key_id('operate')}"
     assert (line["role"], line["answer"]) == ("operate", "UNKNOWN_VOLUME")
@@ -38,10 +41,10 @@ def test_a_callers_text_stays_in_its_line(host: StorageHost) -> None:
 
 def test_a_flood_hides_no_change(host: StorageHost) -> None:
     begun = len(host.daemon_log())
-    epoch = host.local(frame("status"))[0]["result"]["epochs"]["data"] + 1
-    operation_id = f"op-flood-{epoch}"
+    given = host.next_epoch()
+    operation_id = f"op-flood-{given['epoch']}"
     flood = (frame("events", limit=1) + b"junk\n" + frame("create")) * 300
-    promote = frame("promote", volume="data", operation_id=operation_id, epoch=epoch)
+    promote = frame("promote", volume="data", operation_id=operation_id, **given)
     demote = frame("demote", volume="data", operation_id=f"{operation_id}-back")
     answers, _ = host.exchange(flood + promote + flood + demote)
     assert len([answer for answer in answers if "id" in answer]) == 6 * 300 + 2

@@ -25,7 +25,7 @@ def folder(host: StorageHost, tmp_path: Path) -> Path:
     (tmp_path / "ssh_config").write_text(config)
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
-    key = host.key("operate")
+    key = host.key("grant")
     program.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F "{tmp_path}/ssh_config" -i "{key}" "$@"\n')
     program.chmod(0o755)
     return tmp_path
@@ -61,7 +61,8 @@ def test_a_volume_is_moved_in_shell(host: StorageHost, folder: Path) -> None:
     assert "demote succeeded" in ended.stdout
     assert "promote succeeded: serving on alpha" in ended.stdout
     (status,) = host.local(frame("status"))
-    assert status["result"]["epochs"]["data"] == epoch + 1
+    assert status["result"]["epochs"]["data"] == epoch + 2
+    assert status["result"]["coordinators"]["data"] == f"move-{epoch}"
     host.local(frame("demote", volume="data", operation_id=f"move-{epoch}-end"))
 
 
@@ -101,10 +102,10 @@ def test_changes_are_watched_in_python(host: StorageHost, folder: Path) -> None:
         )
     try:
         wait_for(lambda: "data: " in log.read_text(), "the state")
-        epoch = host.local(frame("status"))[0]["result"]["epochs"]["data"] + 1
-        for method, number in (("promote", epoch), ("demote", None)):
-            asked = {"volume": "data", "operation_id": f"watched-{method}-{epoch}"}
-            host.local(frame(method, **asked, epoch=number))
+        given = host.next_epoch()
+        for method, more in (("promote", given), ("demote", {})):
+            asked = {"volume": "data", "operation_id": f"watched-{method}-{given['epoch']}"}
+            host.local(frame(method, **asked, **more))
             wait_for(lambda: "→ Primary" in log.read_text(), "what changed")
         wait_for(lambda: "demote succeeded" in log.read_text(), "what was done")
         assert "data: promote succeeded: serving on alpha" in log.read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage_agent.coordinator import ssh
+from storage_agent.coordinator.arbiter import State
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
@@ -62,13 +63,14 @@ def test_another_host_is_asked_for_nothing_but_its_name(
 ) -> None:
     """alpha answers where beta should: it gets no request that was meant for beta."""
     begun = len(host.daemon_log())
-    epoch = {"volume": "data", "epoch": 7, "operation_id": "misled-1"}
+    epoch = {"volume": "data", "epoch": 7, "operation_id": "misled-1", "coordinator": "misled-1"}
+    record = State(epoch=7, coordinator="misled-1")
     for ask in (
         lambda: misled.fleet.status("beta"),
         lambda: misled.fleet.ask("beta", "epoch.claim", epoch),
         lambda: misled.fleet.ask("beta", "grant.promote", epoch),
         lambda: answer_incidents(misled, "beta"),
-        lambda: misled.claim(VOLUME, "beta", 7, "misled-2"),
+        lambda: misled.claim(VOLUME, "beta", record, "misled-2"),
     ):
         with pytest.raises(Refused) as caught:
             ask()

@@ -27,7 +27,9 @@ def raw(parameters: str, method: str = "promote") -> bytes:
 
 
 def promote(volume: Any, **more: Any) -> bytes:
-    return frame("promote", volume=volume, operation_id="op-hostile", epoch=6, **more)[:-1]
+    return frame(
+        "promote", volume=volume, operation_id="op-hostile", epoch=6, coordinator="claim-1", **more
+    )[:-1]
 
 
 NAMES = {

@@ -53,13 +53,13 @@ def test_a_daemon_that_is_stopped_in_a_step_finishes_it_after_its_start(
     host: StorageHost, step: str
 ) -> None:
     """The next daemon finds the journal, and the kernel as the step has left it."""
-    epoch = host.local(frame("status"))[0]["result"]["epochs"]["data"] + 1
-    operation_id = f"op-stopped-{epoch}"
+    given = host.next_epoch()
+    epoch, operation_id = given["epoch"], f"op-stopped-{given['epoch']}"
     slow = "/run/storage-agent/slow"
     assert host.inside("sh", "-c", f"echo {step} >{slow}").returncode == 0
     session = host.session("operate")
     session.ask("ping")
-    session.send(frame("promote", "p", volume="data", operation_id=operation_id, epoch=epoch))
+    session.send(frame("promote", "p", volume="data", operation_id=operation_id, **given))
 
     def is_in_it() -> bool:
         told = [line["params"]["steps"] for line in session.lines if "method" in line]
@@ -80,7 +80,7 @@ def test_a_daemon_that_is_stopped_in_a_step_finishes_it_after_its_start(
 
     record = wait_for(ended, "it is resumed, and ends")
     assert (record["state"], record["epoch"]) == ("succeeded", epoch)
-    again = host.local(frame("promote", volume="data", operation_id=operation_id, epoch=epoch))
+    again = host.local(frame("promote", volume="data", operation_id=operation_id, **given))
     assert again[-1]["result"]["state"] == "succeeded"
     back = host.local(frame("demote", volume="data", operation_id=f"{operation_id}-back"))
     assert back[-1]["result"]["state"] == "succeeded"

@@ -20,7 +20,7 @@ from storage_agent.service.sessions import KEY_LIMIT
 from tests.gateway.host import StorageHost, code_of, frame, wait_for
 
 PING = frame("ping")
-PROMOTE = frame("promote", volume="nowhere", operation_id="op-cut", epoch=6)
+PROMOTE = frame("promote", volume="nowhere", operation_id="op-cut", epoch=6, coordinator="c")
 
 
 class Gateway:
@@ -199,11 +199,11 @@ def test_an_answer_broken_off_at_any_byte_harms_nobody(host: StorageHost) -> Non
 
 def test_an_operation_outlives_its_session(host: StorageHost) -> None:
     """The client is killed in the middle; the answer is there for whoever asks."""
-    epoch = host.local(frame("status"))[0]["result"]["epochs"]["data"] + 1
-    operation_id = f"op-outlives-{epoch}"
+    given = host.next_epoch()
+    operation_id = f"op-outlives-{given['epoch']}"
     session = host.session("operate")
     session.ask("ping")
-    session.send(frame("promote", volume="data", operation_id=operation_id, epoch=epoch))
+    session.send(frame("promote", volume="data", operation_id=operation_id, **given))
     wait_for(lambda: any("method" in line for line in session.lines), "its first step")
     session.kill()
     (answer,) = host.local(frame("operation.show", operation_id=operation_id))

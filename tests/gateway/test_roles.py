@@ -51,7 +51,9 @@ def test_the_table_of_methods_is_known_here() -> None:
 
 def test_a_refusal_tells_nothing_of_what_is_there(sessions: dict[str, Session]) -> None:
     answers = [
-        sessions["observe"].ask("promote", volume=volume, operation_id="op-44", epoch=6)
+        sessions["observe"].ask(
+            "promote", volume=volume, operation_id="op-44", epoch=6, coordinator="c"
+        )
         for volume in ("data", "nowhere", "-f")
     ]
     assert answers[0] == answers[1] == answers[2]
@@ -70,8 +72,9 @@ def test_a_session_cannot_take_another_role(
 def test_an_old_a_repeated_and_a_faraway_epoch(host: StorageHost) -> None:
     """The captured request of a promote is worth nothing after a demote."""
     session = host.session("operate")
-    before = session.ask("status")["result"]["epochs"]["data"]
-    captured = {"volume": "data", "operation_id": f"op-24-{before}", "epoch": before + 1}
+    given = host.next_epoch()
+    before = given["epoch"] - 1
+    captured = {"volume": "data", "operation_id": f"op-24-{before}", **given}
     done = session.ask("promote", **captured)["result"]
     assert (done["state"], done["epoch"]) == ("succeeded", before + 1)
     back = session.ask("demote", volume="data", operation_id=f"op-25-{before}")["result"]
@@ -91,6 +94,26 @@ def test_an_old_a_repeated_and_a_faraway_epoch(host: StorageHost) -> None:
         codes = {finding["code"] for finding in refused["findings"]}
         assert codes & {"STALE_EPOCH", "EPOCH_JUMP"}
     assert session.ask("status")["result"]["epochs"]["data"] == before + 1
+    session.end()
+
+
+def test_a_coordinator_that_has_not_adopted_is_told_so(host: StorageHost) -> None:
+    session = host.session("grant")
+    given = host.next_epoch()
+    other = {**given, "coordinator": "op-other", "volume": "data", "operation_id": "op-other-1"}
+    record = session.ask("promote", **other)["result"]
+    assert [finding["code"] for finding in record["findings"]] == ["OTHER_COORDINATOR"]
+    asked = {**other, "incident": "n", "boot_id": "b", "verdict": "deny"}
+    del asked["operation_id"]
+    assert code_of(session.ask("incident.answer", **asked)) == "INCIDENT_UNKNOWN"
+    assert code_of(session.ask("epoch.claim", **other)) == "OTHER_COORDINATOR"
+    founding = {**other, "operation_id": "op-other"}
+    refused = session.ask("epoch.claim", **founding, succeeds="op-nobody")
+    assert code_of(refused) == "OTHER_COORDINATOR"
+    assert host.next_epoch() == given
+    claimed = session.ask("epoch.claim", **founding, succeeds=given["coordinator"])["result"]
+    assert (claimed["epoch"], claimed["replica"]["role"]) == (given["epoch"], "Secondary")
+    assert host.next_epoch() == {"epoch": given["epoch"] + 1, "coordinator": "op-other"}
     session.end()
 
 

@@ -19,8 +19,9 @@ def test_requests_are_answered_over_ssh(host: StorageHost) -> None:
 
 def test_an_operation_tells_its_steps_on_the_way(host: StorageHost) -> None:
     session = host.session("operate")
-    epoch = session.ask("status")["result"]["epochs"]["data"] + 1
-    asked = {"volume": "data", "epoch": epoch, "operation_id": f"op-steps-{epoch}"}
+    given = host.next_epoch()
+    epoch = given["epoch"]
+    asked = {"volume": "data", **given, "operation_id": f"op-steps-{epoch}"}
     record = session.ask("promote", "p", **asked)["result"]
     assert (record["state"], record["epoch"]) == ("succeeded", epoch)
     told = [line["params"] for line in session.lines if line.get("method") == "operation.progress"]
@@ -33,10 +34,10 @@ def test_an_operation_tells_its_steps_on_the_way(host: StorageHost) -> None:
 
 def test_a_subscriber_hears_of_what_others_do(host: StorageHost) -> None:
     listener, actor = host.session("observe"), host.session("operate")
-    status = listener.ask("subscribe", "s")["result"]
-    epoch = status["epochs"]["data"] + 1
-    operation_id = f"op-heard-{epoch}"
-    actor.ask("promote", volume="data", operation_id=operation_id, epoch=epoch)
+    listener.ask("subscribe", "s")
+    given = host.next_epoch()
+    operation_id = f"op-heard-{given['epoch']}"
+    actor.ask("promote", volume="data", operation_id=operation_id, **given)
 
     def heard(method: str, words: str) -> list[Any]:
         told = [line["params"] for line in listener.lines if line.get("method") == method]
@@ -61,9 +62,9 @@ def test_a_subscriber_that_stops_reading_holds_up_nobody(host: StorageHost) -> N
     try:
         actor = host.session("operate")
         for _ in range(3):
-            epoch = actor.ask("status")["result"]["epochs"]["data"] + 1
-            asked = {"volume": "data", "operation_id": f"op-deaf-{epoch}"}
-            assert actor.ask("promote", epoch=epoch, **asked)["result"]["state"] == "succeeded"
+            given = host.next_epoch()
+            asked = {"volume": "data", "operation_id": f"op-deaf-{given['epoch']}"}
+            assert actor.ask("promote", **given, **asked)["result"]["state"] == "succeeded"
             asked["operation_id"] += "-back"
             assert actor.ask("demote", **asked)["result"]["state"] == "succeeded"
         assert actor.end() == 0

@@ -9,11 +9,13 @@ import pytest
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import agent, ask, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import HOSTS, agent, ask, is_in_sync, operate, proc_drbd, role, status
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import Writer, assert_nothing_lost, start_writer
 
 pytestmark = pytest.mark.lab_situation("arbitrated-serving-on-alpha")
+# The claim by which the scenario is the hosts' coordinator.
+COORDINATOR = "scenario"
 # DRBD's own timeouts under emulation, then the handler, then the link keeper.
 FREEZE_TIMEOUT_S = 120
 
@@ -27,9 +29,30 @@ def server(host: Host) -> str:
     return str(status(host, "data")["nfs"]["state"])
 
 
+def take_over(lab: Lab) -> None:
+    """As a coordinator does first: both hosts listen to nobody else."""
+    epoch = max(agent(lab.hosts[name], "status")["epochs"]["data"] for name in HOSTS) + 1
+    given = {"volume": "data", "epoch": epoch, "coordinator": COORDINATOR}
+    for name in HOSTS:
+        claimed = ask(lab.hosts[name], "epoch.claim", operation_id=COORDINATOR, **given)
+        assert "result" in claimed, claimed
+
+
+def grant(host: Host, epoch: int) -> None:
+    """The promotion `to-beta`, and nothing else."""
+    given = {"volume": "data", "epoch": epoch, "operation_id": "to-beta"}
+    other = ask(host, "grant.promote", **given, coordinator="other")
+    assert other["error"]["data"]["code"] == "OTHER_COORDINATOR"
+    granted = ask(host, "grant.promote", **given, coordinator=COORDINATOR)
+    assert "result" in granted, granted
+    wanted = ("--epoch", str(epoch), "--coordinator", COORDINATOR, "--operation-id", "to-beta")
+    assert operate(host, "promote", "data", *wanted)["state"] == "succeeded"
+
+
 def freeze(lab: Lab) -> tuple[Writer, Any]:
     """A writer at work, the link cut, alpha frozen and its clients shut out."""
     alpha = lab.hosts["alpha"]
+    take_over(lab)
     writer = start_writer(lab)
     lab.cut("beta")
     lab.wait_until("alpha asks", lambda: incident_of(alpha), timeout_s=FREEZE_TIMEOUT_S)
@@ -39,7 +62,8 @@ def freeze(lab: Lab) -> tuple[Writer, Any]:
 
 
 def answer(host: Host, incident: Any, verdict: str, epoch: int, **changes: str) -> Any:
-    given = {key: incident[key] for key in ("volume", "incident", "boot_id")} | changes
+    given = {key: incident[key] for key in ("volume", "incident", "boot_id")}
+    given |= {"coordinator": COORDINATOR} | changes
     return ask(host, "incident.answer", epoch=epoch, verdict=verdict, **given)
 
 
@@ -51,6 +75,8 @@ def test_the_frozen_primary_may_go_on(lab: Lab) -> None:
     assert forged["error"]["data"]["code"] == "INCIDENT_UNKNOWN"
     stale = answer(alpha, incident, "continue", epoch - 1)
     assert stale["error"]["data"]["code"] == "STALE_EPOCH"
+    other = answer(alpha, incident, "continue", epoch + 1, coordinator="other")
+    assert other["error"]["data"]["code"] == "OTHER_COORDINATOR"
     assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
     first = answer(alpha, incident, "continue", epoch + 1)
     assert first["result"]["incident"]["answer"] == "continue"
@@ -72,10 +98,7 @@ def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:
     typed = beta.run("drbdadm primary data", timeout_s=120, check=False)
     assert typed.exit_status != 0
     assert role(beta) == "Secondary"
-    granted = ask(beta, "grant.promote", volume="data", epoch=epoch, operation_id="to-beta")
-    assert "result" in granted, granted
-    wanted = ("--epoch", str(epoch), "--operation-id", "to-beta")
-    assert operate(beta, "promote", "data", *wanted)["state"] == "succeeded"
+    grant(beta, epoch)
     assert answer(alpha, incident, "deny", epoch + 1)["result"]["incident"]["answer"] == "deny"
     writer.wait_for_more(10)
     # Denied: it stays frozen and shut, and says so.
@@ -86,6 +109,7 @@ def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:
 
 def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    take_over(lab)
     writer = start_writer(lab)
     writer.wait_for_more(10)
     epoch = agent(alpha, "status")["epochs"]["data"] + 1
@@ -98,16 +122,14 @@ def test_a_killed_primary_is_replaced_by_grant(lab: Lab) -> None:
     assert "PROMOTION_NOT_GRANTED" in codes(
         refusal(beta, "promote", "data", "--peer-is-off", "alpha", "--confirm", "alpha")
     )
-    granted = ask(beta, "grant.promote", volume="data", epoch=epoch, operation_id="to-beta")
-    assert "result" in granted, granted
-    wanted = ("--epoch", str(epoch), "--operation-id", "to-beta")
-    assert operate(beta, "promote", "data", *wanted)["state"] == "succeeded"
+    grant(beta, epoch)
     writer.wait_for_more(10)
     assert_nothing_lost(writer.finish())
 
 
 def test_a_primary_whose_peer_is_killed_goes_on_when_told(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
+    take_over(lab)
     writer = start_writer(lab)
     writer.wait_for_more(10)
     lab.power_off("beta")

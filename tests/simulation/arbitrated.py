@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import AgentError
+from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
+from tests.simulation.coordinator import COORDINATOR
 from tests.simulation.ending import finish, heal
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.handler import incident
@@ -172,6 +174,22 @@ def another_operation(seed: int) -> Simulation:
     return simulation
 
 
+def second_coordinator(seed: int) -> Simulation:
+    """Another coordinator, to which nobody listens, gives beta the volume; alpha's own one tells
+    alpha to go on. Both with an epoch that is new to whoever hears it."""
+    simulation = _pair(seed, None)
+    simulation.coordinator.is_on = False
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    cut(simulation)
+    _grant(simulation, beta, 9, "granted", "another")
+    course = ask(simulation, "beta", PROMOTE, "granted", epoch=9, coordinator="another")
+    taken = _answer(simulation, alpha, IncidentAnswer.CONTINUE, 10)
+    _must(simulation, taken, "alpha does not take its coordinator's word")
+    wait(simulation, course)
+    steps(simulation, 200)
+    return simulation
+
+
 def leftover_grant(seed: int) -> Simulation:
     """beta was promoted alone, and its own grant is still there when it loses alpha again: the
     coordinator has chosen alpha meanwhile."""
@@ -248,11 +266,22 @@ def _serves(simulation: Simulation, machine: Machine) -> bool:
     )
 
 
-def _grant(simulation: Simulation, machine: Machine, epoch: int, operation_id: str) -> None:
+def _grant(
+    simulation: Simulation,
+    machine: Machine,
+    epoch: int,
+    operation_id: str,
+    coordinator: str = COORDINATOR,
+) -> None:
     daemon = machine.daemon
     assert daemon is not None
     arbitration, volume = daemon.engine.arbitration, simulation.volume
-    task = daemon._spawn("grant", lambda: arbitration.grant(volume, epoch, operation_id))
+
+    def tell() -> None:
+        with contextlib.suppress(Refused):
+            arbitration.grant(volume, epoch, operation_id, coordinator)
+
+    task = daemon._spawn("grant", tell)
     simulation.wait_for(lambda: task.done)
 
 
@@ -275,7 +304,7 @@ def _answer(
 
     def tell() -> bool:
         try:
-            arbitration.answer(volume, asked)
+            arbitration.answer(volume, asked, COORDINATOR)
         except AgentError:
             return False
         return True

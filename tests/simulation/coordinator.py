@@ -24,6 +24,8 @@ from tests.simulation.machine import Machine
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
 
+# The claim by which it has adopted the volume.
+COORDINATOR = "claim-1"
 PERIOD_S = 0.5
 SILENT_S = 20.0
 
@@ -183,9 +185,9 @@ class Coordinator:
         if kind == "answer forged":
             self._forge(daemon, asked)
         try:
-            first = arbitration.answer(volume, asked)
+            first = arbitration.answer(volume, asked, COORDINATOR)
             if kind == "answer repeated":
-                again = arbitration.answer(volume, asked)
+                again = arbitration.answer(volume, asked, COORDINATOR)
                 same = (again.answer, again.epoch) == (first.answer, first.epoch)
                 self.simulation.checks.expect("I8", same, f"{asked} was answered with {again}")
         except AgentError as exc:
@@ -203,7 +205,7 @@ class Coordinator:
             )
         )
         try:
-            daemon.engine.arbitration.answer(self.simulation.volume, forged)
+            daemon.engine.arbitration.answer(self.simulation.volume, forged, COORDINATOR)
             taken = True
         except Refused:
             taken = False
@@ -245,7 +247,9 @@ class Coordinator:
             return
         self.world.log("COORD", f"grants {word.operation_id} to {word.host}, epoch {word.epoch}")
         try:
-            daemon.engine.arbitration.grant(self.simulation.volume, word.epoch, word.operation_id)
+            daemon.engine.arbitration.grant(
+                self.simulation.volume, word.epoch, word.operation_id, COORDINATOR
+            )
         except Refused:
             # Something newer has happened there, and epochs only grow: it can never be used.
             self.granted = None
@@ -257,6 +261,7 @@ class Coordinator:
             volume="data",
             operation_id=word.operation_id,
             epoch=word.epoch,
+            coordinator=COORDINATOR,
             origin="coordinator",
         )
         course = daemon.ask(request)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import Role
+from tests.simulation.coordinator import COORDINATOR
 from tests.simulation.daemon import Daemon, epoch_of
 from tests.simulation.machine import Machine
 
@@ -317,6 +318,7 @@ class Faults:
             volume="data",
             operation_id=f"op-{self._numbers}",
             epoch=epoch,
+            coordinator="" if epoch is None else COORDINATOR,
             peer_is_off=peer_is_off,
             stop_serving=f"{machine.name}/data" if stops_serving else None,
             origin="simulation",

@@ -165,9 +165,9 @@ def _glued(self: Journal, operation_id: str, phase: str, **fields: object) -> No
     self._store.append(f"operation-{operation_id}", line.encode() + b"\n")
 
 
-def _only_lower(request: Any, known: Epoch) -> Any:
+def _only_lower(request: Any, known: Epoch, taken: int | None = None) -> Any:
     same = dataclasses.replace(known, operation_id=request.operation_id)
-    return epoch_policy.epoch_findings(request, same)
+    return epoch_policy.epoch_findings(request, same, taken)
 
 
 def _to_both(self: Coordinator, machine: Any) -> tuple[IncidentAnswer, int]:
@@ -292,6 +292,9 @@ MUTANTS = (
        lambda: [(EpochStore, "own", _nothing)]),
     _m("one epoch is good for two answers", "I7", "twice_in_one_epoch",
        lambda: [(epoch_module, "epoch_findings", _nothing)]),
+    _m("every coordinator is listened to", "I1", "second_coordinator",
+       lambda: [(module, "coordinator_findings", _nothing)
+                for module in (epoch_module, epoch_policy)]),
     _m("an answer need not name the incident", "I7", "twice_in_one_epoch",
        lambda: [(arbitration_module, "answer_findings", _nothing)]),
     _m("the coordinator grants both sides", "I1", "granted_to_secondary",

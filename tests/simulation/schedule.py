@@ -27,7 +27,7 @@ from storage_agent.model.replica import Role
 from tests.simulation import ending
 from tests.simulation.checkers import Checks, Violation
 from tests.simulation.client import Client
-from tests.simulation.coordinator import Coordinator
+from tests.simulation.coordinator import COORDINATOR, Coordinator
 from tests.simulation.daemon import Course, Daemon
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
@@ -151,7 +151,8 @@ class Simulation:
         for machine in self.machines.values():
             daemon = Daemon(machine, self)
             epochs = EpochStore(_Plain(machine))
-            epochs.write("data", Epoch(number=FIRST_EPOCH, operation_id="before"))
+            first = Epoch(number=FIRST_EPOCH, operation_id="before", coordinator=COORDINATOR)
+            epochs.write("data", first)
             epochs.note_marker("data", marker)
             del daemon
         if primary is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
+from tests.simulation.coordinator import COORDINATOR
 from tests.simulation.daemon import Course, Daemon
 from tests.simulation.schedule import Simulation, volume_config
 
@@ -40,12 +41,13 @@ def ask(
     machine = simulation.machines[host]
     simulation.wait_for(lambda: machine.daemon is not None and machine.daemon.started)
     assert machine.daemon is not None
+    named = {"coordinator": COORDINATOR} if "epoch" in more else {}
     request = OperationRequest(
         kind=kind,
         volume="data",
         operation_id=number,
         origin="simulation",
-        **more,  # type: ignore[arg-type]
+        **(named | more),  # type: ignore[arg-type]
     )
     return machine.daemon.ask(request)
 

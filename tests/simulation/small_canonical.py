@@ -17,19 +17,27 @@ What may be left out, and why nothing is lost by it:
 * A host's evidence while it is primary: it stops being that by a crash, which ends it, or in sync.
 * How far a host's epoch is behind, where no message lies between; not while an admin may still
   take the next one.
+* The record of a coordinator to which no agent listens any more, once nobody may adopt again:
+  whatever it says is refused.
 * A grant that has ended, and who the owner is called: no rule asks for them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
-from storage_agent.coordinator.arbiter import Grant, GrantKind, Mark, State, seen_in_sync
-from tests.simulation.small_model import HOSTS, Host, Limits, Rules, World, accepts
+from storage_agent.coordinator.arbiter import (
+    Grant,
+    GrantKind,
+    Mark,
+    State,
+    claim_refusal,
+    seen_in_sync,
+)
+from tests.simulation.small_world import HOSTS, Host, Limits, Message, Rules, World, is_own, taken
 
-Message = tuple[Any, ...]
 # When it was taken, when it was told, whether both copies were in sync.
 Look = tuple[int, int, bool]
 ANSWERS = ("continue", "deny")
@@ -38,29 +46,85 @@ ANSWERS = ("continue", "deny")
 def canonical(world: World, rules: Rules, limits: Limits) -> World:
     acknowledged = world.acknowledged
     first, second = (_settled(host, acknowledged) for host in world.hosts)
-    looks: list[Message] = []
+    looks: list[list[Message]] = [[], []]
     others: list[Message] = []
+    seen: list[Message] = []
     for message in world.sent:
-        if _may_act(world.store, second if message[1] else first, message, rules):
-            (looks if message[0] == "seen" else others).append(message)
-    grant = _open_grant(world.store.grant, first.incident, second.incident)
-    names = _names_of(grant)
-    hosts = [_owner_kept(h, names, grant, others) for h in (first, second)]
-    if world.admin == limits.admin:
-        hosts = [_raised(h, i, world.store.epoch, others) for i, h in enumerate(hosts)]
-    sole, mark = world.store.sole, None
-    for number in (0, 1):
-        if sole == HOSTS[number]:
-            hosts[number], looks, mark = _boots(hosts[number], number, looks, world.store.mark)
-        elif hosts[number].boot or hosts[number].clock:
-            hosts[number] = hosts[number]._replace(boot=0, clock=0)
+        if message[0] == "seen":
+            seen.append(message)
+        elif _may_act(second if message[1] else first, message, rules):
+            others.append(message)
+    known = list(world.stores)
+    if world.adoptions and world.adoptions == limits.adoptions and rules.agent_checks_coordinator:
+        known = [_heard_of(store, who, (first, second), others) for who, store in enumerate(known)]
+    for message in seen:
+        if _counts(known[message[7]], message, rules):
+            looks[message[7]].append(message)
+    grants = [_open_grant(store, first.incident, second.incident) for store in known]
+    hosts = [_owner_kept(host, grants, others) for host in (first, second)]
+    if world.admin == limits.admin and world.adoptions == limits.adoptions:
+        newest = min(store.epoch for store in known if store is not None)
+        hosts = [_raised(h, i, newest, others) for i, h in enumerate(hosts)]
+    stores: list[State | None] = []
+    clocks: list[list[int]] = [[0, 0], [0, 0]]
+    for who, store in enumerate(known):
+        if store is None or not is_own(store, who):
+            stores.append(_copy(store, hosts))
+            continue
+        mark = None
+        if store.sole is not None:
+            number = HOSTS.index(store.sole)
+            clocks[number][who], looks[who], mark = _boots(
+                hosts[number], number, looks[who], store.mark
+            )
+        stores.append(_plain(store, grants[who], mark))
+    hosts = [_timed(host, (one, two)) for host, (one, two) in zip(hosts, clocks, strict=True)]
     found = world._replace(
         hosts=(hosts[0], hosts[1]),
-        store=_plain(world.store, grant, mark),
+        stores=(stores[0], stores[1]),
         acknowledged=1,
-        sent=frozenset(looks + others),
+        sent=frozenset(looks[0] + looks[1] + others),
     )
+    if world.heard:
+        found = found._replace(heard=_heard(found))
     return _renumbered(found) if world.nonces else found
+
+
+def _heard_of(
+    store: State | None, who: int, hosts: tuple[Host, Host], sent: list[Message]
+) -> State | None:
+    """None where no agent listens to this coordinator, nor will."""
+    if store is None or not is_own(store, who):
+        return None
+    name = store.coordinator
+    is_heard = any(h.coordinator == name for h in hosts) or any(m[4] == name for m in sent)
+    return store if is_heard else None
+
+
+def _copy(store: State | None, hosts: list[Host]) -> State | None:
+    """What an adoption asks of a record that nobody uses; of one that an agent knows more than,
+    nothing."""
+    if store is None or any(host.epoch > store.epoch for host in hosts):
+        return None
+    claim = store.grant if claim_refusal(store) else None
+    return State(
+        epoch=store.epoch,
+        coordinator=store.coordinator,
+        sole=store.sole,
+        is_loose=store.is_loose,
+        grant=claim,
+    )
+
+
+def _heard(world: World) -> frozenset[tuple[int, int]]:
+    is_open = [store is not None and claim_refusal(store) is not None for store in world.stores]
+    return frozenset(item for item in world.heard if is_open[item[0]])
+
+
+def _timed(host: Host, clocks: tuple[int, int]) -> Host:
+    if host.boot or host.clocks != clocks:
+        return host._replace(boot=0, clocks=clocks)
+    return host
 
 
 def _settled(host: Host, acknowledged: int) -> Host:
@@ -78,7 +142,12 @@ def _plain(store: State, grant: Grant | None, mark: Mark | None) -> State:
     if is_plain and grant is store.grant and mark == store.mark:
         return store
     return State(
-        epoch=store.epoch, sole=store.sole, is_loose=store.is_loose, grant=grant, mark=mark
+        epoch=store.epoch,
+        coordinator=store.coordinator,
+        sole=store.sole,
+        is_loose=store.is_loose,
+        grant=grant,
+        mark=mark,
     )
 
 
@@ -90,29 +159,37 @@ def _raised(host: Host, number: int, newest: int, sent: list[Message]) -> Host:
     return host._replace(epoch=max(host.epoch, min(lowest, newest) - 1))
 
 
-def _may_act(store: State, host: Host, message: Message, rules: Rules) -> bool:
-    kind, number, epoch = message[:3]
-    if kind == "seen":
-        asked = epoch == store.revision and store.sole == HOSTS[number]
-        return asked and not (store.is_loose and rules.seen is seen_in_sync)
+def _counts(store: State | None, look: Message, rules: Rules) -> bool:
+    _, number, revision = look[:3]
+    if store is None or revision != store.revision or store.sole != HOSTS[number]:
+        return False
+    return not (store.is_loose and rules.seen is seen_in_sync)
+
+
+def _may_act(host: Host, message: Message, rules: Rules) -> bool:
+    kind, _, epoch, subject, coordinator = message[:5]
     if kind in ANSWERS:
-        nonce = message[3]
-        return host.incident == nonce and accepts(host, epoch, f"{kind}-{nonce}", rules)
-    operation = message[3]
-    if operation in host.refused or operation in host.ended:
+        operation = f"{kind}-{subject}"
+        return bool(host.incident == subject and taken(host, epoch, operation, coordinator, rules))
+    if subject in host.refused or subject in host.ended:
         return False
-    if kind == "claim" and (host.epoch, host.owner) == (epoch, operation):
+    claims = kind in ("claim", "adopt")
+    if claims and (host.epoch, host.owner) == (epoch, subject):
         return False
-    return accepts(host, epoch, operation, rules)
+    succeeds = message[5] if kind == "adopt" else None
+    after = taken(host, epoch, subject, coordinator, rules, claims=claims, succeeds=succeeds)
+    return after is not None
 
 
-def _open_grant(grant: Grant | None, *incidents: int) -> Grant | None:
+def _open_grant(store: State | None, *incidents: int) -> Grant | None:
+    grant = store.grant if store else None
     if grant is None:
         return None
     asked = grant.kind is GrantKind.CONTINUE and int(grant.incident) in incidents
     if grant.is_done and not asked:
         return None
-    return replace(grant, source="") if grant.source else grant
+    is_plain = grant.kind is GrantKind.CLAIM or not grant.source
+    return grant if is_plain else replace(grant, source="")
 
 
 @cache
@@ -124,20 +201,17 @@ def _names_of(grant: Grant | None) -> frozenset[str]:
     return frozenset({operation, f"withdraw-{operation}", f"continue-{grant.incident}"})
 
 
-def _owner_kept(
-    host: Host, names: frozenset[str], grant: Grant | None, sent: list[Message]
-) -> Host:
+def _owner_kept(host: Host, grants: list[Grant | None], sent: list[Message]) -> Host:
     """Whose the epoch is matters only while the same can be said again, or is asked for."""
-    owner, again = host.owner, None
-    if grant is not None and not grant.is_done:
-        again = grant.operation_id
-    is_asked = owner in names or (
+    owner = host.owner
+    again = {grant.operation_id for grant in grants if grant is not None and not grant.is_done}
+    is_asked = any(owner in _names_of(grant) for grant in grants) or (
         host.incident and owner in (f"continue-{host.incident}", f"deny-{host.incident}")
     )
     if owner and not is_asked and not any(m[3] == owner for m in sent):
         host = host._replace(owner="")
-    if host.ended - {again} or host.refused - {again}:
-        host = host._replace(ended=host.ended & {again}, refused=host.refused & {again})
+    if host.ended - again or host.refused - again:
+        host = host._replace(ended=host.ended & again, refused=host.refused & again)
     return host
 
 
@@ -146,27 +220,30 @@ def _owner_kept(
 
 def _boots(
     host: Host, number: int, looks: list[Message], mark: Mark | None
-) -> tuple[Host, list[Message], Mark | None]:
-    """The present boot becomes 0, the earlier ones -1 together; a mark of theirs is none."""
+) -> tuple[int, list[Message], Mark | None]:
+    """The present boot becomes 0, the earlier ones -1 together; a mark of theirs is none. Gives
+    the host's clock, too."""
     present: list[Look] = []
     past: dict[int, list[Look]] = {}
+    who = looks[0][7] if looks else 0
     for _, _, _, boot, *look in looks:
         its = present if host.up and boot == host.boot else past.setdefault(boot, [])
         its.append((look[0], look[1], look[2]))
     is_marked = mark is not None and host.up and mark.boot_id == str(host.boot)
     messages: list[Message] = []
     if past:
-        messages.append(("seen", number, 0, -1, 0, 1, False))
+        messages.append(("seen", number, 0, -1, 0, 1, False, who))
         if any(_newest(its) > _earliest(its) for its in past.values()):
-            messages.append(("seen", number, 0, -1, 2, 2, True))
+            messages.append(("seen", number, 0, -1, 2, 2, True, who))
     if not present:
-        return host._replace(boot=0, clock=0), messages, None
+        return 0, messages, None
     first, last = _earliest(present), _newest(present)
-    messages.append(("seen", number, 0, 0, 0, 1, any(is_so for _, _, is_so in present)))
+    seen = any(is_so for _, _, is_so in present)
+    messages.append(("seen", number, 0, 0, 0, 1, seen, who))
     if last > first:
-        messages.append(("seen", number, 0, 0, 2, 2, True))
+        messages.append(("seen", number, 0, 0, 2, 2, True, who))
     fresh = Mark(boot_id="0", at_s=1) if is_marked else None
-    return host._replace(boot=0, clock=2 if last > first else 1), messages, fresh
+    return 2 if last > first else 1, messages, fresh
 
 
 def _earliest(looks: list[Look]) -> int:
@@ -194,10 +271,19 @@ def _renumbered(world: World) -> World:
         return host._replace(incident=incident, owner=owner)
 
     hosts = (renamed(world.hosts[0]), renamed(world.hosts[1]))
-    store, grant = world.store, world.store.grant
-    if grant is not None and grant.incident:
-        number = str(name(grant.incident))
-        if number != grant.incident:
-            store = replace(store, grant=replace(grant, incident=number))
-    sent = frozenset((*m[:3], name(str(m[3]))) if m[0] in ANSWERS else m for m in world.sent)
-    return world._replace(hosts=hosts, store=store, sent=sent, nonces=len(names))
+    stores = [_renamed(store, name) for store in world.stores]
+    sent = frozenset(
+        (*m[:3], name(str(m[3])), *m[4:]) if m[0] in ANSWERS else m for m in world.sent
+    )
+    return world._replace(
+        hosts=hosts, stores=(stores[0], stores[1]), sent=sent, nonces=len(names)
+    )  # fmt: skip
+
+
+def _renamed(store: State | None, name: Callable[[str], int]) -> State | None:
+    if store is None or store.grant is None or not store.grant.incident:
+        return store
+    number = str(name(store.grant.incident))
+    if number == store.grant.incident:
+        return store
+    return replace(store, grant=replace(store.grant, incident=number))

@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from tests.simulation.small_canonical import canonical
-from tests.simulation.small_model import Limits, Rules, World, problem, start, successors
+from tests.simulation.small_model import successors
+from tests.simulation.small_world import Limits, Rules, World, problem, start
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,31 +10,41 @@ import pytest
 from storage_agent.coordinator import arbiter
 from storage_agent.coordinator.arbiter import Decision, Incident, State
 from tests.simulation.small_canonical import canonical
-from tests.simulation.small_model import ANY, Limits, Rules, start, successors
+from tests.simulation.small_model import successors
 from tests.simulation.small_walk import walk
+from tests.simulation.small_world import ANY, Limits, Rules, start
 
 # Some 25 s where nothing else runs.
 WHOLE = Limits(grants=3, crashes=ANY, admin=0)
 WITH_ADMIN = Limits(grants=2, crashes=1, admin=1)
 SMALL = Limits(grants=3, crashes=0, admin=0)
 COVERED = Limits(grants=2, crashes=ANY, admin=0)
+# Some 60 s; a larger one, with two adoptions or crashes, is a matter of hours:
+# python -m tests.simulation.small_walk 3 0 1 1
+TWO_COORDINATORS = Limits(grants=3, adoptions=1)
+COVERED_TWO = Limits(grants=2, adoptions=1)
 
 
-@pytest.mark.parametrize(("limits", "states"), [(WHOLE, 100_000), (WITH_ADMIN, 20_000)])
+@pytest.mark.parametrize(
+    ("limits", "states"),
+    [(WHOLE, 100_000), (WITH_ADMIN, 20_000), (TWO_COORDINATORS, 100_000)],
+    ids=["one coordinator", "an admin beside it", "two coordinators"],
+)
 def test_every_course_keeps_one_writer_and_all_writes(limits: Limits, states: int) -> None:
     result = walk(Rules(), limits)
     assert result.problem == "", result.course
     assert len(result.states) > states
 
 
-def test_what_is_left_out_loses_no_course() -> None:
+@pytest.mark.parametrize("limits", [COVERED, COVERED_TWO], ids=["one", "two"])
+def test_what_is_left_out_loses_no_course(limits: Limits) -> None:
     """Courses of the world itself, numbers growing: each ends in a state that the walk has met."""
-    met, rules, rng = walk(Rules(), COVERED).states, Rules(), random.Random(1)
+    met, rules, rng = walk(Rules(), limits).states, Rules(), random.Random(1)
     for _ in range(400):
         world = start()
         for _ in range(50):
-            _, world = rng.choice(list(successors(world, rules, COVERED)))
-            assert canonical(world, rules, COVERED) in met
+            _, world = rng.choice(list(successors(world, rules, limits)))
+            assert canonical(world, rules, limits) in met
 
 
 def forgetful_incident(state: State, incident: Incident) -> Decision:
@@ -80,5 +90,24 @@ def loose_look(state: State, *rest: object, **more: object) -> State:
 )
 def test_a_rule_that_is_left_out_is_missed(rules: Rules) -> None:
     result = walk(rules, SMALL)
+    assert result.problem
+    assert result.course
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        Rules(agent_checks_coordinator=False),
+        Rules(adoption_needs_both=False),
+        Rules(adoption_looks_again=False),
+    ],
+    ids=[
+        "agents listen to every coordinator",
+        "one host has accepted the claim",
+        "what was done before the claim is not seen",
+    ],
+)
+def test_two_coordinators_need_each_of_their_rules(rules: Rules) -> None:
+    result = walk(rules, TWO_COORDINATORS)
     assert result.problem
     assert result.course

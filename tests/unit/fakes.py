@@ -45,6 +45,8 @@ from storage_agent.model.snapshot import (
 
 ARRAY_UUID = "11111111:22222222:33333333:44444444"
 FILESYSTEM_UUID = "0f4c2a36-9b5e-4b5e-8f4e-3f1f6f1e9a10"
+# The claim by which a coordinator has adopted the volume.
+COORDINATOR = "claim-1"
 SERIALS = ("alpha-0", "alpha-1", "alpha-2", "alpha-3")
 
 

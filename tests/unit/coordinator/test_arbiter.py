@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.coordinator import arbiter
+from storage_agent.coordinator import arbiter, claims
 from storage_agent.coordinator.arbiter import Decision, GrantKind, Incident, Mark, State
+from storage_agent.coordinator.claims import Shown
 
 SEEN: dict[str, int | None] = {"alpha": 7, "beta": 7}
-START = State(epoch=7, owner="alpha")
+START = State(epoch=7, owner="alpha", coordinator="ours")
+OURS = {"alpha": "ours", "beta": "ours"}
+STRANGERS = {"alpha": "theirs", "beta": ""}
 
 
 def incident(host: str = "alpha", nonce: str = "n1", epoch: int = 7) -> Incident:
@@ -143,9 +146,66 @@ def test_a_move_makes_nobody_sole_and_wants_nobody_sole() -> None:
 
 
 def test_a_claim_goes_above_every_agent() -> None:
-    claimed = arbiter.decide_claim(None, "op", {"alpha": 41, "beta": None}, None)
-    assert claimed.state.epoch == 42
-    assert arbiter.decide_claim(START, "op", {"alpha": 3, "beta": 3}, "beta").state.epoch == 8
+    claimed = claims.decide_claim(None, "op", {"alpha": 41, "beta": None}, STRANGERS)
+    assert (claimed.state.epoch, claimed.state.coordinator) == (42, "op")
+    below: dict[str, int | None] = {"alpha": 3, "beta": 3}
+    assert claims.decide_claim(START, "op", below, STRANGERS).state.epoch == 8
+
+
+def test_until_both_have_accepted_a_claim_nothing_is_granted() -> None:
+    claimed = claims.decide_claim(START, "op", SEEN, OURS).state
+    for decision in (
+        arbiter.decide_incident(claimed, incident(epoch=8)),
+        arbiter.decide_promotion(claimed, "beta", "op-2", SEEN),
+        arbiter.decide_move(claimed, "alpha", "beta", "op-2", SEEN),
+    ):
+        assert code(decision) == "ADOPTION_UNFINISHED"
+    done = claims.adopted(claimed, None, "alpha", 5)
+    assert arbiter.decide_incident(done, incident(epoch=8)).grant is not None
+
+
+def test_a_record_goes_on_only_where_both_hosts_have_heard_nobody_else() -> None:
+    def succeeds(state: State | None, **changes: str) -> str:
+        grant = claims.decide_claim(state, "op", SEEN, OURS | changes).state.grant
+        assert grant is not None
+        return grant.source
+
+    assert succeeds(START) == "ours"
+    assert succeeds(START, beta="theirs") == ""
+    assert succeeds(START, beta="") == ""
+    assert succeeds(None) == ""
+    assert succeeds(dataclasses.replace(START, epoch=6)) == ""
+    unknown = dataclasses.replace(START, coordinator="")
+    assert succeeds(unknown, alpha="", beta="") == ""
+    # What an interrupted claim has left behind is not known.
+    begun = claims.decide_claim(START, "ours", SEEN, OURS).state
+    assert succeeds(begun) == ""
+
+
+def test_who_may_have_written_alone_is_shown_or_unclear() -> None:
+    def shown(alpha: str, beta: str) -> tuple[bool, str | None]:
+        return claims.shown_sole(
+            {
+                host: Shown(is_in_sync="sync" in text, is_writing="writes" in text)
+                for host, text in (("alpha", alpha), ("beta", beta))
+            }
+        )
+
+    assert shown("sync, writes", "sync") == (True, None)
+    assert shown("writes", "") == shown("writes", "sync") == (True, "alpha")
+    assert shown("", "writes") == (True, "beta")
+    assert shown("", "") == shown("sync", "") == (False, None)
+    assert shown("writes", "writes") == (False, None)
+
+
+def test_an_agent_that_listens_to_another_one_is_named() -> None:
+    assert arbiter.coordinator_refusal(START, OURS) is None
+    other = arbiter.coordinator_refusal(START, OURS | {"beta": "theirs"})
+    nobody = arbiter.coordinator_refusal(START, OURS | {"beta": ""})
+    assert other is not None
+    assert nobody is not None
+    assert (other.code, other.measured) == ("OTHER_COORDINATOR", "beta: theirs")
+    assert (nobody.code, nobody.measured) == ("OTHER_COORDINATOR", "beta: none")
 
 
 def test_without_a_person_only_once_and_not_too_soon() -> None:

@@ -229,7 +229,7 @@ def test_two_race_one_wins_the_other_says_so(
 
     with pytest.raises(AgentError) as caught:
         go_live(coordinator, VOLUME, overtaken)
-    assert caught.value.code == "STALE_EPOCH"
+    assert caught.value.code == "OTHER_COORDINATOR"
     assert seals(second) == ["UNSEALED", "UNSEALED"]
     live(second)
     assert seals(second) == []

@@ -18,6 +18,7 @@ from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
 
 # What the loser is told: another one has acted, or is just acting.
 LOST = {"EPOCH_AHEAD", "STALE_EPOCH", "BUSY", "NOT_IN_SYNC", "WRONG_PRIMARY", "NOT_ADOPTED"}
+LOST |= {"OTHER_COORDINATOR", "ADOPTION_UNFINISHED"}
 LOST |= {"PEER_CONNECTED", "PEER_SERVES", "OPERATION_FAILED", "PEER_HAS_GRANT"}
 
 

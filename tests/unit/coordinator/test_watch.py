@@ -59,6 +59,18 @@ def test_it_confirms_its_record_after_a_start_of_the_machine(pair: Pair, tmp_pat
         wait_until(lambda: pair.serving() == ["alpha"])
 
 
+def test_it_is_heard_again_by_a_host_that_has_forgotten_it(pair: Pair) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    epoch = pair.epoch("beta")
+    assert epoch is not None
+    pair.agents["beta"].engine.restore_epoch("data", epoch)
+    with Watching(pair) as watching:
+        wait_until(lambda: watching.told("confirmed by both hosts") == 1)
+        known = {pair.agents[name].engine.coordinator("data") for name in pair.hosts}
+    assert len(known) == 1
+    assert "" not in known
+
+
 def test_it_never_takes_a_volume_over_from_another_coordinator(pair: Pair, tmp_path: Path) -> None:
     make_coordinator(pair).adopt(VOLUME)
     make_coordinator(pair, tmp_path / "other").adopt(VOLUME)

@@ -11,7 +11,7 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Epoch, Marker, OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import Role
-from tests.unit.fakes import FakeHost, MemoryStore, agent_config, volume_config
+from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore, agent_config, volume_config
 
 SERVICE = ("backup.service",)
 CONFIG = agent_config(volume_config(services=SERVICE))
@@ -38,7 +38,14 @@ DEMOTION = [
 
 
 def request(kind: OperationKind, operation_id: str = "op-1", **more: object) -> OperationRequest:
-    return OperationRequest(kind=kind, volume="data", operation_id=operation_id, **more)  # type: ignore[arg-type]
+    """With an epoch it is the coordinator's, unless another one is named."""
+    named = {"coordinator": COORDINATOR} if "epoch" in more else {}
+    return OperationRequest(
+        kind=kind,
+        volume="data",
+        operation_id=operation_id,
+        **(named | more),  # type: ignore[arg-type]
+    )
 
 
 def make_engine(
@@ -50,7 +57,8 @@ def make_engine(
     has_epoch: bool = True,
 ) -> Engine:
     if has_epoch and "epoch-data" not in store.files:
-        EpochStore(store).write("data", Epoch(number=5, operation_id="before"))
+        first = Epoch(number=5, operation_id="before", coordinator=COORDINATOR)
+        EpochStore(store).write("data", first)
         store.writes = 0
     return Engine(
         config=config,

@@ -23,6 +23,7 @@ from storage_agent.model.replica import DiskState
 from storage_agent.model.snapshot import Attachment, Facet
 from tests.unit.engine.parts import make_engine
 from tests.unit.fakes import (
+    COORDINATOR,
     Crash,
     FakeHost,
     MemoryStore,
@@ -56,6 +57,7 @@ def promote(operation_id: str = "op-1", epoch: int | None = 6, **more: object) -
         volume="data",
         operation_id=operation_id,
         epoch=epoch,
+        coordinator=COORDINATOR if epoch else "",
         **more,  # type: ignore[arg-type]
     )
 
@@ -68,9 +70,9 @@ def codes(record: OperationRecord) -> list[str]:
     return [finding.code for finding in record.findings]
 
 
-def refusal(engine: Engine, asked: Incident) -> str:
+def refusal(engine: Engine, asked: Incident, coordinator: str = COORDINATOR) -> str:
     with pytest.raises(Refused) as caught:
-        engine.arbitration.answer(VOLUME, asked)
+        engine.arbitration.answer(VOLUME, asked, coordinator)
     return caught.value.code
 
 
@@ -93,11 +95,11 @@ def test_what_cannot_be_read_is_not_shown() -> None:
 def test_an_answer_reaches_the_handler_and_the_same_again_gives_the_same(answer: str) -> None:
     host, store = frozen_host(), MemoryStore()
     engine = engine_of(host, store)
-    answered = engine.arbitration.answer(VOLUME, incident(answer, 6, opened_unix_s=0))
+    answered = engine.arbitration.answer(VOLUME, incident(answer, 6, opened_unix_s=0), COORDINATOR)
     assert answered == incident(answer, 6)
     assert host.answered == [answered]
     assert known(store) == 6
-    assert engine.arbitration.answer(VOLUME, incident(answer, 6)) == answered
+    assert engine.arbitration.answer(VOLUME, incident(answer, 6), COORDINATOR) == answered
     assert host.answered == [answered]
     assert engine.arbitration.incident(VOLUME) == answered
 
@@ -107,12 +109,12 @@ def test_the_epoch_is_durable_before_the_handler_hears_anything() -> None:
     engine = engine_of(host, store)
     store.crash_at = 1
     with pytest.raises(Crash):
-        engine.arbitration.answer(VOLUME, incident("continue", 6))
+        engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR)
     assert host.answered == []
     store.crash_at = None
     store.full = True
     with pytest.raises(OperationFailed):
-        engine.arbitration.answer(VOLUME, incident("continue", 6))
+        engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR)
     assert host.answered == []
 
 
@@ -121,11 +123,11 @@ def test_a_crash_between_epoch_and_answer_leaves_room_for_the_same_word_only() -
     engine = engine_of(host, store)
     store.crash_at, store.crash_after = 1, True
     with pytest.raises(Crash):
-        engine.arbitration.answer(VOLUME, incident("continue", 6))
+        engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR)
     assert (known(store), host.answered) == (6, [])
     store.crash_at = None
     assert refusal(engine, incident("deny", 6)) == "STALE_EPOCH"
-    assert engine.arbitration.answer(VOLUME, incident("continue", 6)).epoch == 6
+    assert engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR).epoch == 6
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_bad_copy_is_denied_but_never_told_to_go_on(
     engine = engine_of(host, store)
     assert refusal(engine, incident("continue", 6)) == code
     assert (host.answered, known(store)) == ([], 5)
-    denied = engine.arbitration.answer(VOLUME, incident("deny", 6))
+    denied = engine.arbitration.answer(VOLUME, incident("deny", 6), COORDINATOR)
     assert host.answered == [denied]
 
 
@@ -166,7 +168,7 @@ def test_a_bad_copy_is_denied_but_never_told_to_go_on(
 def test_another_answer_to_an_answered_incident_is_refused(other: Incident) -> None:
     host, store = frozen_host(), MemoryStore()
     engine = engine_of(host, store)
-    engine.arbitration.answer(VOLUME, incident("continue", 6))
+    engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR)
     assert refusal(engine, other) == "INCIDENT_ANSWERED"
     assert len(host.answered) == 1
 
@@ -187,7 +189,30 @@ def test_a_handler_that_went_meanwhile_is_no_success() -> None:
 
     host = Gone(replica=frozen_host().replica, incident=incident())
     with pytest.raises(OutcomeUnknown):
-        engine_of(host, MemoryStore()).arbitration.answer(VOLUME, incident("continue", 6))
+        engine_of(host, MemoryStore()).arbitration.answer(
+            VOLUME, incident("continue", 6), COORDINATOR
+        )
+
+
+@pytest.mark.parametrize("answer", ["continue", "deny"])
+def test_another_coordinator_answers_nothing_and_is_told_so(answer: str) -> None:
+    host, store = frozen_host(), MemoryStore()
+    engine = engine_of(host, store)
+    for other in ("claim-2", ""):
+        assert refusal(engine, incident(answer, 6), other) == "OTHER_COORDINATOR"
+    assert (host.answered, known(store)) == ([], 5)
+    engine.arbitration.answer(VOLUME, incident(answer, 6), COORDINATOR)
+    # Not even where it would say the same.
+    assert refusal(engine, incident(answer, 6), "claim-2") == "OTHER_COORDINATOR"
+
+
+def test_another_coordinator_grants_nothing() -> None:
+    store = MemoryStore()
+    engine = engine_of(lost_host(), store)
+    with pytest.raises(Refused) as caught:
+        engine.arbitration.grant(VOLUME, 6, "op-1", "claim-2")
+    assert caught.value.code == "OTHER_COORDINATOR"
+    assert (known(store), "grant-data" in store.files) == (5, False)
 
 
 # --- grants ----------------------------------------------------------------------------------
@@ -204,13 +229,13 @@ def test_only_the_coordinators_grant_promotes_without_the_peer() -> None:
 def test_a_granted_promotion_serves() -> None:
     host, store = lost_host(), MemoryStore()
     engine = engine_of(host, store)
-    granted = engine.arbitration.grant(VOLUME, 6, "op-1")
+    granted = engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
     assert granted == Grant(volume="data", epoch=6, operation_id="op-1", boot_id="boot-1")
     assert known(store) == 6
     record = run(engine, promote())
     assert record.state is OperationState.SUCCEEDED
     assert host.server is ServerState.SERVING
-    assert engine.arbitration.grant(VOLUME, 6, "op-1") == granted
+    assert engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR) == granted
 
 
 @pytest.mark.parametrize(
@@ -225,7 +250,7 @@ def test_a_granted_promotion_serves() -> None:
 def test_a_grant_is_for_one_epoch_and_one_operation(request_: OperationRequest, code: str) -> None:
     host = lost_host()
     engine = engine_of(host, MemoryStore())
-    engine.arbitration.grant(VOLUME, 6, "op-1")
+    engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
     record = run(engine, request_)
     assert record.state is OperationState.REFUSED
     assert code in codes(record)
@@ -234,7 +259,7 @@ def test_a_grant_is_for_one_epoch_and_one_operation(request_: OperationRequest, 
 
 def test_a_grant_does_not_outlive_the_boot() -> None:
     host, store = lost_host(), MemoryStore()
-    engine_of(host, store).arbitration.grant(VOLUME, 6, "op-1")
+    engine_of(host, store).arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
     host.boot = "boot-2"
     record = run(engine_of(host, store), promote())
     assert codes(record) == ["PROMOTION_NOT_GRANTED"]
@@ -243,7 +268,7 @@ def test_a_grant_does_not_outlive_the_boot() -> None:
 def test_a_torn_grant_is_none() -> None:
     host, store = lost_host(), MemoryStore()
     engine = engine_of(host, store)
-    engine.arbitration.grant(VOLUME, 6, "op-1")
+    engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
     for content in (b"", store.files["grant-data"][:-3], b'{"volume": "data"}', b"[]"):
         store.files["grant-data"] = content
         assert not engine.arbitration.is_granted(promote())
@@ -253,7 +278,7 @@ def test_a_grant_is_not_enough_for_a_copy_that_may_be_old() -> None:
     host = lost_host()
     host.attachment = Attachment(in_sync_until_loss=False, broken_by="seen")
     engine = engine_of(host, MemoryStore())
-    engine.arbitration.grant(VOLUME, 6, "op-1")
+    engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
     assert codes(run(engine, promote())) == ["CURRENCY_UNPROVEN"]
 
 
@@ -261,26 +286,28 @@ def test_without_arbitration_there_is_nothing_to_grant() -> None:
     config = agent_config()
     engine = engine_of(lost_host(), MemoryStore(), config)
     with pytest.raises(Refused) as caught:
-        engine.arbitration.grant(volume_config(), 6, "op-1")
+        engine.arbitration.grant(volume_config(), 6, "op-1", COORDINATOR)
     assert caught.value.code == "GRANT_NOT_USED"
 
 
 def test_one_epoch_is_one_word() -> None:
     host, store = frozen_host(), MemoryStore()
     engine = engine_of(host, store)
-    engine.arbitration.answer(VOLUME, incident("continue", 6))
+    engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR)
     with pytest.raises(Refused) as caught:
-        engine.arbitration.grant(VOLUME, 6, "op-1")
+        engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
     assert caught.value.code == "STALE_EPOCH"
 
 
 def test_a_newer_word_stops_an_older_promotion_before_it_takes_the_role() -> None:
     host, store = lost_host(), MemoryStore()
     engine = engine_of(host, store)
-    engine.arbitration.grant(VOLUME, 6, "op-1")
+    engine.arbitration.grant(VOLUME, 6, "op-1", COORDINATOR)
 
     def newer() -> None:
-        EpochStore(store).write("data", Epoch(number=7, operation_id="another"))
+        EpochStore(store).write(
+            "data", Epoch(number=7, operation_id="another", coordinator=COORDINATOR)
+        )
 
     host.faults[StepKind.PREPARE_SERVER] = newer
     host.server = ServerState.ABSENT

@@ -23,6 +23,7 @@ from tests.unit.engine.parts import (
     serving_host,
 )
 from tests.unit.fakes import (
+    COORDINATOR,
     FILESYSTEM_UUID,
     SERIALS,
     FakeClock,
@@ -40,7 +41,9 @@ def test_promote_runs_the_sequence_and_raises_the_epoch() -> None:
     assert record.message == "serving on alpha"
     assert host.performed == PROMOTION
     assert record.epoch == 6
-    assert EpochStore(store).read("data") == Epoch(number=6, operation_id="op-1")
+    assert EpochStore(store).read("data") == Epoch(
+        number=6, operation_id="op-1", coordinator=COORDINATOR
+    )
 
 
 def test_demote_runs_the_sequence_and_keeps_the_epoch() -> None:

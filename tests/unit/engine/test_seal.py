@@ -10,14 +10,14 @@ from storage_agent.model.array import ArrayState
 from storage_agent.model.errors import OperationFailed, Refused
 from storage_agent.model.operation import Epoch
 from storage_agent.model.seal import Seal, SealFacts, SealRecord
-from tests.unit.fakes import FakeHost, MemoryStore, volume_config
+from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore, volume_config
 
 VOLUME = volume_config()
 
 
 def make(host: FakeHost, store: MemoryStore) -> Seals:
     epochs = EpochStore(store)
-    epochs.write("data", Epoch(number=5, operation_id="before"))
+    epochs.write("data", Epoch(number=5, operation_id="before", coordinator=COORDINATOR))
     return Seals(host=host, store=store, epochs=epochs)
 
 
@@ -34,7 +34,7 @@ def test_from_adoption_to_seal_and_after_a_restart() -> None:
     seals.want("data")
     assert seals.record("data") == SealRecord()
     seal = Seal(epoch=5, client="desk", facts=facts_of(seals), sealed_unix_s=1)
-    seals.seal(VOLUME, seal, "c1")
+    seals.seal(VOLUME, seal, "c1", COORDINATOR)
     for again in (seals, make(host, store)):
         assert again.record("data") == SealRecord(seal=seal)
         # A later claim of the same coordinator does not unseal it.
@@ -48,11 +48,11 @@ def test_what_has_changed_meanwhile_is_not_sealed() -> None:
     seal = Seal(epoch=5, client="desk", facts=facts_of(seals), sealed_unix_s=1)
     host.array = None
     with pytest.raises(Refused) as caught:
-        seals.seal(VOLUME, seal, "c1")
+        seals.seal(VOLUME, seal, "c1", COORDINATOR)
     assert caught.value.code == "SEAL_DIFFERS"
     host.array = ArrayState.ACTIVE
     with pytest.raises(Refused) as caught:
-        seals.seal(VOLUME, seal, "c2")
+        seals.seal(VOLUME, seal, "c2", COORDINATOR)
     assert caught.value.code == "SEAL_DIFFERS"
     assert seals.record("data") is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from storage_agent.model.operation import Epoch, OperationRequest
@@ -13,12 +15,19 @@ from storage_agent.policy.epoch import (
     unusable_epoch,
 )
 
-KNOWN = Epoch(number=7, operation_id="owner")
+KNOWN = Epoch(number=7, operation_id="owner", coordinator="mine")
+NOBODY = dataclasses.replace(KNOWN, coordinator="")
 
 
-def asked(epoch: int | None, operation_id: str = "mine") -> OperationRequest:
+def asked(
+    epoch: int | None, operation_id: str = "mine", coordinator: str = "mine"
+) -> OperationRequest:
     return OperationRequest(
-        kind=OperationKind.PROMOTE, volume="data", operation_id=operation_id, epoch=epoch
+        kind=OperationKind.PROMOTE,
+        volume="data",
+        operation_id=operation_id,
+        epoch=epoch,
+        coordinator=coordinator,
     )
 
 
@@ -46,6 +55,31 @@ def test_these_may_not(request_: OperationRequest, expected: tuple[str, str, str
     (finding,) = epoch_findings(request_, KNOWN)
     assert (finding.code, finding.measured, finding.limit) == expected
     assert finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("request_", "known", "expected"),
+    [
+        (asked(8, coordinator="theirs"), KNOWN, ("coordinator 'theirs'", "coordinator 'mine'")),
+        (asked(7, "owner", "theirs"), KNOWN, ("coordinator 'theirs'", "coordinator 'mine'")),
+        (asked(6, coordinator=""), KNOWN, ("coordinator ''", "coordinator 'mine'")),
+        (asked(8, coordinator=""), NOBODY, ("coordinator ''", "an adoption")),
+        (asked(8), NOBODY, ("coordinator 'mine'", "an adoption")),
+    ],
+    ids=["newer", "the owner's again", "older, of nobody", "both of nobody", "none known"],
+)
+def test_no_other_coordinator_may(
+    request_: OperationRequest, known: Epoch, expected: tuple[str, str]
+) -> None:
+    (finding,) = epoch_findings(request_, known)
+    assert (finding.code, finding.measured, finding.limit) == ("OTHER_COORDINATOR", *expected)
+    assert "storage-coordinator adopt data" in finding.remedy
+
+
+def test_an_admin_is_asked_for_no_coordinator() -> None:
+    assert epoch_findings(asked(None, coordinator=""), NOBODY, taken=8) == ()
+    (finding,) = epoch_findings(asked(None, coordinator=""), NOBODY, taken=6)
+    assert finding.code == "STALE_EPOCH"
 
 
 def test_an_unusable_file_says_which_one_it_is_and_how_it_is_restored() -> None:

@@ -36,7 +36,7 @@ from storage_agent.service.observer import Observer
 from storage_agent.service.rpc import Request
 from storage_agent.service.sources import Source
 from storage_agent.service.ticks import Ticks
-from tests.unit.fakes import FakeHost, MemoryStore, agent_config
+from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore, agent_config
 
 
 class ThreadClock:
@@ -98,7 +98,7 @@ class FakeEngine:
         self.host = FakeHost()
         self.store = MemoryStore()
         known = EpochStore(self.store)
-        known.write("data", Epoch(number=5, operation_id="before"))
+        known.write("data", Epoch(number=5, operation_id="before", coordinator=COORDINATOR))
         self.arbitration = Arbitration(host=self.host, store=self.store, epochs=known)
         self.seals = Seals(host=self.host, store=self.store, epochs=known)
         self.markers: dict[str, Marker] = {}
@@ -167,7 +167,10 @@ class FakeEngine:
     def epoch(self, volume: str) -> int | None:
         return self.epochs.get(volume)
 
-    def claim_epoch(self, request: OperationRequest) -> Epoch:
+    def coordinator(self, volume: str) -> str:
+        return COORDINATOR if volume in self.epochs else ""
+
+    def claim_epoch(self, request: OperationRequest, succeeds: str | None = None) -> Epoch:
         assert request.epoch is not None
         self.epochs[request.volume] = request.epoch
         return Epoch(number=request.epoch, operation_id=request.operation_id)

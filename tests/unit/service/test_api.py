@@ -22,14 +22,14 @@ from storage_agent.service.changes import Event
 from storage_agent.service.methods import METHODS, Dispatcher
 from storage_agent.service.parameters import decode_parameters
 from storage_agent.service.schema import NOTIFICATIONS
-from tests.unit.fakes import ARRAY_UUID, FILESYSTEM_UUID, agent_config
+from tests.unit.fakes import ARRAY_UUID, COORDINATOR, FILESYSTEM_UUID, agent_config
 from tests.unit.service.api_page import DOCUMENT, on_the_wire, page, validator
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, Heard, make_agent
 
 PAGE = Path(__file__).parents[3] / "docs/api.md"
 GENERATED = re.compile(r"(<!-- generated -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
-PROMOTE = {"volume": "data", "operation_id": "op-1", "epoch": 6}
+PROMOTE = {"volume": "data", "operation_id": "op-1", "epoch": 6, "coordinator": COORDINATOR}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "hello": {"role": "observe", "key_id": "SHA256:abc"},
     "ping": {},
@@ -58,16 +58,24 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "incident": "0a1b",
         "boot_id": "boot-1",
         "epoch": 6,
+        "coordinator": COORDINATOR,
         "verdict": "deny",
     },
     "grant.promote": PROMOTE,
     "create": {"volume": "data", "operation_id": "op-4", "role": "join", "confirm": "0123"},
-    "epoch.claim": {"volume": "data", "epoch": 8, "operation_id": "claim-1"},
+    "epoch.claim": {
+        "volume": "data",
+        "epoch": 8,
+        "operation_id": "claim-2",
+        "coordinator": "claim-2",
+        "succeeds": COORDINATOR,
+    },
     "epoch.restore": {"volume": "data", "number": 7},
     "seal.show": {"volume": "data"},
     "seal.set": {
         "volume": "data",
         "epoch": 6,
+        "coordinator": COORDINATOR,
         "client": "desk",
         "facts": {
             "configuration": digest(agent_config()),

@@ -19,7 +19,7 @@ from storage_agent.service.agent import Agent
 from storage_agent.service.answers import Changed, Setup
 from storage_agent.service.incident_source import IncidentSource
 from storage_agent.service.methods import Dispatcher
-from tests.unit.fakes import FakeHost, MemoryStore
+from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore
 from tests.unit.incidents import CONFIG, FROZEN, NONCE, PRIMARY, frozen_host, incident, serving_host
 from tests.unit.service.api_page import DOCUMENT, on_the_wire, validator
 from tests.unit.service.parts import (
@@ -33,7 +33,9 @@ from tests.unit.service.parts import (
 )
 
 ANSWER = {"volume": "data", "incident": NONCE, "boot_id": "boot-1", "epoch": 6}
-GRANT = {"volume": "data", "epoch": 6, "operation_id": "op-1"}
+ANSWER |= {"coordinator": COORDINATOR}
+GRANTED = {"volume": "data", "epoch": 6, "operation_id": "op-1"}
+GRANT = {**GRANTED, "coordinator": COORDINATOR}
 
 
 class World:
@@ -45,7 +47,8 @@ class World:
     def __init__(self, host: FakeHost) -> None:
         self.host, self.heard, self.store = host, Heard(), MemoryStore()
         self.folder = (0,)
-        EpochStore(self.store).write("data", Epoch(number=5, operation_id="before"))
+        first = Epoch(number=5, operation_id="before", coordinator=COORDINATOR)
+        EpochStore(self.store).write("data", first)
         clock = ThreadClock()
         source = IncidentSource(lambda: self.folder)
         observer = make_observer(CONFIG, host, sources=(source,))
@@ -127,6 +130,7 @@ def test_list_answer_and_list_again(world: World) -> None:
         ({"incident": "forged"}, "INCIDENT_UNKNOWN"),
         ({"boot_id": "boot-0"}, "INCIDENT_UNKNOWN"),
         ({"epoch": 5}, "STALE_EPOCH"),
+        ({"coordinator": "claim-2"}, "OTHER_COORDINATOR"),
         ({"verdict": "none"}, "bad-type"),
         ({"verdict": "resume-io"}, "bad-type"),
         ({"epoch": "6"}, "bad-type"),
@@ -157,7 +161,7 @@ def test_only_the_grant_role_answers_and_grants(world: World) -> None:
 
 def test_a_grant_is_told_back(world: World) -> None:
     granted = to_wire(world.ask("grant.promote", GRANT).result)["granted"]
-    assert granted == {**GRANT, "boot_id": "boot-1"}
+    assert granted == {**GRANTED, "boot_id": "boot-1"}
     assert world.error("grant.promote", {**GRANT, "operation_id": "op-2"}).code == "STALE_EPOCH"
     assert world.error("grant.promote", {**GRANT, "operation_id": "a b"}).code == "USAGE"
     assert world.error("grant.promote", {**GRANT, "operation_id": "boot-1"}).code == "REFUSED"

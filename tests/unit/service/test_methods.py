@@ -18,10 +18,11 @@ from storage_agent.service.agent import Agent
 from storage_agent.service.answers import Ended, Operations, Setup
 from storage_agent.service.methods import METHODS, Dispatcher
 from storage_agent.service.sessions import KEY_LIMIT
-from tests.unit.fakes import agent_config, volume_config
+from tests.unit.fakes import COORDINATOR, agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 
 PROMOTE = {"volume": "data", "operation_id": "op-1"}
+EIGHTH = {"epoch": 8, "coordinator": COORDINATOR}
 CREATE = {**PROMOTE, "role": "first", "confirm": "0123456789ab"}
 
 
@@ -80,12 +81,13 @@ def test_status_shows_what_runs(agent: Agent, engine: FakeEngine) -> None:
 def test_operations_end_with_their_record_and_tell_on_the_way(
     agent: Agent, engine: FakeEngine, kind: str
 ) -> None:
-    parameters = {**PROMOTE, "epoch": 8, "expected_primary": "beta", "marker_at_least": [7, 2]}
+    parameters = {**PROMOTE, **EIGHTH, "expected_primary": "beta", "marker_at_least": [7, 2]}
     call = ask(agent, kind, parameters)
     assert call.result.state is OperationState.SUCCEEDED
     assert [name for name, _ in call.notifications] == ["operation.progress"] * 2
     request = engine.begun[0]
     assert (str(request.kind), request.volume, request.epoch) == (kind, "data", 8)
+    assert request.coordinator == COORDINATOR
     assert (request.expected_primary, request.marker_at_least) == ("beta", (7, 2))
     assert request.origin == "uid 0 pid 1"
 
@@ -127,6 +129,9 @@ def test_a_role_belongs_to_create_alone_and_a_choice_to_split_brain(
         ("promote", {**PROMOTE, "device": "/dev/sda"}, "unknown-key"),
         ("promote", {**PROMOTE, "force": True}, "unknown-key"),
         ("promote", {"volume": "data"}, "missing-key"),
+        ("promote", {**PROMOTE, "epoch": 8}, "missing-key"),
+        ("demote", {**PROMOTE, "coordinator": COORDINATOR}, "missing-key"),
+        ("plan", {"operation": "promote", "volume": "data", "epoch": 8}, "missing-key"),
         ("promote", {**PROMOTE, "epoch": True}, "bad-type"),
         ("promote", {**PROMOTE, "epoch": "7"}, "bad-type"),
         ("promote", {**PROMOTE, "epoch": [7]}, "bad-type"),
@@ -315,8 +320,8 @@ def test_over_the_network_a_promotion_names_its_epoch(agent: Agent, engine: Fake
     refused = ask(agent, "promote", PROMOTE, Role.OPERATE)
     assert error_of(refused).code == "missing-key"
     assert engine.begun == []
-    assert ask(agent, "promote", {**PROMOTE, "epoch": 6}, Role.OPERATE).error is None
-    assert engine.begun[0].epoch == 6
+    assert ask(agent, "promote", {**PROMOTE, **EIGHTH}, Role.OPERATE).error is None
+    assert engine.begun[0].epoch == 8
 
 
 def test_subscribing_answers_the_present_state(agent: Agent) -> None:

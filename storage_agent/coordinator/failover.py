@@ -3,7 +3,8 @@
 The proof is the coordinator's grant (arbitration = "coordinator"): a primary that lost its peer
 waits frozen for an answer, and after this grant it gets none but `deny`. A fence agent, where one
 is configured, turns the old host off as well. Where nobody arbitrates (arbitration = "none") the
-agent believes a person at the host alone, and this says what to type there.
+old primary may write on alone: there the proof is that fence agent's word, or a person's who has
+typed the old host's name. The target's agent gets it with the promotion, and records it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from storage_agent.coordinator.arbiter import (
     decide_promotion,
     withdrawn,
 )
-from storage_agent.coordinator.coordinator import Coordinator, require_epochs, unproven
+from storage_agent.coordinator.coordinator import (
+    Coordinator,
+    refused,
+    require_epochs,
+    unproven,
+)
 from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
@@ -119,8 +125,6 @@ def check_takeover(
         findings += [f for f in answer.findings if f.code not in expected]
     except AgentError as exc:
         findings.append(blocker(exc.code, exc.message, remedy=exc.remedy))
-    if arbitration == "none":
-        findings.append(_needs_a_person(volume, target, old.host))
     return TakeoverCheck(
         target=target,
         findings=tuple(dict.fromkeys(findings)),
@@ -136,10 +140,12 @@ def fail_over(
     target: str,
     *,
     automatic: bool = False,
+    is_declared_off: bool = False,
     fence: Callable[[str], str] | None = None,
     on_progress: OnProgress = lambda _host, _record: None,
 ) -> TakenOver:
     """Brings the volume up on `target`. automatic: no person has asked; counted as such.
+    is_declared_off: a person has typed the name of the old host, which is powered off.
     fence: turns the named host off and says how that is known; called before the promotion.
 
     Raises Refused (nothing was changed), OperationFailed, OutcomeUnknown.
@@ -154,10 +160,13 @@ def fail_over(
             code=found[0].code,
             findings=check.findings,
         )
+    needs_proof = check.arbitration == "none"
+    if needs_proof and not is_declared_off and fence is None:
+        raise refused(_needs_person(volume, target))
     giving = giving_of("failover", volume, target, automatic=automatic)
     coordinator.hooks.before(giving)
     try:
-        return _take_over(coordinator, view, giving, fence, on_progress)
+        return _take_over(coordinator, view, giving, fence, on_progress, needs_proof=needs_proof)
     except AgentError as exc:
         coordinator.hooks.after(giving, exc.message)
         raise
@@ -169,7 +178,10 @@ def _take_over(
     giving: Giving,
     fence: Callable[[str], str] | None,
     on_progress: OnProgress,
+    *,
+    needs_proof: bool,
 ) -> TakenOver:
+    """needs_proof: nobody arbitrates, so the agent gets the proof and no grant."""
     volume, target, old = view.volume, giving.target, giving.source
     takeover_id = f"takeover-{coordinator.new_id()}"
     epochs = view.epochs()
@@ -182,11 +194,13 @@ def _take_over(
     grant = decision.grant
     assert grant is not None
     named = _named(volume, grant, decision.state)
-    proof = f"grant of epoch {grant.epoch}"
+    proofs = [] if needs_proof else [f"grant of epoch {grant.epoch}"]
     try:
-        if fence is not None:
-            proof += f", {fence(old)}"
-        coordinator.fleet.ask(target, "grant.promote", named)
+        proofs += [fence(old)] if fence is not None else []
+        if needs_proof:
+            named["peer_is_off"] = old
+        else:
+            coordinator.fleet.ask(target, "grant.promote", named)
     except AgentError:
         # Nothing was asked of the target yet that it could do without this.
         withdraw(coordinator, volume, grant)
@@ -206,7 +220,7 @@ def _take_over(
         volume=volume.key,
         target=target,
         epoch=grant.epoch,
-        proof=proof,
+        proof=", ".join(proofs) or f"a person's word that {old} is off",
         are_hooks_done=are_hooks_done,
     )
 
@@ -310,15 +324,16 @@ def _arbitration(config: Any, volume: str) -> str:
         ) from None
 
 
-def _needs_a_person(volume: VolumeSettings, target: str, old: str) -> Finding:
+def _needs_person(volume: VolumeSettings, target: str) -> Finding:
+    old = volume.peer_of(target)
     return blocker(
         "PERSON_NEEDED",
-        f"nobody arbitrates {volume.name}: {old} may still be writing, and only a person at "
-        f"{target} may say that it is not",
+        f"nobody arbitrates {volume.name}: {old} may be writing on alone, and neither a fence "
+        "agent nor a person has said that it is off",
         measured='arbitration = "none"',
-        limit='arbitration = "coordinator"',
-        remedy=f"turn {old} off and make sure of it; then, as root on {target}: "
-        f"storage-agent promote {volume.name} --peer-is-off {old}",
+        limit=f"{old} is off",
+        remedy=f"turn {old} off and make sure of it; then: "
+        f"storage-coordinator failover {volume.key} --to {target}",
     )
 
 

@@ -102,14 +102,15 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
         dead,
         options.confirm,
         asks=f"{options.target} takes {volume.key} over; {dead} will not get it back before both "
-        "copies are in sync again.",
-        what=f"that {dead} is given up",
+        f"copies are in sync again. Without arbitration, {dead} must be powered off.",
+        what=f"that {dead} is off, or given up where a coordinator arbitrates",
         json=options.json,
     )
     done = fail_over(
         coordinator,
         volume,
         options.target,
+        is_declared_off=True,
         fence=fence_of(context)(dead),
         on_progress=StepPrinter(_screen(options, context)),
     )

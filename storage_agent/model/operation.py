@@ -67,7 +67,7 @@ class OperationRequest:
     epoch: the ownership generation this operation creates; None: the next one (local admin).
     coordinator: who has given that epoch; see Epoch.
     expected_primary: host that the caller believes to be primary (compare-and-set).
-    peer_is_off: name of the peer, by which a person declares that it is powered off.
+    peer_is_off: name of the peer, by which a person or a fence agent declares it powered off.
     marker_at_least: (epoch, counter) of the newest currency marker that the caller knows of.
     stop_serving: HOST/VOLUME, by which a person says that nobody shall be served after this.
     origin: who asked, for the audit.  options: see Plan.

@@ -151,8 +151,11 @@ COORDINATOR: dict[str, Explanation] = {
     ),
     "PERSON_NEEDED": Explanation(
         meaning="Without a coordinator's arbitration nothing keeps the old primary from writing, "
-        "and only a person at the other host may declare it off.",
-        next_steps=("turn the old primary off", "storage-agent promote VOLUME --peer-is-off HOST"),
+        "and nobody has said that it is off: a fence agent can, or a person by its name.",
+        next_steps=(
+            "turn the old primary off and make sure of it",
+            "storage-coordinator failover VOLUME --to HOST",
+        ),
     ),
     "FENCING_FAILED": Explanation(
         meaning="The fence agent did not report that the host is off, so nothing was promoted.",

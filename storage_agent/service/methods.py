@@ -272,10 +272,10 @@ def _start(agent: Agent, call: Call, request: OperationRequest) -> object:
 
 
 def _require_persons_word(call: Call, parameters: PlanParameters | OperateParameters) -> None:
-    """What only somebody at this host may declare. Raises NotPermitted."""
-    for name in ("peer_is_off", "stop_serving"):
+    """What not everybody who operates may declare. Raises NotPermitted."""
+    for name, role in (("peer_is_off", Role.GRANT), ("stop_serving", Role.LOCAL)):
         if getattr(parameters, name) is not None:
-            require_role(call.session.role, Role.LOCAL, name)
+            require_role(call.session.role, role, name)
 
 
 def _origin(call: Call, operation_id: str) -> str:

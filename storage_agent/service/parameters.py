@@ -77,7 +77,7 @@ class OperateParameters:
     """Of `promote`, `demote`, `leave`, `assemble`, `standalone` and `rejoin`. operation_id: chosen
     by the caller; the same one again joins the same operation. coordinator: with an epoch, and
     only then: the claim by which whoever has given it adopted the volume.  peer_is_off: the peer's
-    name; local root only.
+    name; a coordinator's word (role grant), or local root's.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
     stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.
     wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to

@@ -178,16 +178,38 @@ def test_what_an_earlier_try_has_done_is_not_taken_back(
     assert pair.serving() == ["beta"]
 
 
-def test_without_arbitration_a_person_at_the_host_is_needed(tmp_path: Path) -> None:
+def test_without_arbitration_somebody_has_to_say_that_the_old_primary_is_off(
+    tmp_path: Path,
+) -> None:
+    pair = Pair(tmp_path, arbitration=Arbitration.NONE)
+    coordinator = make_coordinator(pair)
+    coordinator.adopt(VOLUME)
+    with pytest.raises(Refused) as caught:
+        fail_over(coordinator, VOLUME, "beta", is_declared_off=True)
+    assert caught.value.code == "PEER_SERVES"
+    pair.kill("alpha")
+    with pytest.raises(Refused) as caught:
+        fail_over(coordinator, VOLUME, "beta", automatic=True)
+    assert caught.value.code == "PERSON_NEEDED"
+    assert "storage-coordinator failover office/data --to beta" in caught.value.remedy
+    assert pair.serving() == []
+    done = fail_over(coordinator, VOLUME, "beta", is_declared_off=True)
+    assert done.proof == "a person's word that alpha is off"
+    assert pair.serving() == ["beta"]
+
+
+def test_without_arbitration_a_fence_agent_may_say_it(tmp_path: Path) -> None:
     pair = Pair(tmp_path, arbitration=Arbitration.NONE)
     coordinator = make_coordinator(pair)
     coordinator.adopt(VOLUME)
     pair.kill("alpha")
-    with pytest.raises(Refused) as caught:
-        fail_over(coordinator, VOLUME, "beta")
-    assert caught.value.code == "PERSON_NEEDED"
-    assert "storage-agent promote data --peer-is-off alpha" in caught.value.remedy
-    assert pair.serving() == []
+
+    def off(host: str) -> str:
+        return f"fence_x reports {host} off"
+
+    done = fail_over(coordinator, VOLUME, "beta", automatic=True, fence=off)
+    assert done.proof == "fence_x reports alpha off"
+    assert pair.serving() == ["beta"]
 
 
 def test_what_would_be_lost_is_shown(pair: Pair, coordinator: Coordinator) -> None:

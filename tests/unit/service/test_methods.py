@@ -207,17 +207,23 @@ def test_every_role_may_do_exactly_its_own(
 
 @pytest.mark.parametrize("method", ["promote", "demote", "plan"])
 @pytest.mark.parametrize(
-    "word", [{"peer_is_off": "beta"}, {"stop_serving": "alpha/data"}], ids=lambda word: min(word)
+    ("word", "may_not", "may"),
+    [
+        ({"peer_is_off": "beta"}, Role.OPERATE, Role.GRANT),
+        ({"stop_serving": "alpha/data"}, Role.GRANT, Role.LOCAL),
+    ],
+    ids=["peer_is_off", "stop_serving"],
 )
-def test_only_root_on_the_host_may_give_a_persons_word(
-    agent: Agent, engine: FakeEngine, method: str, word: dict[str, str]
+def test_not_everybody_may_give_a_persons_word(
+    agent: Agent, engine: FakeEngine, method: str, word: dict[str, str], may_not: Role, may: Role
 ) -> None:
     parameters: dict[str, Any] = {"volume": "data", **word}
     parameters |= {"operation": "promote"} if method == "plan" else {"operation_id": "op-1"}
-    refused = ask(agent, method, parameters, Role.OPERATE)
+    parameters |= {"epoch": 8, "coordinator": "claim-1"} if method == "promote" else {}
+    refused = ask(agent, method, parameters, may_not)
     assert error_of(refused).code == "NOT_PERMITTED"
     assert engine.begun == []
-    assert ask(agent, method, parameters, Role.LOCAL).error is None
+    assert ask(agent, method, parameters, may).error is None
     (name,) = word
     assert getattr(engine.begun[0], name) == word[name]
 

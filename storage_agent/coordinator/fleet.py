@@ -14,7 +14,6 @@ from storage_agent.coordinator.rpc import (
     Disconnected,
     OnNotification,
     Silent,
-    unreachable,
 )
 from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.model.answers import (
@@ -40,13 +39,14 @@ OnRecord = Callable[[OperationRecord], None]
 
 @dataclass(slots=True)
 class _Host:
-    """lock: held while connecting, so that one connection is made."""
+    """lock: held while connecting, so that one connection is made.  error: of the last try; it
+    counts until not_before_s."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     connection: Connection | None = None
     failures: int = 0
     not_before_s: float = 0.0
-    why: str = ""
+    error: AgentError | None = None
 
 
 class Fleet:
@@ -199,8 +199,8 @@ class Fleet:
         with kept.lock:
             if kept.connection is not None and kept.connection.is_open():
                 return kept.connection
-            if self.clock.monotonic() < kept.not_before_s:
-                raise unreachable(host, kept.why)
+            if kept.error is not None and self.clock.monotonic() < kept.not_before_s:
+                raise kept.error
             try:
                 channel = self._connect(self.settings.hosts[host])
             except AgentError as exc:
@@ -250,7 +250,7 @@ class Fleet:
         pause_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(kept.failures, 10))
         kept.failures += 1
         kept.not_before_s = self.clock.monotonic() + pause_s
-        kept.why = exc.message
+        kept.error = exc
 
 
 def _unknown(

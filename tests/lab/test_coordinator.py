@@ -9,7 +9,7 @@ import pytest
 from tests.lab.coordination import coordinate, refused, words_of
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import is_in_sync, proc_drbd, role, status
+from tests.lab.situations import is_in_sync, operate, proc_drbd, role, status
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 pytestmark = pytest.mark.unproven
@@ -76,9 +76,10 @@ def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab:
     )
     assert is_shut(alpha)
     writer.wait_for_more(10)
-    # As its status says; the restarted host follows the other one.
+    # As the status of each says: alpha is restarted, and beta takes it back.
     lab.power_off("alpha")
     lab.power_on("alpha")
+    operate(beta, "rejoin", "data")
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())

@@ -12,7 +12,6 @@ from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_in_sync, operate, proc_drbd, role, status
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
-pytestmark = pytest.mark.unproven
 BY_HAND = pytest.mark.lab_situation("coordinated-by-hand")
 BY_ITSELF = pytest.mark.lab_situation("coordinated-by-itself")
 

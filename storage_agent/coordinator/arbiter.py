@@ -44,7 +44,8 @@ class Mark:
 class Grant:
     """The newest decision on a volume. incident: of CONTINUE.  operation_id: of the others; the
     same again is the same operation.  source: whom the volume is taken from, as far as is known;
-    of CLAIM the coordinator whose record this one goes on with, empty where it does not."""
+    of CLAIM the coordinator whose record this one goes on with, empty where it does not.
+    was_sole: the host was allowed to write alone before, too."""
 
     kind: GrantKind
     epoch: int
@@ -52,7 +53,9 @@ class Grant:
     operation_id: str = ""
     incident: str = ""
     source: str = ""
+    was_sole: bool = False
     is_done: bool = False
+    is_withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,8 @@ def decide_incident(state: State, incident: Incident) -> Decision:
         return Decision(state=dataclasses.replace(state, epoch=epoch), deny_epoch=epoch)
     last = state.grant
     if last and last.kind is GrantKind.CONTINUE and last.incident == incident.incident:
+        if last.is_withdrawn:
+            return _refused(state, _cannot_go_on(incident.host))
         return Decision(state=state, grant=last)
     return _granted(
         state,
@@ -120,6 +125,7 @@ def decide_incident(state: State, incident: Incident) -> Decision:
             epoch=state.epoch + 1,
             host=incident.host,
             incident=incident.incident,
+            source=state.owner or "",
         ),
     )
 
@@ -236,17 +242,16 @@ def seen_in_sync(
 
 
 def withdrawn(state: State, fenced_epoch: int) -> State:
-    """The promotion that was granted last has not happened and cannot any more: its host never
-    became primary by it, and has accepted `fenced_epoch` since. The volume is as before."""
+    """The promotion or `continue` that was granted last has not happened and cannot any more: its
+    host never wrote by it, and has accepted `fenced_epoch` since. The volume is as before."""
     grant = state.grant
     assert grant is not None
-    assert grant.kind is GrantKind.PROMOTE
-    done = dataclasses.replace(grant, is_done=True)
+    assert grant.kind in (GrantKind.PROMOTE, GrantKind.CONTINUE)
     return dataclasses.replace(
         state,
         epoch=max(state.epoch, fenced_epoch),
-        grant=done,
-        sole=None,
+        grant=dataclasses.replace(grant, is_done=True, is_withdrawn=True),
+        sole=grant.host if grant.was_sole else None,
         mark=None,
         is_loose=False,
         revision=state.revision + 1,
@@ -308,6 +313,7 @@ def epochs_refusal(state: State, agent_epochs: Mapping[str, int | None]) -> Find
 
 
 def _granted(state: State, grant: Grant) -> Decision:
+    grant = dataclasses.replace(grant, was_sole=state.sole == grant.host)
     fresh = dataclasses.replace(
         state,
         epoch=grant.epoch,
@@ -333,6 +339,16 @@ def _ahead(host: str, theirs: int, ours: int) -> Finding:
         measured=f"epoch {theirs} on {host}",
         limit=f"at most epoch {ours}",
         remedy="look at both hosts, then: storage-coordinator adopt VOLUME",
+    )
+
+
+def _cannot_go_on(host: str) -> Finding:
+    return blocker(
+        "CONTINUE_WITHDRAWN",
+        f"{host} was to go on alone and has refused, for its own copy is not the current data",
+        measured=f"{host}: frozen, incident not answered",
+        limit="its own disk UpToDate",
+        remedy="storage-coordinator failover VOLUME --to the other host, or bring the link back",
     )
 
 

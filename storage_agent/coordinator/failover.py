@@ -9,7 +9,6 @@ typed the old host's name. The target's agent gets it with the promotion, and re
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,6 @@ from storage_agent.coordinator.arbiter import (
     State,
     coordinator_refusal,
     decide_promotion,
-    withdrawn,
 )
 from storage_agent.coordinator.coordinator import (
     Coordinator,
@@ -32,11 +30,11 @@ from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import VolumeView, not_adopted
-from storage_agent.model.answers import parse_record
+from storage_agent.coordinator.withdrawal import never_wrote, withdraw
 from storage_agent.model.errors import AgentError, OperationFailed, Refused
 from storage_agent.model.finding import Finding, blocker, blockers
 from storage_agent.model.operation import OperationRecord, OperationState
-from storage_agent.model.plan import OperationKind, Plan, StepKind
+from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import VolumeSnapshot
 
@@ -44,7 +42,6 @@ from storage_agent.model.snapshot import VolumeSnapshot
 _EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF", "PROMOTION_NOT_GRANTED"})
 # What is no more once the other host is dead.
 _EXPECTED_WHILE_ALIVE = frozenset({"PEER_IS_PRIMARY", "PEER_ROLE_UNKNOWN"})
-_WRITES = frozenset({StepKind.PRIMARY, StepKind.FIRST_PRIMARY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +237,7 @@ def _not_taken(
     """Raises OperationFailed. Where the target never wrote, the grant is taken back, so that the
     old primary may go on if it comes back."""
     text = f"{grant.host} did not take {volume.key} over: {record.message}"
-    if _never_wrote(record) and withdraw(coordinator, volume, grant):
+    if never_wrote(record) and withdraw(coordinator, volume, grant):
         raise OperationFailed(
             f"{text}; the grant is withdrawn, {volume.peer_of(grant.host)} may go on",
             remedy=record.remedy or f"storage-coordinator preflight {volume.key}",
@@ -254,49 +251,6 @@ def _not_taken(
         remedy=record.remedy
         or f"mend it, then: storage-coordinator failover {volume.key} --to {grant.host}",
         findings=record.findings,
-    )
-
-
-def withdraw(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> bool:
-    """False where the host has not confirmed that it will not promote any more by this grant."""
-
-    def next_epoch(state: State) -> State:
-        is_newest = state.grant == grant and state.epoch == grant.epoch
-        return dataclasses.replace(state, epoch=state.epoch + 1) if is_newest else state
-
-    fenced = coordinator.store.change(volume.key, next_epoch)
-    if fenced is None or fenced.epoch != grant.epoch + 1:
-        return False
-    try:
-        coordinator.claim(volume, grant.host, fenced, f"withdraw-{grant.operation_id}")
-    except AgentError:
-        return False
-
-    if _may_have_written(coordinator, grant):
-        return False
-
-    def take_back(state: State) -> State:
-        return withdrawn(state, fenced.epoch) if state == fenced else state
-
-    after = coordinator.store.change(volume.key, take_back)
-    return after is not None and after.sole is None
-
-
-def _may_have_written(coordinator: Coordinator, grant: Grant) -> bool:
-    """Asked after the host has accepted a newer epoch: what it has not begun by now, it never
-    will. An earlier try may have got further than this one."""
-    try:
-        params = {"operation_id": grant.operation_id}
-        record = parse_record(coordinator.fleet.ask(grant.host, "operation.show", params))
-    except AgentError as exc:
-        return exc.code != "UNKNOWN_OPERATION"
-    return not _never_wrote(record)
-
-
-def _never_wrote(record: OperationRecord) -> bool:
-    return record.state is OperationState.REFUSED or (
-        record.state is OperationState.ROLLED_BACK
-        and not any(step.kind in _WRITES for step in record.steps)
     )
 
 

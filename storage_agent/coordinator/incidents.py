@@ -8,9 +8,12 @@ from typing import Any
 from storage_agent.coordinator.arbiter import Decision, Incident, State, decide_incident
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.settings import VolumeSettings
+from storage_agent.coordinator.withdrawal import withdraw
 from storage_agent.model.errors import AgentError
 
 OPEN = "none"
+# Why an agent refuses to go on alone, and will go on refusing.
+_FOR_GOOD = frozenset({"DISK_NOT_UPTODATE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +66,11 @@ def _answer(
     def rule(state: State) -> Decision:
         return decide_incident(state, incident)
 
+    grant = None
     try:
         decision = coordinator.decide(volume, rule)
-        verdict, number = "continue", decision.grant.epoch if decision.grant else 0
+        grant = decision.grant
+        verdict, number = "continue", grant.epoch if grant else 0
         if decision.deny_epoch is not None:
             verdict, number = "deny", decision.deny_epoch
         coordinator.fleet.ask(
@@ -83,7 +88,10 @@ def _answer(
         if verdict == "continue":
             coordinator.finish(volume, host, number)
     except AgentError as exc:
-        return _told(volume, host, nonce, "", f"{exc.code}: {exc.message}")
+        why = f"{exc.code}: {exc.message}"
+        if exc.code in _FOR_GOOD and grant is not None and withdraw(coordinator, volume, grant):
+            why += f"; {volume.peer_of(host)} may take over"
+        return _told(volume, host, nonce, "", why)
     return _told(volume, host, nonce, verdict, f"epoch {number}")
 
 

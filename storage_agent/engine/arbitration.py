@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.configuration import VolumeConfig
@@ -68,10 +69,11 @@ class Arbitration:
         if asked.answer is CONTINUE:
             refuse_blockers(alone_findings(volume, seen.replica))
         assert asked.epoch is not None
-        # Not the nonce alone: continue and deny in one epoch are two words.
-        self._own(volume, asked.epoch, f"{asked.answer}-{asked.incident}", coordinator)
         answered = dataclasses.replace(found, answer=asked.answer, epoch=asked.epoch)
-        self._host.answer(answered)
+        # Not the nonce alone: continue and deny in one epoch are two words.
+        owner = f"{asked.answer}-{asked.incident}"
+        # A claim that comes between the epoch and the answer would find nothing answered.
+        self._own(volume, asked.epoch, owner, coordinator, lambda: self._host.answer(answered))
         if self._found(volume) != answered:
             raise OutcomeUnknown(
                 f"the incident of {volume.name} ended while it was answered",
@@ -113,7 +115,14 @@ class Arbitration:
     def _found(self, volume: VolumeConfig) -> Incident | Unobserved | None:
         return self._host.observe(volume, frozenset({Facet.INCIDENT})).incident
 
-    def _own(self, volume: VolumeConfig, epoch: int, owner: str, coordinator: str) -> None:
+    def _own(
+        self,
+        volume: VolumeConfig,
+        epoch: int,
+        owner: str,
+        coordinator: str,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
         request = OperationRequest(
             kind=OperationKind.PROMOTE,
             volume=volume.name,
@@ -121,7 +130,7 @@ class Arbitration:
             epoch=epoch,
             coordinator=coordinator,
         )
-        self._epochs.own(request, epoch)
+        self._epochs.own(request, epoch, then)
 
 
 def _name(volume: str) -> str:

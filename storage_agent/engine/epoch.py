@@ -6,6 +6,7 @@ import dataclasses
 import json
 import threading
 import zlib
+from collections.abc import Callable
 
 from storage_agent.model.errors import Refused, refuse_blockers
 from storage_agent.model.finding import Finding
@@ -47,13 +48,17 @@ class EpochStore:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _refused(unusable_epoch(volume, "EPOCH_DAMAGED", "is damaged")) from None
 
-    def own(self, request: OperationRequest, number: int) -> None:
+    def own(
+        self, request: OperationRequest, number: int, then: Callable[[], None] = lambda: None
+    ) -> None:
         """The request's operation takes this epoch, unless it was taken meanwhile: an operation
-        and the coordinator's word may come at once. Durable on return.
+        and the coordinator's word may come at once. Durable on return. then: what takes effect by
+        it, before anything newer can be accepted.
 
         Raises Refused: what epoch_findings says, and for an unusable file."""
         with self._lock:
             self._take(request, number, self.read(request.volume))
+            then()
 
     def claim(self, request: OperationRequest, succeeds: str | None) -> Epoch:
         """As `own`. Where the operation is the coordinator, it takes the volume over: from anyone,

@@ -208,6 +208,12 @@ COORDINATOR: dict[str, Explanation] = {
         risk="nothing is granted until they have",
         next_steps=(_ADOPT, "storage-coordinator trust-record VOLUME if one host is dead"),
     ),
+    "CONTINUE_WITHDRAWN": Explanation(
+        meaning="The frozen primary was told to go on alone and has refused, for it has lost its "
+        "own disk; nobody writes, and the other host may take over.",
+        risk="the volume stays frozen until somebody acts",
+        next_steps=("storage-coordinator failover VOLUME --to HOST", "or bring the link back"),
+    ),
     "PEER_HAS_GRANT": Explanation(
         meaning="The other host was allowed to write alone, and both copies were not seen in sync "
         "since: this host's copy may miss acknowledged writes.",

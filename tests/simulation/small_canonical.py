@@ -36,7 +36,17 @@ from storage_agent.coordinator.arbiter import (
     claim_refusal,
     seen_in_sync,
 )
-from tests.simulation.small_world import HOSTS, Host, Limits, Message, Rules, World, is_own, taken
+from tests.simulation.small_world import (
+    HOSTS,
+    Host,
+    Limits,
+    Message,
+    Rules,
+    World,
+    is_own,
+    taken,
+    withdrawal_of,
+)
 
 # When it was taken, when it was told, whether both copies were in sync.
 Look = tuple[int, int, bool]
@@ -60,7 +70,10 @@ def canonical(world: World, rules: Rules, limits: Limits) -> World:
     for message in seen:
         if _counts(known[message[7]], message, rules):
             looks[message[7]].append(message)
-    grants = [_open_grant(store, first.incident, second.incident) for store in known]
+    grants = [
+        _open_grant(store, first.incident, second.incident) if is_own(store, who) else None
+        for who, store in enumerate(known)
+    ]
     hosts = [_owner_kept(host, grants, others) for host in (first, second)]
     if world.admin == limits.admin and world.adoptions == limits.adoptions:
         newest = min(store.epoch for store in known if store is not None)
@@ -188,8 +201,11 @@ def _open_grant(store: State | None, *incidents: int) -> Grant | None:
     asked = grant.kind is GrantKind.CONTINUE and int(grant.incident) in incidents
     if grant.is_done and not asked:
         return None
-    is_plain = grant.kind is GrantKind.CLAIM or not grant.source
-    return grant if is_plain else replace(grant, source="")
+    source = grant.source if grant.kind is GrantKind.CLAIM else ""
+    was_sole = grant.was_sole and not grant.is_done
+    if (source, was_sole) == (grant.source, grant.was_sole):
+        return grant
+    return replace(grant, source=source, was_sole=was_sole)
 
 
 @cache
@@ -197,8 +213,7 @@ def _names_of(grant: Grant | None) -> frozenset[str]:
     """By which it may be asked whether a host's epoch is the grant's, or was taken back."""
     if grant is None:
         return frozenset()
-    operation = grant.operation_id
-    return frozenset({operation, f"withdraw-{operation}", f"continue-{grant.incident}"})
+    return frozenset({grant.operation_id, withdrawal_of(grant), f"continue-{grant.incident}"})
 
 
 def _owner_kept(host: Host, grants: list[Grant | None], sent: list[Message]) -> Host:

@@ -3,7 +3,8 @@
 What decides is the program's own: coordinator.arbiter, policy.epoch and engine.epoch. Around it
 stands the least that DRBD and the agents do: a primary that loses its peer freezes and asks; a
 promotion without the peer wants a grant and a copy that was in sync until the loss; messages are
-lost, late, twice and out of order; hosts crash at any moment. In every state that can be reached:
+lost, late, twice and out of order; hosts crash at any moment; a host may refuse for good what it
+was granted. In every state that can be reached:
 
 * at most one host writes, and
 * whoever writes has every acknowledged write.
@@ -37,6 +38,7 @@ from tests.simulation.small_world import (
     put,
     stored,
     taken,
+    withdrawal_of,
 )
 
 
@@ -165,7 +167,7 @@ def _ask(
     if (last.operation_id in host.ended or answered) and last.kind is not GrantKind.MOVE:
         done = rules.finished(store, owner=name, unix_s=0)
         yield f"{COORDINATORS[who]} learns of {name}", stored(world, who, done)
-    if last.kind is GrantKind.PROMOTE:
+    if last.kind is not GrantKind.MOVE:
         yield from _withdraw(world, number, who, store, rules, may_claim=room)
 
 
@@ -174,10 +176,15 @@ def _withdraw(
 ) -> Iterator[Named]:
     host, name, last = world.hosts[number], HOSTS[number], store.grant
     assert last is not None
-    if last.operation_id in host.ended and rules.withdraw_asks_for_the_end:
+    goes_on = last.kind is GrantKind.CONTINUE
+    is_asking = host.incident == int(last.incident or 0) and not host.answered
+    if rules.withdraw_asks_for_the_end and (
+        not is_asking if goes_on else last.operation_id in host.ended
+    ):
         return
-    claim = f"withdraw-{last.operation_id}"
-    if host.owner == claim or not rules.withdraw_needs_claim:
+    claim = withdrawal_of(last)
+    accepted = (host.owner, host.coordinator) == (claim, store.coordinator)
+    if accepted or not rules.withdraw_needs_claim:
         after = rules.withdrawn(store, host.epoch)
         yield f"{COORDINATORS[who]} withdraws {name}", stored(world, who, after)
     elif may_claim:

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from storage_agent.coordinator import arbiter, claims
-from storage_agent.coordinator.arbiter import Decision, Incident, State
+from storage_agent.coordinator.arbiter import Decision, Grant, Incident, State
 from storage_agent.coordinator.claims import Shown
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.errors import Refused
@@ -142,6 +142,11 @@ def in_sync(world: World) -> bool:
 def is_own(store: State | None, who: int) -> bool:
     """Whether it has been this coordinator's from its adoption on, and is no copy."""
     return store is not None and store.coordinator.startswith(COORDINATORS[who])
+
+
+def withdrawal_of(grant: Grant) -> str:
+    """The claim by which it is taken back."""
+    return f"withdraw-{grant.operation_id or grant.epoch}"
 
 
 # --- what an agent takes --------------------------------------------------------------------------

@@ -67,11 +67,12 @@ class Killed(BaseException):
 
 @dataclass
 class PairHost(FakeHost):
-    """alpha or beta. frozen: its writes wait for an answer."""
+    """alpha or beta. frozen: its writes wait for an answer.  disk: of its own copy."""
 
     name: str = "alpha"
     pair: Pair | None = None
     frozen: bool = False
+    disk: DiskState = DiskState.UP_TO_DATE
     fresh_s: float = 0.0
 
     def observe(
@@ -97,7 +98,8 @@ class PairHost(FakeHost):
             fresh = with_peer(in_sync_replica(role=role), role=other.role)
         else:
             fresh = lost_peer(in_sync_replica(role=role), DiskState.UP_TO_DATE)
-        self.replica = dataclasses.replace(fresh, suspended=("fencing",) if self.frozen else ())
+        suspended = ("fencing",) if self.frozen else ()
+        self.replica = dataclasses.replace(fresh, disk=self.disk, suspended=suspended)
         self.attachment = Attachment(in_sync_until_loss=True, connected=self.pair.link_up)
 
 

@@ -136,6 +136,27 @@ def test_a_done_promotion_is_not_given_out_again() -> None:
     assert (again.grant.epoch, again.grant.operation_id) == (9, "op-2")
 
 
+def test_a_continue_that_was_withdrawn_leaves_it_as_before() -> None:
+    told = arbiter.decide_incident(START, incident()).state
+    back = arbiter.withdrawn(told, 9)
+    assert (back.sole, back.owner, back.epoch) == (None, "alpha", 9)
+    assert code(arbiter.decide_incident(back, incident(epoch=9))) == "CONTINUE_WITHDRAWN"
+    again = arbiter.decide_incident(back, incident(nonce="n2", epoch=9))
+    assert again.grant is not None
+    assert (again.grant.host, again.grant.epoch) == ("alpha", 10)
+    assert arbiter.decide_promotion(back, "beta", "op", SEEN).grant is not None
+
+
+def test_who_wrote_alone_before_a_grant_still_did_after_its_withdrawal() -> None:
+    alone = arbiter.finished(
+        arbiter.decide_incident(START, incident()).state, owner="alpha", unix_s=5
+    )
+    more = arbiter.decide_incident(alone, incident(nonce="n2", epoch=8)).state
+    assert arbiter.withdrawn(more, 10).sole == "alpha"
+    taken = arbiter.decide_promotion(alone, "alpha", "op", SEEN).state
+    assert arbiter.withdrawn(taken, 10).sole == "alpha"
+
+
 def test_a_move_makes_nobody_sole_and_wants_nobody_sole() -> None:
     moved = arbiter.decide_move(START, "alpha", "beta", "op", SEEN)
     assert moved.grant is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,12 @@ from storage_agent.coordinator.incidents import answer_incidents
 from storage_agent.coordinator.switchover import switch_over
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
+from storage_agent.model.incident import Incident, IncidentAnswer
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.plan import StepKind
+from storage_agent.model.replica import DiskState
 from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
+from tests.unit.fakes import in_sync_replica
 from tests.unit.service.parts import wait_until
 
 
@@ -243,6 +248,84 @@ def test_an_old_backup_is_found_out_by_the_agents(pair: Pair, tmp_path: Path) ->
     again.adopt(VOLUME)
     switch_over(again, VOLUME, "alpha")
     assert pair.serving() == ["alpha"]
+
+
+def lose_disk(pair: Pair, host: str) -> None:
+    """Whoever looks sees that its own copy is gone."""
+    shown = pair.hosts[host]
+    shown.disk = DiskState.DISKLESS
+
+
+def test_a_frozen_primary_that_cannot_go_on_loses_its_grant(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    pair.cut_link()
+    lose_disk(pair, "alpha")
+    (answered,) = answer_incidents(coordinator, "alpha")
+    assert answered.verdict == ""
+    assert "DISK_NOT_UPTODATE" in answered.why
+    assert "beta may take over" in answered.why
+    state = coordinator.store.get(VOLUME.key)
+    assert state is not None
+    assert (state.sole, state.owner) == (None, "alpha")
+    # Asked again it is not told to go on again, and no epoch is used up.
+    (again,) = answer_incidents(coordinator, "alpha")
+    assert "CONTINUE_WITHDRAWN" in again.why
+    assert coordinator.store.get(VOLUME.key) == state
+    fail_over(coordinator, VOLUME, "beta")
+    (denied,) = answer_incidents(coordinator, "alpha")
+    assert (denied.verdict, pair.serving()) == ("deny", ["beta"])
+
+
+def test_a_continue_that_was_taken_after_all_is_not_withdrawn(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    """Its answer was lost; asked again, the host takes it while its disk is back for a moment."""
+    pair.cut_link()
+    lose_disk(pair, "alpha")
+
+    def back(_host: str, method: str) -> None:
+        if method == "incident.answer":
+            pair.after = lambda _host, _method: None
+            pair.hosts["alpha"].disk = DiskState.UP_TO_DATE
+            state = coordinator.store.get(VOLUME.key)
+            assert state is not None
+            incident = pair.hosts["alpha"].incident
+            assert isinstance(incident, Incident)
+            asked = dataclasses.replace(incident, answer=IncidentAnswer.CONTINUE, epoch=state.epoch)
+            agent = pair.agents["alpha"]
+            volume = agent.setup.config.volumes["data"]
+            agent.engine.arbitration.answer(volume, asked, state.coordinator)
+
+    pair.after = back
+    answer_incidents(coordinator, "alpha")
+    assert pair.serving() == ["alpha"]
+    assert sole(coordinator) == "alpha"
+    assert refusal(coordinator) == "PEER_HAS_GRANT"
+
+
+def test_a_host_that_wrote_alone_stays_the_only_one_when_a_grant_is_withdrawn(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    """beta has taken over and was restarted; a second try there is refused."""
+    pair.cut_link()
+    pair.alive.discard("alpha")
+    fail_over(coordinator, VOLUME, "beta")
+    beta = pair.hosts["beta"]
+    beta.replica = in_sync_replica()
+    beta.mounted, beta.server = False, ServerState.ABSENT
+
+    def refuse(host: str, method: str) -> None:
+        if method == "promote":
+            beta.mount_point_state = "not-empty"
+
+    pair.before = refuse
+    with pytest.raises(OperationFailed, match="withdrawn"):
+        fail_over(coordinator, VOLUME, "beta")
+    assert sole(coordinator) == "beta"
+    pair.alive.add("alpha")
+    (answered,) = answer_incidents(make_coordinator(pair), "alpha")
+    assert (answered.verdict, pair.serving()) == ("deny", [])
 
 
 TAKEOVER_REQUESTS = 7

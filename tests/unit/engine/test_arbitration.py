@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -204,6 +205,29 @@ def test_another_coordinator_answers_nothing_and_is_told_so(answer: str) -> None
     engine.arbitration.answer(VOLUME, incident(answer, 6), COORDINATOR)
     # Not even where it would say the same.
     assert refusal(engine, incident(answer, 6), "claim-2") == "OTHER_COORDINATOR"
+
+
+def test_no_claim_comes_between_the_epoch_and_its_answer() -> None:
+    """Whoever claims in order to take a `continue` back must see that it was given."""
+    tried: list[bool] = []
+
+    class Slow(FakeHost):
+        def answer(self, answered: Incident) -> None:
+            claim = dataclasses.replace(promote("withdraw", 7), coordinator=COORDINATOR)
+            other = threading.Thread(target=lambda: engine.claim_epoch(claim))
+            other.start()
+            other.join(0.05)
+            tried.append(known(store) == 6)
+            super().answer(answered)
+            waiting.append(other)
+
+    waiting: list[threading.Thread] = []
+    store = MemoryStore()
+    host = Slow(replica=frozen_host().replica, incident=incident())
+    engine = engine_of(host, store)
+    answered = engine.arbitration.answer(VOLUME, incident("continue", 6), COORDINATOR)
+    waiting[0].join(5)
+    assert (tried, host.answered, known(store)) == ([True], [answered], 7)
 
 
 def test_another_coordinator_grants_nothing() -> None:

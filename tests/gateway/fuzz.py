@@ -99,6 +99,9 @@ class Frames:
             for one in dataclasses.fields(method.parameters)
             if self._random.random() < 0.9
         ]
+        if {"epoch", "coordinator"} & {key for key, _ in pairs} and self._random.random() < 0.9:
+            # One without the other gets no further.
+            pairs += [(key, GOOD[key]) for key in ("epoch", "coordinator")]
         if "operation_id" in dict(pairs):
             pairs.append(("operation_id", f'"op-{self._random.randrange(1000)}"'))
         parameters = self._object(list(dict(pairs).items())).decode("utf-8", "surrogatepass")

@@ -170,6 +170,12 @@ def _only_lower(request: Any, known: Epoch, taken: int | None = None) -> Any:
     return epoch_policy.epoch_findings(request, same, taken)
 
 
+def _only_what_follows(
+    self: EpochStore, request: Any, number: int, then: Callable[[], None] = lambda: None
+) -> None:
+    then()
+
+
 def _to_both(self: Coordinator, machine: Any) -> tuple[IncidentAnswer, int]:
     epoch = self._fresh_epoch()
     self._promise(self.simulation.other(machine).name, epoch)
@@ -289,7 +295,7 @@ MUTANTS = (
     _m("a coordinator's volume needs no grant", "I1", "both_granted",
        lambda: [(promotion, "_unconnected", _without("PROMOTION_NOT_GRANTED"))]),
     _m("an answer's epoch is not made durable", "I6", "granted_to_primary",
-       lambda: [(EpochStore, "own", _nothing)]),
+       lambda: [(EpochStore, "own", _only_what_follows)]),
     _m("one epoch is good for two answers", "I7", "twice_in_one_epoch",
        lambda: [(epoch_module, "epoch_findings", _nothing)]),
     _m("every coordinator is listened to", "I1", "second_coordinator",

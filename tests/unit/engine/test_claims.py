@@ -11,7 +11,7 @@ from storage_agent.model.errors import Busy, Refused
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from tests.unit.engine.parts import make_engine, request, run
-from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore
+from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore, volume_config
 
 
 def claim(operation_id: str, epoch: int, coordinator: str | None = None) -> OperationRequest:
@@ -119,3 +119,17 @@ def test_no_claim_under_an_operation() -> None:
     engine.begin(request(OperationKind.PROMOTE))
     with pytest.raises(Busy):
         engine.claim_epoch(claim("c", 99))
+
+
+def test_who_is_listened_to_is_unknown_where_the_epoch_cannot_be_read() -> None:
+    store = MemoryStore()
+    engine = make_engine(FakeHost(), store)
+    engine.claim_epoch(claim("a", 6))
+    store.files["epoch-data"] = b"torn"
+    assert (engine.epoch("data"), engine.coordinator("data")) == (None, "")
+
+
+def test_the_answer_to_a_claim_shows_the_replica_as_it_is_now() -> None:
+    host = FakeHost()
+    engine = make_engine(host, MemoryStore())
+    assert engine.arbitration.replica(volume_config()) == host.observe(volume_config()).replica

@@ -45,6 +45,7 @@ def test_live_then_moved_there_and_back_then_taken_over_from_a_dead_host(lab: La
     assert_nothing_lost(writer.finish())
 
 
+@pytest.mark.long
 # A frozen primary's own tasks wait.
 @pytest.mark.lab_allows(WAITS_LONG)
 @pytest.mark.lab_allows("hung_task_timeout_secs")
@@ -84,6 +85,7 @@ def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab:
     assert_nothing_lost(writer.finish())
 
 
+@pytest.mark.long
 @BY_HAND
 def test_cut_off_in_the_middle_the_same_command_ends_the_move(lab: Lab) -> None:
     """At four moments of a move, there and back: the coordinator is killed, or its SSH sessions
@@ -120,6 +122,7 @@ def lose_sessions(lab: Lab, control: Host, target: Host, after_s: int, words: st
     )
 
 
+@pytest.mark.long
 @BY_HAND
 def test_of_two_coordinators_one_wins_and_the_other_says_so(lab: Lab) -> None:
     control, alpha, beta = (lab.hosts[name] for name in ("client", "alpha", "beta"))

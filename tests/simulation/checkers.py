@@ -155,11 +155,9 @@ class Checks:
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
             proven = node.s.with_peer() or node.unbroken or node.was_source or known_worse
             usable = node.s.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-            # What is lost after the last look cannot be known.
-            self._asked_primary[machine.name] = (
-                usable or self._is_lost_since(machine),
-                proven,
-            )
+            # What is lost after the last look cannot be known, nor what ended with it.
+            lost = self._is_lost_since(machine)
+            self._asked_primary[machine.name] = (usable or lost, proven or lost)
             if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
 

@@ -46,10 +46,10 @@ def look_at_marker(device: str, kind: str, at: str, *, timeout_s: float) -> Mark
         content = pipe.read(_ANSWER_BYTES) if is_answered else b""
     if not wait_forked(pid, timeout_s=max(0.0, deadline_s - time.monotonic())):
         raise _unfinished(device, pid, timeout_s)
-    kind_of_answer, rest = content[:1], content[1:]
-    if kind_of_answer == _FOUND:
+    outcome, rest = content[:1], content[1:]
+    if outcome == _FOUND:
         return newest_marker(rest, f"the marker on {device}")
-    if kind_of_answer == _NONE:
+    if outcome == _NONE:
         return None
     raise OperationFailed(
         f"{device} cannot be looked at read-only: {rest.decode() or 'the look died'}",

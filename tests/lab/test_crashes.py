@@ -73,6 +73,7 @@ def test_a_rebooted_isolated_host_refuses(lab: Lab) -> None:
     assert role(beta) == "Secondary"
 
 
+@pytest.mark.long
 @pytest.mark.lab_situation("data-serving-on-alpha")
 @pytest.mark.lab_allows(f"drbd|I/O error|{WAITS_LONG}")
 def test_a_copy_whose_disk_was_away_refuses(lab: Lab) -> None:

@@ -123,6 +123,7 @@ def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     assert_nothing_lost(writer.finish())
 
 
+@pytest.mark.long
 def test_frozen_writes_do_not_hold_up_a_forced_restart(lab: Lab) -> None:
     """A plain reboot was seen to take 450 s: systemd waits for what never ends. `systemctl reboot
     --force --force` never ends at all: it calls sync(2) first (systemd 252, halt_now())."""

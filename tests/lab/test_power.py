@@ -21,6 +21,7 @@ BACK_TIMEOUT_S = 240
 UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
+@pytest.mark.long
 @pytest.mark.lab_allows(WAITS_LONG)
 def test_both_hosts_lose_their_power_at_once(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 import pytest
@@ -18,6 +19,7 @@ from tests.lab.situations import (
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 BACK_TIMEOUT_S = 240
+UNFLUSHED_S = 1.0
 UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
@@ -31,9 +33,13 @@ def test_both_hosts_lose_their_power_at_once(lab: Lab) -> None:
     # Writes that reach the disks and are never flushed, beside those that are.
     alpha.spawn(f"while :; do {UNFLUSHED}; done")
     writer.wait_for_more(20)
+    # Its fsyncs would flush the others' writes.
+    lab.freeze("client")
+    time.sleep(UNFLUSHED_S)
     cuts = {host: lab.power_off(host, lose_cache=11) for host in HOSTS}
     print("cut:", cuts)
     assert any(disk["lost_sectors"] for cut in cuts.values() for disk in cut.values())
+    lab.thaw("client")
     in_parallel(HOSTS, lab.power_on)
     for name in HOSTS:
         host = lab.hosts[name]

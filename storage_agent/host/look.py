@@ -41,9 +41,7 @@ def look_at_marker(device: str, kind: str, at: str, *, timeout_s: float) -> Mark
             # Never back into the daemon.
             os._exit(0)
     os.close(ours)
-    with os.fdopen(answers, "rb") as pipe:
-        is_answered = bool(select.select((pipe,), (), (), timeout_s)[0])
-        content = pipe.read(_ANSWER_BYTES) if is_answered else b""
+    content = _read(answers, deadline_s)
     if not wait_forked(pid, timeout_s=max(0.0, deadline_s - time.monotonic())):
         raise _unfinished(device, pid, timeout_s)
     outcome, rest = content[:1], content[1:]
@@ -56,6 +54,19 @@ def look_at_marker(device: str, kind: str, at: str, *, timeout_s: float) -> Mark
         remedy="see the kernel's reason: dmesg | tail",
         code="MOUNT_FAILED",
     )
+
+
+def _read(answers: int, deadline_s: float) -> bytes:
+    """To its end, or to the deadline: another look that began in the same moment holds this one's
+    pipe open as long as it lives."""
+    content = b""
+    with os.fdopen(answers, "rb", buffering=0) as pipe:
+        while select.select((pipe,), (), (), max(0.0, deadline_s - time.monotonic()))[0]:
+            chunk = pipe.read(_ANSWER_BYTES)
+            if not chunk:
+                break
+            content += chunk
+    return content
 
 
 def _unfinished(device: str, pid: int, timeout_s: float) -> AgentError:

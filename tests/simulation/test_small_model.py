@@ -72,15 +72,18 @@ def loose_look(state: State, *rest: object, **more: object) -> State:
 
 
 @pytest.mark.parametrize(
-    "rules",
+    ("rules", "limits"),
     [
-        Rules(incident=forgetful_incident),
-        Rules(promotion=forgetful_promotion),
-        Rules(seen=hasty_look),
-        Rules(seen=loose_look),
-        Rules(agent_checks_epoch=False),
-        Rules(withdraw_needs_claim=False),
-        Rules(withdraw_asks_for_the_end=False),
+        (Rules(incident=forgetful_incident), SMALL),
+        (Rules(promotion=forgetful_promotion), SMALL),
+        (Rules(seen=hasty_look), SMALL),
+        (Rules(seen=loose_look), SMALL),
+        (Rules(agent_checks_epoch=False), SMALL),
+        (Rules(withdraw_needs_claim=False), SMALL),
+        (Rules(withdraw_asks_for_the_end=False), SMALL),
+        (Rules(agent_checks_coordinator=False), THREE_GRANTS),
+        (Rules(adoption_needs_both=False), THREE_GRANTS),
+        (Rules(adoption_looks_again=False), THREE_GRANTS),
     ],
     ids=[
         "continue beside a promotion",
@@ -90,10 +93,13 @@ def loose_look(state: State, *rest: object, **more: object) -> State:
         "agents take any epoch",
         "withdrawn without a claim",
         "withdrawn after it was done",
+        "agents listen to every coordinator",
+        "one host has accepted the claim",
+        "what was done before the claim is not seen",
     ],
 )
-def test_a_rule_that_is_left_out_is_missed(rules: Rules) -> None:
-    result = walk(rules, SMALL)
+def test_a_rule_that_is_left_out_is_missed(rules: Rules, limits: Limits) -> None:
+    result = walk(rules, limits)
     assert result.problem
     assert result.course
 
@@ -106,22 +112,3 @@ def test_what_is_withdrawn_leaves_whoever_wrote_alone_before() -> None:
     result = walk(Rules(withdrawn=forgetful_withdrawal), Limits(grants=4))
     assert result.problem == "two hosts write"
     assert any("withdraws" in step for step in result.course)
-
-
-@pytest.mark.parametrize(
-    "rules",
-    [
-        Rules(agent_checks_coordinator=False),
-        Rules(adoption_needs_both=False),
-        Rules(adoption_looks_again=False),
-    ],
-    ids=[
-        "agents listen to every coordinator",
-        "one host has accepted the claim",
-        "what was done before the claim is not seen",
-    ],
-)
-def test_two_coordinators_need_each_of_their_rules(rules: Rules) -> None:
-    result = walk(rules, THREE_GRANTS)
-    assert result.problem
-    assert result.course

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from storage_agent.model.errors import OperationFailed
+from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import Plan, StepKind
 from storage_agent.model.ports import Store
@@ -21,13 +22,19 @@ KEPT_OPERATIONS = 200
 # Which of them are the oldest takes reading them all: not after each operation.
 PRUNED_AT_ONCE = 50
 LINES_REMEMBERED = 1024
-_KINDS = {"request": OperationRequest, "plan": Plan, "record": OperationRecord}
+_KINDS: dict[str, Any] = {
+    "request": OperationRequest,
+    "plan": Plan,
+    "findings": tuple[Finding, ...],
+    "record": OperationRecord,
+}
 
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
     """One operation as its journal tells it.
 
+    findings: what was known against it when it was decided, none of it a blocker.
     intended: steps begun, in order.  done: those whose goal was seen.
     undoing: why the plan failed, while it is being taken back.
     undone: steps whose undo was seen to hold.  record: set once it has ended.
@@ -38,6 +45,7 @@ class Entry:
     accepted_wall_s: float
     plan: Plan | None = None
     epoch: int | None = None
+    findings: tuple[Finding, ...] = ()
     intended: list[StepKind] = field(default_factory=list)
     done: list[StepKind] = field(default_factory=list)
     undoing: str = ""
@@ -141,6 +149,7 @@ def _apply(entry: Entry | None, record: dict[str, Any]) -> Entry:
         )
     if entry is None:
         raise ValueError("it does not begin with 'accepted'")
+    entry.findings = record.get("findings", entry.findings)
     if phase == "planned":
         entry.plan = record["plan"]
         entry.epoch = record["epoch"]

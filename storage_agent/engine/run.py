@@ -131,7 +131,8 @@ class Run(Report):
         self.entry.plan, self.entry.epoch = plan, epoch
         if not pending:
             return self.ended(OperationState.SUCCEEDED, "already so")
-        self.journal.write(request.operation_id, "planned", plan=plan, epoch=epoch)
+        planned = {"plan": plan, "epoch": epoch, "findings": findings}
+        self.journal.write(request.operation_id, "planned", **planned)
         if epoch is not None and (owns or request.epoch is not None):
             self._own(epoch)
         return self._walk(volume, plan)
@@ -141,6 +142,7 @@ class Run(Report):
         plan = self.entry.plan
         assert plan is not None
         self.performed = [k for k in self.entry.intended if k not in self.entry.undone]
+        self.findings = self.entry.findings
         self.look(volume)
         # Killed between the journal's record and the epoch's own file.
         if self.entry.epoch is not None:
@@ -194,9 +196,8 @@ class Run(Report):
         if seen or (step.kind in _PASSING and step.kind in self.entry.done):
             self.note(step, StepOutcome.ALREADY)
             return
-        if step.kind in _DECISIVE:
-            self._decide_again(volume)
-        self.journal.write(self.entry.request.operation_id, "intent", step=step.kind)
+        decided = self._decide_again(volume) if step.kind in _DECISIVE else {}
+        self.journal.write(self.entry.request.operation_id, "intent", step=step.kind, **decided)
         if step.kind not in self.performed:
             self.performed.append(step.kind)
         begun_s = self.clock.monotonic()
@@ -209,15 +210,21 @@ class Run(Report):
         self.note(step, StepOutcome.DONE, begun_s)
         self.journal.note(self.entry.request.operation_id, "done", step=step.kind)
 
-    def _decide_again(self, volume: VolumeConfig) -> None:
+    def _decide_again(self, volume: VolumeConfig) -> dict[str, object]:
         """Right before the role is taken: the decision may be as old as a crash or a slow step,
-        and the coordinator may have said something newer since. Raises Refused."""
+        and the coordinator may have said something newer since. Raises Refused. Returns what the
+        journal is to keep: what was known at the first decision, and what is new."""
         findings = self.decide(volume, self._fresh_look(volume))
         request = self.entry.request
         if request.kind is OperationKind.PROMOTE or request.epoch is not None:
             known = self.epochs.read(volume.name)
             findings += epoch_findings(request, known, self.entry.epoch)
         refuse_blockers(findings)
+        joined = {
+            (finding.code, finding.summary): finding for finding in (*self.findings, *findings)
+        }
+        self.findings = tuple(joined.values())
+        return {"findings": self.findings}
 
     def _act_and_verify(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
         """Raises AgentError where the goal is not seen by the deadline, whatever the act said."""

@@ -63,6 +63,8 @@ class Checks:
         self.known: Counter[str] = Counter()
         self.violations: list[Violation] = []
         self._declared_s = 0.0
+        # Operations that took over from a silent peer on a person's word.
+        self._on_their_word: set[str] = set()
         self._told: set[str] = set()
         self._highest_epoch: dict[str, int] = {}
         self._asked_primary: dict[str, tuple[bool, bool]] = {}
@@ -160,6 +162,8 @@ class Checks:
             self._asked_primary[machine.name] = (usable or lost, proven or lost)
             if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
+                if not node.s.with_peer():
+                    self._on_their_word.add(request.operation_id)
 
     def _is_current(self, machine: Machine) -> bool:
         """Or was when it was looked at: what is lost after the task's last look cannot be known."""
@@ -292,8 +296,12 @@ class Checks:
     def _promoted(
         self, machine: Machine, course: Course, record: OperationRecord, name: str
     ) -> None:
-        """I17: not by itself after a restart of the host. I6: what was written is remembered."""
+        """I17: not by itself after a restart of the host, and loud where writes may be given up.
+        I6: what was written is remembered."""
         succeeded = record.state is OperationState.SUCCEEDED
+        if succeeded and course.request.operation_id in self._on_their_word:
+            codes = [finding.code for finding in record.findings]
+            self.expect("I17", "PEER_MAY_HAVE_WRITTEN" in codes, f"{name} warns of {codes} only")
         self.expect("I17", not succeeded or course.boot == machine.boot, f"{name} went on")
         if succeeded and StepKind.WRITE_MARKER in course.performed:
             seen, found = machine.files.get("marker-data"), machine.node_marker()

@@ -94,3 +94,17 @@ def diskless_peer(seed: int) -> Simulation:
     simulation.wait_for(lambda: beta.node.s.conn == "Connected")
     done(simulation, "alpha", PROMOTE, "older")
     return simulation
+
+
+def failover_resumed(seed: int) -> Simulation:
+    """alpha loses its power, beta is promoted on a person's word; its daemon is killed once it is
+    Primary."""
+    simulation = pair(seed, "alpha")
+    simulation.machines["alpha"].power_off()
+    beta = simulation.machines["beta"]
+    simulation.wait_for(lambda: not beta.node.session)
+    strike_at(simulation, "beta", "perform mount", POINT_KINDS[0])
+    course = ask(simulation, "beta", PROMOTE, "over", peer_is_off="alpha")
+    simulation.wait_for(lambda: course.record is not None)
+    must(simulation, course)
+    return simulation

@@ -78,6 +78,15 @@ def _journal_without(*phases: str) -> Patch:
     return (Journal, "write", write)
 
 
+def _journal_without_findings() -> Patch:
+    original = Journal.write
+
+    def write(self: Journal, operation_id: str, phase: str, **fields: object) -> None:
+        original(self, operation_id, phase, **{k: v for k, v in fields.items() if k != "findings"})
+
+    return (Journal, "write", write)
+
+
 def _epoch_in_cache(self: EpochStore, volume: str, epoch: Epoch) -> None:
     """As a replace() without fsync: a power cut takes it back."""
     store: Any = self._store
@@ -207,6 +216,10 @@ MUTANTS = (
        lambda: [(engine_module, "findings_for", _nothing)]),
     _m("evidence of the attachment ignored", "I2", "peer_disk_hole",
        lambda: [(promotion, "_unconnected", _without("CURRENCY_UNPROVEN"))]),
+    _m("what is given up on a person's word is not said", "I17", "failover",
+       lambda: [(promotion, "_unconnected", _without("PEER_MAY_HAVE_WRITTEN"))]),
+    _m("a crash forgets what was warned of", "I17", "failover_resumed",
+       lambda: [_journal_without_findings()]),
     _m("evidence never breaks", "I4", "peer_disk_hole",
        lambda: [(attachments, "follow", _ever_in_sync)]),
     _m("one side's view of a connection is evidence", "I1", "turned_away",
@@ -319,7 +332,7 @@ MUTANTS = (
     _m("a frozen host keeps its link", "I11", "nobody_answers",
        lambda: [(LinkKeeper, "keep", lambda self, config, volumes: None)]),
     _m("decided once is decided for good", "I1", "decided_long_ago",
-       lambda: [(Run, "_decide_again", lambda self, volume: None)]),
+       lambda: [(Run, "_decide_again", lambda self, volume: {})]),
     _m("a worse peer cannot be Primary", "I1", "inconsistent_primary",
        lambda: [(promotion, "_unconnected", _waived_for_worse)]),
     _m("connected to a Diskless peer is current", "I2", "diskless_peer",

@@ -15,8 +15,8 @@ CHUNK = 50
 # What the configuration or the kernel does, and no checker holds against the agent.
 KNOWN = {
     "ALONE_WITHOUT_ARBITRATION": "arbitration none: acknowledged alone after the link was lost, "
-    "then the other side promoted by a true declaration (PEER_MAY_HAVE_WRITTEN warns); also where "
-    "its metadata calls this one outdated, as it missed the end of the resync",
+    "then the other side promoted by a true declaration; PEER_MAY_HAVE_WRITTEN warns, which I17 "
+    "checks",
     "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
     "has, or only a peer that does not know, by a generation of its own, that it has the only good "
     "disk",

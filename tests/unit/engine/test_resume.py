@@ -9,6 +9,7 @@ import pytest
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.snapshot import Attachment
 from tests.unit.engine.parts import (
     DEMOTION,
     PASSING,
@@ -135,6 +136,25 @@ def test_a_resumed_promote_is_decided_again() -> None:
     assert record.state is OperationState.ROLLED_BACK
     assert "PEER_NOT_PROVEN_OFF" in {finding.code for finding in record.findings}
     assert StepKind.PRIMARY not in host.performed
+
+
+def test_what_was_warned_of_is_in_the_answer_of_a_resumed_promote() -> None:
+    proven = Attachment(in_sync_until_loss=True)
+    for point in range(2, crash_points(OperationKind.PROMOTE, FakeHost)):
+        host = FakeHost(replica=lost_peer(in_sync_replica()), attachment=proven)
+        store = MemoryStore()
+        engine = make_engine(host, store)
+        store.crash_at, store.crash_after = point, True
+        asked = request(OperationKind.PROMOTE, peer_is_off="beta")
+        with pytest.raises(Crash):
+            run(engine, asked)
+        store.crash_at = None
+        restarted = make_engine(host, store)
+        for operation_id in restarted.resume():
+            restarted.run(operation_id)
+        final = run(restarted, asked)
+        assert final.state is OperationState.SUCCEEDED, (point, final.message)
+        assert [f.code for f in final.findings] == ["PEER_MAY_HAVE_WRITTEN"], point
 
 
 def test_a_torn_last_line_is_an_act_that_did_not_begin() -> None:

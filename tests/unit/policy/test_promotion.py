@@ -110,12 +110,16 @@ def test_connected_to_a_peer_without_disk_needs_the_evidence() -> None:
 def test_a_peer_that_is_known_to_be_worse_may_still_be_primary(disk: DiskState) -> None:
     replica = with_peer(lost_peer(SYNCED), disk=disk)
     assert refusals(FakeHost(replica=replica)) == ["PEER_NOT_PROVEN_OFF"]
-    assert findings(FakeHost(replica=replica), "beta") == ()
+    (finding,) = findings(FakeHost(replica=replica), "beta")
+    assert finding.code == "PEER_MAY_HAVE_WRITTEN"
+    assert finding.measured == f"peer disk: {disk}, as far as this host knows"
 
 
 def test_what_the_peer_wrote_alone_is_warned_of() -> None:
     host = FakeHost(replica=lost_peer(SYNCED), attachment=PROVEN)
-    assert [finding.code for finding in findings(host, "beta")] == ["PEER_MAY_HAVE_WRITTEN"]
+    (finding,) = findings(host, "beta")
+    assert finding.code == "PEER_MAY_HAVE_WRITTEN"
+    assert finding.measured == "in sync until the connection was lost"
 
 
 def test_an_outdated_peer_does_not_help_a_copy_that_is_only_consistent() -> None:

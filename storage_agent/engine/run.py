@@ -196,7 +196,7 @@ class Run(Report):
         if seen or (step.kind in _PASSING and step.kind in self.entry.done):
             self.note(step, StepOutcome.ALREADY)
             return
-        decided = self._decide_again(volume) if step.kind in _DECISIVE else {}
+        decided = self._decide_again(volume) if self._is_decisive(step.kind) else {}
         self.journal.write(self.entry.request.operation_id, "intent", step=step.kind, **decided)
         if step.kind not in self.performed:
             self.performed.append(step.kind)
@@ -209,6 +209,11 @@ class Run(Report):
             raise
         self.note(step, StepOutcome.DONE, begun_s)
         self.journal.note(self.entry.request.operation_id, "done", step=step.kind)
+
+    def _is_decisive(self, kind: StepKind) -> bool:
+        """Attaching, too, where it is not to metadata that this operation has made."""
+        attaches = kind is StepKind.REPLICA_UP
+        return kind in _DECISIVE or (attaches and self.entry.request.kind is OperationKind.ASSEMBLE)
 
     def _decide_again(self, volume: VolumeConfig) -> dict[str, object]:
         """Right before the role is taken: the decision may be as old as a crash or a slow step,

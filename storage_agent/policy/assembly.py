@@ -13,6 +13,7 @@ from storage_agent.model.array import ArrayView, Superblock
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker, unobserved, warning
 
@@ -31,12 +32,38 @@ def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[F
     view = snapshot.array
     if isinstance(view, Unobserved) or view is None:
         return unobserved(snapshot)
+    alone = _attach_alone(volume, snapshot)
     if view.array is not None and view.array.running():
-        return degraded_findings(volume, view)
+        return (*alone, *degraded_findings(volume, view))
     return (
+        *alone,
         *_missing(volume, view),
         *_foreign(volume, view, uuid),
         *_stale(volume, view, uuid),
+    )
+
+
+def _attach_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """A Primary that has lost its disk writes to the peer's. DRBD 8.4 refuses the old one back only
+    if it has heard of the peer's new generation; cut off in that moment, it has not, and would go
+    on with old data (drbd_nl.c drbd_adm_attach(), ed_uuid; simulation, seed 50805)."""
+    replica = snapshot.replica
+    if not isinstance(replica, Replica) or replica.role is not Role.PRIMARY:
+        return ()
+    connection = replica.peer.connection if replica.peer else ConnectionState.STANDALONE
+    has_disk = replica.disk not in (DiskState.DISKLESS, DiskState.FAILED)
+    if has_disk or connection is ConnectionState.CONNECTED:
+        return ()
+    return (
+        blocker(
+            "ATTACH_ALONE",
+            f"{snapshot.host} is Primary for {volume.name} without its own disk and without its "
+            "peer: the disk that is here may miss what the peer's has",
+            measured=f"disk: {replica.disk}, connection: {connection}",
+            limit="connected, so that DRBD compares both copies, or Secondary",
+            remedy="bring the other host back first; or give it up here: "
+            f"storage-agent demote {volume.name}",
+        ),
     )
 
 

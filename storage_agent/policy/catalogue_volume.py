@@ -247,6 +247,12 @@ VOLUME: dict[str, Explanation] = {
         next_steps=("find out whether it still served after the connection was lost",
                     "if it did, bring it back instead of promoting here"),
     ),
+    "ATTACH_ALONE": Explanation(
+        meaning="This host is Primary, has lost its own disk, and cannot reach the other copy.",
+        risk="its own disk, taken back now, may lack what was written to the other copy alone",
+        next_steps=("bring the other host or the link back: DRBD then compares both copies",
+                    "storage-agent demote VOLUME"),
+    ),
     "CURRENCY_UNPROVEN": Explanation(
         meaning="This copy was not seen in sync right up to the moment it lost its peer.",
         risk="promoted, it could miss writes that clients were told are safe",

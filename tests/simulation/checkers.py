@@ -227,6 +227,14 @@ class Checks:
         events = {m.events for m in machine.members if m.attached}
         self.expect("I19", len(events) == 1, f"{machine.name} starts stale members: {events}")
 
+    def attaches(self, machine: Machine) -> None:
+        """I4: the agent gives no serving host a disk that DRBD cannot know to be old."""
+        task = self.world.current
+        # What is lost after the last look cannot be known.
+        knew = task is not None and machine.node.peer_lost_s < task.looked_s
+        is_old = machine.node.takes_old_disk() and knew
+        self.expect("I4", not is_old, f"{machine.name}, Primary and alone, takes its old disk back")
+
     def answers(self, machine: Machine, incident: Incident) -> None:
         """I6: an answer has its epoch durable before the handler can see it. I4: who may go on
         alone has the current data."""

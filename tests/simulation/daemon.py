@@ -258,6 +258,9 @@ class Daemon:
     def assembles(self) -> None:
         self.simulation.checks.assembles(self.machine)
 
+    def attaches(self) -> None:
+        self.simulation.checks.attaches(self.machine)
+
     def step_fault(self, kind: StepKind) -> str:
         return self.simulation.faults.at_step(self, kind)
 

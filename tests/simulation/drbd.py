@@ -68,6 +68,9 @@ class Node:
         self.crashed = False
         self.new_uuid_pending = False
         self.exposed_uuid = 0
+        # Something was acknowledged that only the peer's disk has.
+        self.peer_only = False
+        self.peer_lost_s = 0.0
         self.peer_uuids: tuple[int, int, tuple[int, ...]] = (0, 0, ())
         self.openers = 0
         self.waiting_reply: str | None = None
@@ -225,6 +228,9 @@ class Node:
         stale = self.exposed_uuid and self.exposed_uuid != md.current
         if s.pdsk is not UP_TO_DATE and Role.PRIMARY in (s.role, s.peer) and stale:
             return "(165) Can only attach to the data we lost last"
+        # The peer's new generation was not heard of: summary.KNOWN, RESYNC_ABORTED.
+        self.world.doubt |= self.takes_old_disk()
+        self.peer_only = False
         # drbdmeta apply-al, which drbdadm runs first.
         self.crashed = md.crashed_primary or md.primary_indicator
         if self.crashed:
@@ -245,6 +251,10 @@ class Node:
         else:
             self.change(disk=seen, pdsk=pdsk)
         return ""
+
+    def takes_old_disk(self) -> bool:
+        """Whether an attach now would serve from a disk that misses acknowledged writes."""
+        return self.s.role is Role.PRIMARY and not self.s.with_peer() and self.peer_only
 
     def lose_disk(self) -> None:
         """on-io-error detach: D_FAILED, then D_DISKLESS; the peer is told."""

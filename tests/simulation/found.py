@@ -6,7 +6,18 @@ from storage_agent.model.configuration import Arbitration
 from tests.simulation.ending import finish
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.schedule import Simulation
-from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, must, pair, steps, strike_at
+from tests.simulation.situation import (
+    ASSEMBLE,
+    DEMOTE,
+    PROMOTE,
+    ask,
+    cut,
+    done,
+    must,
+    pair,
+    steps,
+    strike_at,
+)
 
 
 def both_granted(seed: int) -> Simulation:
@@ -107,4 +118,19 @@ def failover_resumed(seed: int) -> Simulation:
     course = ask(simulation, "beta", PROMOTE, "over", peer_is_off="alpha")
     simulation.wait_for(lambda: course.record is not None)
     must(simulation, course)
+    return simulation
+
+
+def old_disk_back(seed: int) -> Simulation:
+    """alpha, Primary, loses its disk while beta has everything; beta's new generation does not get
+    through any more. alpha's array is repaired, and alpha is asked to assemble."""
+    simulation = pair(seed, "alpha")
+    alpha = simulation.machines["alpha"]
+    simulation.wait_for(lambda: any(r.net == "ok" for r in alpha.node.requests))
+    alpha.lose_disk()
+    cut(simulation)
+    alpha.repair_array()
+    alpha.assemble()
+    done(simulation, "alpha", ASSEMBLE, "again")
+    must(simulation, done(simulation, "alpha", DEMOTE, "aside", stop_serving="alpha/data"))
     return simulation

@@ -173,6 +173,7 @@ class Link(Transfer):
         """drbd_receiver.c conn_disconnect(). The freeze comes before anything is completed."""
         self.world.log(node.host, f"drbd: connection lost, {to}")
         node.session = 0
+        node.peer_lost_s = self.world.now_s
         while node.peer_writes:
             self._complete_peer_write(node)
         was_primary = node.s.role is Role.PRIMARY

@@ -337,6 +337,8 @@ MUTANTS = (
        lambda: [(promotion, "_unconnected", _waived_for_worse)]),
     _m("connected to a Diskless peer is current", "I2", "diskless_peer",
        lambda: [(promotion, "_currency", _nothing)]),
+    _m("a lone primary takes its old disk back", "I4", "old_disk_back",
+       lambda: [(assembly, "_attach_alone", _nothing)]),
     _m("a resumed promote forgets its epoch", "I6", "killed_before_epoch",
        lambda: [(Run, "resume", _resume_without_epoch)]),
     _m("records are glued to a torn line", "I17", "torn_record",

@@ -229,6 +229,7 @@ class SimHost:
         self._machine.running = None
 
     def _do_replica_up(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._daemon.attaches()
         if problem := self._machine.adjust():
             raise OperationFailed(problem)
 

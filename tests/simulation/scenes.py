@@ -38,6 +38,7 @@ from tests.simulation.found import (
     failover_resumed,
     inconsistent_primary,
     killed_before_epoch,
+    old_disk_back,
     torn_record,
 )
 from tests.simulation.leaving import (
@@ -244,6 +245,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         inconsistent_primary,
         diskless_peer,
         killed_before_epoch,
+        old_disk_back,
         torn_record,
         granted_to_primary,
         granted_to_secondary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.replica import DiskState, Role
 from storage_agent.model.snapshot import Attachment
 from tests.unit.engine.parts import (
     DEMOTION,
@@ -120,6 +122,27 @@ def test_an_assemble_goes_on_after_the_host_was_restarted() -> None:
     record = restarted.run(operation_id)
     assert (record.state, record.message) == (OperationState.SUCCEEDED, "secondary on alpha")
     assert after.performed == [StepKind.ASSEMBLE_ARRAY, StepKind.REPLICA_UP]
+
+
+def test_a_resumed_assemble_is_decided_again_before_it_attaches() -> None:
+    host, store = FakeHost(array=None), MemoryStore()
+    host.replica = None
+
+    def kill() -> None:
+        raise Crash
+
+    host.faults[StepKind.REPLICA_UP] = kill
+    with pytest.raises(Crash):
+        run(make_engine(host, store), request(OperationKind.ASSEMBLE))
+    del host.faults[StepKind.REPLICA_UP]
+    lone = lost_peer(in_sync_replica(role=Role.PRIMARY))
+    host.replica = dataclasses.replace(lone, disk=DiskState.DISKLESS)
+    host.performed.clear()
+    restarted = make_engine(host, store)
+    (operation_id,) = restarted.resume()
+    record = restarted.run(operation_id)
+    assert [finding.code for finding in record.findings] == ["ATTACH_ALONE"]
+    assert StepKind.REPLICA_UP not in host.performed
 
 
 def test_a_resumed_promote_is_decided_again() -> None:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+import pytest
 
 from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
 from storage_agent.model.finding import Severity
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import DiskState, Role
 from storage_agent.model.snapshot import Facet
 from storage_agent.policy.assembly import assembly_findings, only_missing
-from tests.unit.fakes import ARRAY_UUID, SERIALS, FakeHost, volume_config
+from tests.unit.fakes import (
+    ARRAY_UUID,
+    SERIALS,
+    FakeHost,
+    in_sync_replica,
+    lost_peer,
+    volume_config,
+)
 
 VOLUME = volume_config()
+SYNCED = in_sync_replica()
 
 
 def superblock(serial: str, role: int | None, **changes: object) -> Superblock:
@@ -125,3 +137,26 @@ def test_waiting_helps_only_while_nothing_but_disks_is_missing() -> None:
     worse = dataclasses.replace(late, attached=(stale, *WHOLE[1:3]))
     assert not only_missing(assembly_findings(VOLUME, dataclasses.replace(snapshot, array=worse)))
     assert not only_missing(())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ["ATTACH_ALONE"]),
+        ({"disk": DiskState.FAILED}, ["ATTACH_ALONE"]),
+        ({"peer": None}, ["ATTACH_ALONE"]),
+        ({"peer": SYNCED.peer}, []),
+        ({"disk": DiskState.UP_TO_DATE}, []),
+        ({"role": Role.SECONDARY}, []),
+    ],
+    ids=["lone", "failing", "never-connected", "connected", "with-disk", "secondary"],
+)
+def test_a_lone_primary_does_not_take_its_old_disk_back(
+    changes: dict[str, Any], expected: list[str]
+) -> None:
+    lone = dataclasses.replace(lost_peer(SYNCED), role=Role.PRIMARY, disk=DiskState.DISKLESS)
+    host = FakeHost(replica=dataclasses.replace(lone, **changes))
+    for array in (ArrayState.CLEAN, None):
+        host.array = array
+        found = assembly_findings(VOLUME, host.observe(VOLUME))
+        assert [f.code for f in found if f.code == "ATTACH_ALONE"] == expected

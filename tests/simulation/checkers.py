@@ -157,9 +157,10 @@ class Checks:
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
             proven = node.s.with_peer() or node.unbroken or node.was_source or known_worse
             usable = node.s.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-            # What is lost after the last look cannot be known, nor what ended with it.
+            # What is lost after the last look cannot be known.
             lost = self._is_lost_since(machine)
-            self._asked_primary[machine.name] = (usable or lost, proven or lost)
+            proven = proven or lost or self._is_cut_since(machine)
+            self._asked_primary[machine.name] = (usable or lost, proven)
             if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
                 if not node.s.with_peer():
@@ -173,6 +174,11 @@ class Checks:
     def _is_lost_since(self, machine: Machine) -> bool:
         task = self.world.current
         return task is not None and machine.disk_lost_s >= task.looked_s
+
+    def _is_cut_since(self, machine: Machine) -> bool:
+        """With its peer goes what is known of the other copy."""
+        task = self.world.current
+        return task is not None and machine.node.peer_lost_s >= task.looked_s
 
     def _alone(self, machine: Machine, request: OperationRequest) -> None:
         """I16: one operation a volume."""
@@ -229,10 +235,7 @@ class Checks:
 
     def attaches(self, machine: Machine) -> None:
         """I4: the agent gives no serving host a disk that DRBD cannot know to be old."""
-        task = self.world.current
-        # What is lost after the last look cannot be known.
-        knew = task is not None and machine.node.peer_lost_s < task.looked_s
-        is_old = machine.node.takes_old_disk() and knew
+        is_old = machine.node.takes_old_disk() and not self._is_cut_since(machine)
         self.expect("I4", not is_old, f"{machine.name}, Primary and alone, takes its old disk back")
 
     def answers(self, machine: Machine, incident: Incident) -> None:
@@ -327,8 +330,8 @@ class Checks:
         told = "PEER_NOT_TOLD" not in [finding.code for finding in record.findings]
         if told and node.s.conn == STANDALONE:
             md = self.simulation.machines[other.host].disk.metadata
-            # In the middle of leaving by itself, with the other's consent.
-            is_leaving = other.waiting_reply is not None
+            # In the middle of leaving by itself, with the other's consent, or never heard of it.
+            is_leaving = other.waiting_reply is not None or other.host in other.link.unheard
             good = md.consistent and md.was_up_to_date and not is_leaving
             self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
 

@@ -45,6 +45,8 @@ class Link(Transfer):
         self.powered = {first.host: True, second.host: True}
         self.queues: dict[str, deque[tuple[int, Message]]] = {n.host: deque() for n in self.nodes}
         self._sessions = 0
+        # Asked their peer to let them go, and never heard the answer.
+        self.unheard: set[str] = set()
         for node in self.nodes:
             node.link = self
 
@@ -159,6 +161,7 @@ class Link(Transfer):
 
     def _connect(self) -> None:
         self._sessions += 1
+        self.unheard.clear()
         for node in self.nodes:
             self.queues[node.host].clear()
             node.session = self._sessions
@@ -206,6 +209,8 @@ class Link(Transfer):
         while node.s.with_peer() and Role.PRIMARY in (node.s.role, node.s.peer):
             session = node.session
             refused = self.ask_peer(node, "disconnect")
+            if not node.session:
+                self.unheard.add(node.host)
             if not refused and node.session == session:
                 is_primary = node.s.role is Role.PRIMARY
                 # SS_PRIMARY_NOP comes for a peer that might be good only.

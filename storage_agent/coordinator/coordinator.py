@@ -16,6 +16,7 @@ from storage_agent.coordinator.arbiter import (
     finished,
     seen_in_sync,
 )
+from storage_agent.coordinator.background import Background, Promote
 from storage_agent.coordinator.claims import (
     Shown,
     adopted,
@@ -39,7 +40,8 @@ from storage_agent.model.wire import WireError, from_wire
 
 
 class Coordinator:
-    """new_id: an operation id nobody has used.  hooks: the site's own."""
+    """new_id: an operation id nobody has used.  hooks: the site's own.  in_background: how a
+    promotion goes on while something else is asked."""
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class Coordinator:
         clock: Clock,
         new_id: Callable[[], str],
         hooks: Hooks,
+        in_background: Callable[[Promote], Background] = Background,
     ) -> None:
         self.settings = settings
         self.fleet = fleet
@@ -56,6 +59,7 @@ class Coordinator:
         self.clock = clock
         self.new_id = new_id
         self.hooks = hooks
+        self.in_background = in_background
 
     def unix_s(self) -> int:
         return int(self.clock.wall())

@@ -9,7 +9,6 @@ anything that went wrong, the same operations go on, and what is done is not don
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,13 +22,11 @@ from storage_agent.coordinator.views import VolumeView
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRecord, OperationState
-from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
 
 # (host, record): each change of an operation, for whoever shows it.
 OnProgress = Callable[[str, OperationRecord], None]
-# How long the source waits for the target to be prepared; then it lets go all the same.
-PREPARE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +152,9 @@ class _Move:
         doing, by an earlier try. Raises AgentError with the volume still on the source, or
         unknown."""
         wait_s = self._coordinator.settings.deadlines.handover_s
-        promotion = _Background(lambda heard: self._promote(grant, wait_s, heard))
+        promotion = self._coordinator.in_background(
+            lambda heard: self._promote(grant, wait_s, heard)
+        )
         if running is not None:
             promotion.heard(running)
         promotion.wait_until_prepared()
@@ -264,45 +263,6 @@ class _Move:
                 f"{self._volume.key} --to {self._target}",
                 code=exc.code,
             ) from exc
-
-
-class _Background:
-    """A promotion that runs while the source is asked to let go."""
-
-    def __init__(self, promote: Callable[[OnRecord], OperationRecord]) -> None:
-        self._is_prepared = threading.Event()
-        self._ended = threading.Event()
-        self._found: OperationRecord | BaseException = OutcomeUnknown("the promotion broke off")
-        self._promote = promote
-        threading.Thread(target=self._run, name="promote", daemon=True).start()
-
-    def wait_until_prepared(self) -> None:
-        """Until it waits for the source, has ended, or PREPARE_TIMEOUT_S are over."""
-        self._is_prepared.wait(PREPARE_TIMEOUT_S)
-
-    def has_ended(self) -> bool:
-        return self._ended.is_set()
-
-    def result(self) -> OperationRecord:
-        """Waits for its end, which the fleet bounds. Raises AgentError."""
-        self._ended.wait()
-        if isinstance(self._found, BaseException):
-            raise self._found
-        return self._found
-
-    def _run(self) -> None:
-        try:
-            self._found = self._promote(self.heard)
-        except BaseException as exc:
-            self._found = exc
-        finally:
-            self._ended.set()
-            self._is_prepared.set()
-
-    def heard(self, record: OperationRecord) -> None:
-        """Looks whether it waits for the source by now."""
-        if any(step.kind is StepKind.WAIT_FOR_PEER for step in record.steps):
-            self._is_prepared.set()
 
 
 def _close_earlier(coordinator: Coordinator, view: VolumeView, state: State, target: str) -> bool:

@@ -10,40 +10,61 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.model.replica import (
-    ConnectionState,
-    DiskState,
-    Replica,
-    ReplicationState,
-    Role,
-)
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import Attachment
 
 NEVER_SEEN = Attachment(
     in_sync_until_loss=False, broken_by="both copies were not seen in sync since the agent started"
 )
 
+# What this side calls in sync the other one may not: the source of a resync that has missed its end
+# goes on alone without being frozen (simulation, seed 250099), and a frozen Primary turns a peer
+# away that is only Consistent and goes on under a new generation (drbd_receiver.c receive_state()).
+# Either ends the connection at once, or by DRBD's own ping: ping-int 10 s, ping-timeout.
+SETTLE_S = 30.0
+_JUST_IN_SYNC = "both copies are in sync only just now, and the peer may not know it yet"
+
 # A copy that was UpToDate and loses its peer is shown as one of these.
 _LOST = frozenset({DiskState.DISKLESS, DiskState.FAILED})
 _STILL_THIS_ATTACHMENT = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
 
 
-def follow(
-    attachment: Attachment, replica: Replica | None, *, unsynced: bool = False
-) -> Attachment:
-    """The record after one more state, in the order in which the kernel showed them. unsynced: as
-    `stays_unsynced` says of this state."""
+def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
+    """The record after one more state, in the order in which the kernel showed them."""
+    return dataclasses.replace(
+        _followed(attachment, replica), peer_may_resume=_may_resume(attachment, replica)
+    )
+
+
+def settles(attachment: Attachment) -> bool:
+    """Only this side's view says so far that both copies are in sync."""
+    return attachment.broken_by == _JUST_IN_SYNC
+
+
+def settled(attachment: Attachment) -> Attachment:
+    """It has been in sync, and the connection has not broken, for SETTLE_S."""
+    return dataclasses.replace(attachment, in_sync_until_loss=True, connected=True, broken_by="")
+
+
+def _may_resume(before: Attachment, replica: Replica | None) -> bool:
+    """A frozen Primary on our disk alone has no generation of its own: once we have been Primary
+    and are not any more, DRBD lets it connect, thaws it, and it sends what it had held back, on top
+    of newer data (drbd_nl.c drbd_set_role() begins no generation where one is begun; simulation,
+    seed 131584)."""
+    peer = replica.peer if replica is not None else None
+    if peer is None or peer.connection is not ConnectionState.CONNECTED:
+        return before.peer_may_resume
+    return peer.role is Role.PRIMARY and peer.disk is not DiskState.UP_TO_DATE
+
+
+def _followed(attachment: Attachment, replica: Replica | None) -> Attachment:
     if replica is None:
         return _broken("the resource was taken down")
     if replica.in_sync():
-        peer = replica.peer
-        to_primary = peer is not None and peer.role is Role.PRIMARY
-        if unsynced and to_primary and not attachment.in_sync_until_loss:
-            return _broken(
-                "it was not in sync, and was connected to a Primary without a resync: the Primary "
-                "may have turned away"
-            )
-        return Attachment(in_sync_until_loss=True, connected=True)
+        is_proven = attachment.in_sync_until_loss
+        return settled(attachment) if is_proven else _broken(_JUST_IN_SYNC)
+    if settles(attachment):
+        return _broken("it was in sync too short a time: the peer may not have known it")
     if not attachment.in_sync_until_loss:
         return attachment
     if replica.disk not in _STILL_THIS_ATTACHMENT:
@@ -58,20 +79,6 @@ def follow(
             return _broken(f"the peer's disk became {replica.peer.disk} while connected")
         return _broken(f"replication left Established for {replica.peer.replication}")
     return dataclasses.replace(attachment, connected=False)
-
-
-def stays_unsynced(before: bool, replica: Replica | None) -> bool:
-    """Whether no resync was seen since the copy was last seen without its peer.
-
-    A frozen Primary aborts the connection to a peer that is only Consistent, and goes on alone
-    under a new generation (drbd_receiver.c receive_state(): "can not thaw IO with an only
-    Consistent peer"). By its own view that peer was connected and in sync for a moment.
-    """
-    if replica is None or replica.peer is None:
-        return True
-    if replica.peer.replication is ReplicationState.OFF:
-        return True
-    return before and replica.peer.replication is ReplicationState.ESTABLISHED
 
 
 def lost_sight(why: str) -> Attachment:

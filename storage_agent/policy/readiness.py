@@ -17,6 +17,7 @@ from storage_agent.model.replica import PeerView, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, unobserved, warning
+from storage_agent.policy.evidence import SETTLE_S
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
 
@@ -68,7 +69,7 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
             else f
             for f in findings
         )
-        findings += _watched(volume, snapshot)
+        findings += (*_just_in_sync(volume, snapshot), *_watched(volume, snapshot))
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
     verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.READY
@@ -105,6 +106,24 @@ def _serving(
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
     return (*found, *_watched(volume, snapshot))
+
+
+def _just_in_sync(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """Ready to be moved to; not yet to take over from a peer that dies in this moment."""
+    replica, attachment = snapshot.replica, snapshot.attachment
+    if not isinstance(replica, Replica) or not replica.in_sync():
+        return ()
+    if attachment is None or attachment.in_sync_until_loss:
+        return ()
+    return (
+        warning(
+            "JUST_IN_SYNC",
+            f"if the other host died now, {volume.name} could not be promoted here",
+            measured=attachment.broken_by,
+            limit=f"seen in sync for {SETTLE_S:.0f} s without a break",
+            remedy="wait; a failover is refused until then, a planned move is not",
+        ),
+    )
 
 
 def _watched(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

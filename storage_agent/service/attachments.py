@@ -21,18 +21,33 @@ from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import HostPort, Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet, VolumeSnapshot
-from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight, stays_unsynced
+from storage_agent.policy.evidence import (
+    NEVER_SEEN,
+    SETTLE_S,
+    follow,
+    lost_sight,
+    settled,
+    settles,
+)
 
 Around = Callable[[StepKind, VolumeConfig], AbstractContextManager[None]]
 
 
-class Attachments:
-    """One record a volume. Written by the observer, read by every thread."""
+# Time that nobody has watched is none: the host may have stood still.
+GAP_S = 5.0
 
-    def __init__(self) -> None:
+
+class Attachments:
+    """One record a volume. Written by the observer, read by every thread. gap_s: the longest time
+    between two calls of `pass_time` that counts."""
+
+    def __init__(self, gap_s: float = GAP_S) -> None:
+        self._gap_s = gap_s
+        self._passed_s = 0.0
+        # Of those that settle: for how long.
+        self._settling: dict[str, float] = {}
         self._records: dict[str, Attachment] = {}
         self._news: dict[str, threading.Event] = {}
-        self._unsynced: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     def of(self, volume: str) -> Attachment:
@@ -41,10 +56,26 @@ class Attachments:
     def follow(self, volume: str, replica: Replica | None) -> None:
         """One more state, in the order in which the kernel showed them."""
         with self._lock:
-            unsynced = stays_unsynced(self._unsynced.get(volume, False), replica)
-            self._records[volume] = follow(self.of(volume), replica, unsynced=unsynced)
-            self._unsynced[volume] = unsynced
+            self._records[volume] = follow(self.of(volume), replica)
+            if settles(self.of(volume)):
+                self._settling.setdefault(volume, 0.0)
+            else:
+                self._settling.pop(volume, None)
             self._news_of(volume).set()
+
+    def pass_time(self, now_s: float) -> None:
+        """To be called again and again; now_s: of a monotonic clock."""
+        with self._lock:
+            gap_s, self._passed_s = now_s - self._passed_s, now_s
+            for volume, so_far_s in list(self._settling.items()):
+                watched_s = so_far_s + gap_s if gap_s <= self._gap_s else 0.0
+                self._settling[volume] = watched_s
+                if watched_s >= SETTLE_S:
+                    del self._settling[volume]
+                    self._records[volume] = settled(self.of(volume))
+
+    def is_settling(self) -> bool:
+        return bool(self._settling)
 
     def wait_for_news(self, volume: str, timeout_s: float) -> None:
         """Returns at the next state, or if there was one since the last call. One caller a
@@ -61,8 +92,8 @@ class Attachments:
         """States may have been missed. What was already broken keeps its first reason."""
         with self._lock:
             for volume in volumes:
-                self._unsynced.pop(volume, None)
-                if self.of(volume).in_sync_until_loss:
+                self._settling.pop(volume, None)
+                if self.of(volume).in_sync_until_loss or settles(self.of(volume)):
                     self._records[volume] = lost_sight(why)
 
 

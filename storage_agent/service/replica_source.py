@@ -28,6 +28,8 @@ FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 60.0
 # A child that lived so long did its work: the next one starts without much waiting.
 GOOD_LIFE_S = 60.0
+# How often the loop turns while a record of an attachment settles.
+SETTLING_TURN_S = 1.0
 # The look that completes a state costs a process, and states come in bursts.
 COMPLETE_S = 1.0
 _CHUNK_BYTES = 64 << 10
@@ -69,6 +71,7 @@ class ReplicaSource(Source):
         self._stream: EventStream | None = None
         self._has_driver = True
         self._begun_s = 0.0
+        self._turned_s = 0.0
         self._retry_s = 0.0
         self._pause_s = FIRST_RETRY_S
 
@@ -80,6 +83,8 @@ class ReplicaSource(Source):
             self._retry_s, self._pause_s = 0.0, FIRST_RETRY_S
 
     def tick(self, now_s: float) -> tuple[Hint, ...]:
+        self._attachments.pass_time(now_s)
+        self._turned_s = now_s
         if self._child is not None or not self._resources or now_s < self._retry_s:
             return ()
         version = self._driver_version()
@@ -102,7 +107,9 @@ class ReplicaSource(Source):
 
     def wake_s(self) -> float:
         is_waiting = self._child is None and self._resources and self._has_driver
-        return self._retry_s if is_waiting else float("inf")
+        retry_s = self._retry_s if is_waiting else float("inf")
+        is_settling = self._attachments.is_settling()
+        return min(retry_s, self._turned_s + SETTLING_TURN_S) if is_settling else retry_s
 
     def descriptors(self) -> dict[int, int]:
         return dict.fromkeys(self._pipes(), select.POLLIN)

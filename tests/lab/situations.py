@@ -194,6 +194,18 @@ def created(lab: Lab, text: str, volumes: tuple[str, ...]) -> None:
         lambda: all(is_in_sync(lab.hosts["alpha"], minor) for minor in range(len(volumes))),
         timeout_s=SYNC_TIMEOUT_S * len(volumes),
     )
+    for name in HOSTS:
+        for volume in volumes:
+            wait_for_evidence(lab, name, volume)
+
+
+def wait_for_evidence(lab: Lab, name: str, volume: str) -> None:
+    """Until that host's copy could be promoted if the other host died (policy/evidence.py)."""
+
+    def is_proven() -> bool:
+        return bool(status(lab.hosts[name], volume)["attachment"]["in_sync_until_loss"])
+
+    lab.wait_until(f"{name} has long been in sync", is_proven, timeout_s=SYNC_TIMEOUT_S)
 
 
 def data_in_sync(lab: Lab) -> None:

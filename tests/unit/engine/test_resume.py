@@ -162,7 +162,7 @@ def test_a_resumed_promote_is_decided_again() -> None:
 
 
 def test_what_was_warned_of_is_in_the_answer_of_a_resumed_promote() -> None:
-    proven = Attachment(in_sync_until_loss=True)
+    proven = Attachment(in_sync_until_loss=True, peer_may_resume=False)
     for point in range(2, crash_points(OperationKind.PROMOTE, FakeHost)):
         host = FakeHost(replica=lost_peer(in_sync_replica()), attachment=proven)
         store = MemoryStore()

@@ -101,7 +101,8 @@ def test_an_undo_that_fails_names_the_state() -> None:
 
 def test_an_undo_that_fails_leaves_no_grant_behind() -> None:
     host = FakeHost(
-        replica=lost_peer(in_sync_replica()), attachment=Attachment(in_sync_until_loss=True)
+        replica=lost_peer(in_sync_replica()),
+        attachment=Attachment(in_sync_until_loss=True, peer_may_resume=False),
     )
 
     def hang() -> None:

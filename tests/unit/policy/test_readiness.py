@@ -16,6 +16,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import Facet
+from storage_agent.policy.evidence import NEVER_SEEN, follow, settled
 from storage_agent.policy.naming import name_state
 from storage_agent.policy.readiness import Readiness, Verdict, assess
 from tests.unit.fakes import (
@@ -53,6 +54,14 @@ def test_serving_and_well() -> None:
 def test_ready() -> None:
     assert look(FakeHost()) == Readiness(verdict=Verdict.READY, findings=())
     assert name_state(VOLUME, FakeHost().observe(VOLUME)) == "secondary on alpha"
+
+
+def test_ready_to_be_moved_to_and_not_yet_to_take_over() -> None:
+    in_sync = FakeHost(attachment=follow(NEVER_SEEN, in_sync_replica()))
+    assert look(in_sync).verdict is Verdict.DEGRADED
+    assert codes(look(in_sync)) == ["JUST_IN_SYNC"]
+    in_sync.attachment = settled(in_sync.attachment or NEVER_SEEN)
+    assert look(in_sync) == Readiness(verdict=Verdict.READY, findings=())
 
 
 def test_the_second_host_is_ready_while_the_first_serves() -> None:

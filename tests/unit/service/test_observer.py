@@ -24,6 +24,7 @@ from storage_agent.model.snapshot import (
     ServiceView,
     VolumeSnapshot,
 )
+from storage_agent.policy.evidence import NEVER_SEEN
 from storage_agent.service import agenda, looks, observer
 from storage_agent.service.attachments import Attachments
 from storage_agent.service.changes import Event
@@ -226,9 +227,7 @@ def test_the_snapshot_carries_the_attachment(bench: Bench) -> None:
     bench.attachments.follow("data", in_sync_replica())
     bench.start()
     wait_until(bench.is_known)
-    record = bench.volume().attachment
-    assert record is not None
-    assert record.in_sync_until_loss
+    assert bench.volume().attachment == bench.attachments.of("data") != NEVER_SEEN
 
 
 def test_catching_up_means_that_all_earlier_events_were_taken(bench: Bench) -> None:

@@ -10,21 +10,23 @@ from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
-from tests.simulation.coordinator import COORDINATOR
+from tests.simulation.control import COORDINATOR, TRIES
 from tests.simulation.ending import finish, heal
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, pair, steps, wait
+from tests.simulation.states import GONE
 
 
 def granted_to_primary(seed: int) -> Simulation:
     """The link is cut: alpha may go on. What it acknowledges alone is there in the end."""
-    simulation = _lost(seed, IncidentAnswer.CONTINUE)
+    simulation = lost(seed)
     alpha = simulation.machines["alpha"]
+    looked(simulation, alpha)
     before = len(simulation.client.acknowledged)
-    _must(simulation, _serves(simulation, alpha), "alpha was granted and does not serve")
+    _must(simulation, serves(simulation, alpha), "alpha was granted and does not serve")
     steps(simulation, 200)
     more = len(simulation.client.acknowledged) > before
     _must(simulation, more, "alpha was granted and acknowledges nothing")
@@ -33,9 +35,16 @@ def granted_to_primary(seed: int) -> Simulation:
 
 def granted_to_secondary(seed: int) -> Simulation:
     """The link is cut: beta takes over, alpha is denied, shuts its clients out and is rebooted."""
-    simulation = _lost(seed, IncidentAnswer.DENY)
+    simulation = lost(seed)
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
-    _must(simulation, _serves(simulation, beta), "beta was granted and does not serve")
+    is_over = simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
+    simulation.checks.expect("I11", is_over, "alpha is frozen and keeps its link")
+    for _ in range(TRIES):
+        # It is refused while the newest look at alpha is of before the cut.
+        if not _serves_now(beta):
+            typed(simulation, "failover", "beta")
+    looked(simulation, alpha)
+    _must(simulation, serves(simulation, beta), "beta was granted and does not serve")
     shut = simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
     simulation.checks.expect("I11", shut, "alpha was denied and keeps its link")
     steps(simulation, 200)
@@ -44,8 +53,8 @@ def granted_to_secondary(seed: int) -> Simulation:
 
 def frozen_without_disk(seed: int) -> Simulation:
     """alpha is frozen and loses its disk: it cannot be told to go on. The link comes back."""
-    simulation = _pair(seed, IncidentAnswer.CONTINUE)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha = simulation.machines["alpha"]
     cut(simulation)
     simulation.wait_for(lambda: alpha.asked is not None)
@@ -59,8 +68,8 @@ def frozen_without_disk(seed: int) -> Simulation:
 def turned_away(seed: int) -> Simulation:
     """alpha is frozen, beta is rebooted: the link comes back, alpha turns beta away and goes on by
     itself; it is cut off again before they have found together, and beta is granted."""
-    simulation = _pair(seed, None)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
     beta.power_off()
@@ -79,8 +88,8 @@ def turned_away(seed: int) -> Simulation:
 def thawed_by_diskless(seed: int) -> Simulation:
     """alpha is frozen, beta serves by a grant, is demoted and loses its disk. The link comes back:
     DRBD thaws alpha, which has older data and must not let its clients in."""
-    simulation = _pair(seed, None)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
     simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
@@ -98,33 +107,54 @@ def thawed_by_diskless(seed: int) -> Simulation:
     return simulation
 
 
+def held_back(seed: int) -> Simulation:
+    """alpha loses its disk and goes on with beta's; the link is cut under its writes and beta is to
+    take over. Once beta has let go again, the link comes back."""
+    simulation = _pair(seed)
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    alpha.lose_disk()
+    simulation.wait_for(
+        lambda: beta.node.s.pdsk in GONE and alpha.node.exposed_uuid == beta.node.md.current
+    )
+    simulation.control.is_on = False
+    simulation.wait_for(lambda: bool(alpha.node.requests))
+    cut(simulation)
+    simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
+    for _ in range(TRIES):
+        if not _serves_now(beta):
+            typed(simulation, "failover", "beta")
+    steps(simulation, 200)
+    done(simulation, "beta", DEMOTE, "aside", stop_serving="beta/data")
+    return _end(simulation)
+
+
 def primary_dies(seed: int) -> Simulation:
     """alpha loses its power: beta is granted without any incident."""
-    simulation = _pair(seed, IncidentAnswer.DENY)
+    simulation = _pair(seed, automatic=True)
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     alpha.power_off()
-    _must(simulation, _serves(simulation, beta), "alpha is gone, beta does not serve")
+    _must(simulation, serves(simulation, beta), "alpha is gone, beta does not serve")
     steps(simulation, 200)
     return _end(simulation)
 
 
 def nobody_answers(seed: int) -> Simulation:
     """The coordinator is down: alpha freezes and shuts its clients out; the link comes back."""
-    simulation = _pair(seed, None)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha = simulation.machines["alpha"]
     cut(simulation)
     shut = simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
     simulation.checks.expect("I11", shut, "alpha is frozen and keeps its link")
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False
-    _must(simulation, _serves(simulation, alpha), "the link is back, alpha does not serve")
+    _must(simulation, serves(simulation, alpha), "the link is back, alpha does not serve")
     return _end(simulation)
 
 
 def killed_while_answering(seed: int) -> Simulation:
     """alpha's agent is killed, or alpha loses its power, with the answer half taken."""
-    simulation = _pair(seed, IncidentAnswer.CONTINUE)
+    simulation = _pair(seed)
     how = POINT_KINDS[seed % 2]
     points = ("replace", "answer")
 
@@ -146,8 +176,8 @@ def killed_while_answering(seed: int) -> Simulation:
 
 def rebooted_with_grant(seed: int) -> Simulation:
     """beta was granted and loses its power before it acts; alpha stays frozen."""
-    simulation = _pair(seed, IncidentAnswer.DENY)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     beta = simulation.machines["beta"]
     cut(simulation)
     _grant(simulation, beta, 9, "granted")
@@ -162,8 +192,8 @@ def rebooted_with_grant(seed: int) -> Simulation:
 
 def another_operation(seed: int) -> Simulation:
     """alpha may go on. An old grant to beta is for another operation than the one that comes."""
-    simulation = _pair(seed, IncidentAnswer.CONTINUE)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     _grant(simulation, beta, 9, "granted")
     cut(simulation)
@@ -177,8 +207,8 @@ def another_operation(seed: int) -> Simulation:
 def second_coordinator(seed: int) -> Simulation:
     """Another coordinator, to which nobody listens, gives beta the volume; alpha's own one tells
     alpha to go on. Both with an epoch that is new to whoever hears it."""
-    simulation = _pair(seed, None)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
     _grant(simulation, beta, 9, "granted", "another")
@@ -193,8 +223,8 @@ def second_coordinator(seed: int) -> Simulation:
 def leftover_grant(seed: int) -> Simulation:
     """beta was promoted alone, and its own grant is still there when it loses alpha again: the
     coordinator has chosen alpha meanwhile."""
-    simulation = _pair(seed, None)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
     beta.grant = (beta.boot_id, "left", beta.wall_s())
@@ -208,8 +238,8 @@ def leftover_grant(seed: int) -> Simulation:
 def twice_in_one_epoch(seed: int) -> Simulation:
     """A frozen alpha gets two words of one epoch, one for each of two incidents, and forged
     ones."""
-    simulation = _pair(seed, None)
-    simulation.coordinator.is_on = False
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     alpha = simulation.machines["alpha"]
     for number in range(2):
         cut(simulation)
@@ -225,45 +255,43 @@ def twice_in_one_epoch(seed: int) -> Simulation:
     return _end(simulation)
 
 
-def _pair(seed: int, prefers: IncidentAnswer | None) -> Simulation:
+def _pair(seed: int, *, automatic: bool = False) -> Simulation:
     simulation = pair(seed, "alpha", Arbitration.COORDINATOR)
-    simulation.coordinator.prefers = prefers
-    simulation.coordinator.is_on = True
+    simulation.control.begin(automatic=automatic)
+    simulation.control.is_on = True
     # Both were looked at before anything happens, as a coordinator that watches does.
     for machine in simulation.machines.values():
-        _call(simulation, machine)
+        looked(simulation, machine)
     return simulation
 
 
-def _lost(seed: int, prefers: IncidentAnswer) -> Simulation:
-    """The link is cut under a write, and beta is looked at before alpha's incident is."""
-    simulation = _pair(seed, prefers)
-    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
-    simulation.coordinator.is_on = False
+def lost(seed: int) -> Simulation:
+    """The link is cut under a write; nobody has been answered yet."""
+    simulation = _pair(seed)
+    simulation.control.is_on = False
     cut(simulation)
+    alpha = simulation.machines["alpha"]
     simulation.wait_for(lambda: alpha.asked is not None)
-    for machine in (beta, alpha):
-        _call(simulation, machine)
-    simulation.coordinator.is_on = True
     return simulation
 
 
-def _call(simulation: Simulation, machine: Machine) -> None:
-    daemon, coordinator = machine.daemon, simulation.coordinator
-    assert daemon is not None
-    task = daemon._spawn("coordinator", lambda: coordinator._call(daemon))
+def looked(simulation: Simulation, machine: Machine) -> None:
+    task = simulation.control.look(machine.name)
     simulation.wait_for(lambda: task.done)
 
 
-def _serves(simulation: Simulation, machine: Machine) -> bool:
-    node = machine.node
-    return simulation.wait_for(
-        lambda: (
-            node.s.role is Role.PRIMARY
-            and not node.s.susp
-            and machine.server is ServerState.SERVING
-        )
-    )
+def typed(simulation: Simulation, what: str, host: str) -> None:
+    task = simulation.control.command(what, host)
+    simulation.wait_for(lambda: task.done)
+
+
+def serves(simulation: Simulation, machine: Machine) -> bool:
+    return simulation.wait_for(lambda: _serves_now(machine))
+
+
+def _serves_now(machine: Machine) -> bool:
+    node, is_up = machine.node, machine.server is ServerState.SERVING
+    return node.s.role is Role.PRIMARY and not node.s.susp and is_up
 
 
 def _grant(
@@ -319,7 +347,7 @@ def _must(simulation: Simulation, fine: bool, text: str) -> None:
 
 
 def _end(simulation: Simulation) -> Simulation:
-    simulation.coordinator.is_on = True
+    simulation.control.is_on = True
     heal(simulation)
     for machine in simulation.machines.values():
         if machine.node.s.role is Role.PRIMARY and not machine.node.s.susp:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,6 +35,11 @@ from tests.simulation.writes import Request
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
+
+
+# The observer's loop turns every second while that matters; here less often, to save steps.
+TURN_S = 12.0
+GAP_S = 20.0
 
 
 def _unheard(seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
@@ -66,9 +73,16 @@ class Daemon:
         self.started = False
         self._tick: tuple[Marker, Request] | None = None
         self._tick_s = 0.0
+        self._turned_s = self.world.now_s
         self.tasks: list[Task] = []
         self.active: set[str] = set()
-        self.attachments = Attachments()
+        # By operation id: who has asked for it from afar.
+        self.listeners: dict[str, Callable[[OperationRecord], None]] = {}
+        # The newest look that a coordinator was shown, and how often it is shown again: an
+        # observer is not always at the newest.
+        self.sight: VolumeSnapshot | None = None
+        self.shows_old = 0.25
+        self.attachments = Attachments(gap_s=GAP_S)
         self.events: deque[Replica | None] = deque([machine.node.view()])
         machine.node.watch = self.saw
         machine.daemon = self
@@ -79,7 +93,7 @@ class Daemon:
             host=self.host,
             store=self.store,
             clock=SimClock(machine),
-            on_change=lambda record: None,
+            on_change=self._changed,
             wait_for_news=lambda volume, timeout_s: self.world.sleep(
                 timeout_s * self.world.random()
             ),
@@ -232,6 +246,10 @@ class Daemon:
         )
         self.simulation.checks.ended(self, course, record)
 
+    def _changed(self, record: OperationRecord) -> None:
+        if hear := self.listeners.get(record.request.operation_id):
+            hear(record)
+
     # --- called by the ports --------------------------------------------------------------------
 
     def point(self, name: str, *, before: bool) -> None:
@@ -310,6 +328,28 @@ class Daemon:
         self._tick = None if written is None else (marker, written)
         self.world.counts["marker ticks"] += 1
         return True
+
+    def settle(self) -> None:
+        """As if it had been watching for long."""
+        while self.events:
+            self.take_event()
+        for moment_s in range(int(self.world.now_s) - 100, int(self.world.now_s) + 1, 10):
+            self.attachments.pass_time(float(moment_s))
+
+    def turn(self) -> bool:
+        """service/replica_source.py: the observer's loop turns. False: it is not yet time."""
+        now_s = self.world.now_s
+        if now_s < self.wake_s() or self.world.is_frozen(self.machine.name):
+            return False
+        self._turned_s = now_s
+        while self.events:
+            self.take_event()
+        self.attachments.pass_time(now_s)
+        return True
+
+    def wake_s(self) -> float:
+        """When that matters next."""
+        return self._turned_s + TURN_S if self.attachments.is_settling() else math.inf
 
     def _catch_up(self) -> bool:
         if self.simulation.faults.at_catch_up(self):

@@ -68,7 +68,7 @@ class Node:
         self.crashed = False
         self.new_uuid_pending = False
         self.exposed_uuid = 0
-        # Something was acknowledged that only the peer's disk has.
+        # Was Primary on the peer's disk alone, which began a generation of its own then.
         self.peer_only = False
         self.peer_lost_s = 0.0
         self.peer_uuids: tuple[int, int, tuple[int, ...]] = (0, 0, ())
@@ -205,6 +205,8 @@ class Node:
             self.link.send(self, ("uuids", self.md.current))
 
     def _follow_truth(self, ns: State) -> None:
+        if ns.role is Role.PRIMARY and ns.with_peer() and ns.disk in GONE:
+            self.peer_only = True
         if ns.conn in (WAIT_SOURCE, SOURCE):
             self.was_source = True
         elif ns.with_peer() or RANK[ns.disk] < 7:

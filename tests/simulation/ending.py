@@ -26,8 +26,9 @@ def heal(simulation: Simulation) -> None:
     simulation.world.frozen_hosts.clear()
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False
-    simulation.coordinator.down_until_s = 0.0
-    simulation.coordinator.cut.clear()
+    for control in simulation.controls:
+        control.down_until_s = 0.0
+        control.cut.clear()
     for machine in simulation.machines.values():
         machine.repair_array()
         machine.busy_until_s = 0.0

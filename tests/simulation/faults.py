@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import Role
-from tests.simulation.coordinator import COORDINATOR
+from tests.simulation.control import COORDINATOR
+from tests.simulation.control_faults import ANSWER_KINDS, CONTROL_POINT, WIRE_KINDS, ControlFaults
 from tests.simulation.daemon import Daemon, epoch_of
 from tests.simulation.machine import Machine
 
@@ -21,7 +22,6 @@ POINT_RATE = 0.004
 STEP_RATE = 0.05
 LOOK_RATE = 0.004
 SIGHT_RATE = 0.01
-ANSWER_RATE = 0.4
 # A weight for each thing that happens by itself.
 _WEIGHTS: dict[str, int] = {
     "daemon killed": 6,
@@ -46,15 +46,19 @@ _WEIGHTS: dict[str, int] = {
     "power on": 10,
     "coordinator down": 3,
     "coordinator cut off": 3,
+    "coordinator killed": 3,
+    "coordinator pauses": 2,
+    "control machine restarts": 2,
+    "record restored": 1,
+    "second coordinator": 1,
 }
 POINT_KINDS = ("killed at a port call", "power cut at a port call")
 STEP_KINDS = ("a step fails", "a step hangs", "a step does nothing")
 OTHER_KINDS = ("look fails", "watch does not keep up")
-REQUEST_KINDS = ("repeated id", "old epoch", "peer is off", "lying admin")
-ANSWER_KINDS = ("answer delayed", "answer repeated", "answer forged")
+REQUEST_KINDS = ("repeated id", "old epoch", "foreign epoch", "peer is off", "lying admin")
 ALL_KINDS = (
     *(*_WEIGHTS, *POINT_KINDS, *STEP_KINDS, *OTHER_KINDS, *REQUEST_KINDS),
-    *ANSWER_KINDS,
+    *(*ANSWER_KINDS, *WIRE_KINDS, CONTROL_POINT),
 )
 
 
@@ -62,7 +66,7 @@ ALL_KINDS = (
 _OWN_WORK = (StepKind.GRANT_PROMOTION, StepKind.WITHDRAW_GRANT)
 
 
-class Faults:
+class Faults(ControlFaults):
     """enabled: off while a schedule settles."""
 
     def __init__(self, simulation: Simulation) -> None:
@@ -126,13 +130,6 @@ class Faults:
             return False
         self.note("watch does not keep up", daemon.machine.name)
         return True
-
-    def at_answer(self, daemon: Daemon) -> str:
-        if not self.enabled or self.world.random() >= ANSWER_RATE:
-            return ""
-        kind = self.world.rng.choice(ANSWER_KINDS)
-        self.note(kind, daemon.machine.name)
-        return kind
 
     # --- by themselves --------------------------------------------------------------------------
 
@@ -238,20 +235,6 @@ class Faults:
         machine.daemon.lose_sight()
         return True
 
-    def _coordinator_down(self, machine: Machine) -> bool:
-        coordinator = self.simulation.coordinator
-        if not self.simulation.has_coordinator:
-            return False
-        coordinator.down_until_s = self.world.now_s + self.world.rng.choice((5.0, 60.0, 700.0))
-        return True
-
-    def _coordinator_cut_off(self, machine: Machine) -> bool:
-        """It cannot reach this host, or can again."""
-        if not self.simulation.has_coordinator:
-            return False
-        self.simulation.coordinator.cut ^= {machine.name}
-        return True
-
     def _filesystem_busy(self, machine: Machine) -> bool:
         if not machine.mounted:
             return False
@@ -297,6 +280,9 @@ class Faults:
         rng = self.world.rng
         machine = self.simulation.machines[rng.choice(("alpha", "beta"))]
         daemon = machine.daemon
+        if self.simulation.has_coordinator and rng.random() < 0.5:
+            self.command(machine)
+            return
         if daemon is None or not daemon.started:
             return
         if rng.random() < 0.15 and self._repeat(daemon):
@@ -351,6 +337,11 @@ class Faults:
         if chance < 0.6:
             # Old, or the present one's for another operation.
             return known - rng.randrange(3), True
+        if self.simulation.has_coordinator and rng.random() < 0.9:
+            # Epochs are the coordinator's to give.
+            return None, False
+        if self.simulation.has_coordinator:
+            self.note("foreign epoch", machine.name)
         highest = max(epoch_of(m) for m in self.simulation.machines.values())
         return highest + 1 + rng.randrange(2), False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.replica import Role
 from tests.simulation.ending import finish
 from tests.simulation.faults import POINT_KINDS
@@ -54,8 +53,7 @@ def standalone_by_word(seed: int) -> Simulation:
     """beta stands still and cannot be told; the coordinator's `continue` marks it as outdated on
     alpha, and nowhere else. Refused where alpha freezes first."""
     simulation = pair(seed, "alpha", Arbitration.COORDINATOR)
-    simulation.coordinator.prefers = IncidentAnswer.CONTINUE
-    simulation.coordinator.is_on = True
+    simulation.control.is_on = True
     simulation.world.frozen_hosts["beta"] = simulation.world.now_s + 600.0
     done(simulation, "alpha", STANDALONE, "alone")
     return simulation

@@ -169,12 +169,19 @@ class Machine:
         node = self.node
         if not node.up:
             return ""
-        if node.openers or node.s.role is Role.PRIMARY:
-            return "(-12) Device is held open by someone"
+        if problem := self._held():
+            return problem
         node.link.disconnect(node)
+        if problem := self._held():
+            # Promoted meanwhile: the minor cannot be deleted.
+            return problem
         node.reset()
         node.watch(None)
         return ""
+
+    def _held(self) -> str:
+        is_held = self.node.openers or self.node.s.role is Role.PRIMARY
+        return "(-12) Device is held open by someone" if is_held else ""
 
     def answered_epoch(self) -> int | None:
         """Of the answer to the incident that lies there; None while it has none."""

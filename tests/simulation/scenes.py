@@ -11,6 +11,7 @@ from tests.simulation.arbitrated import (
     frozen_without_disk,
     granted_to_primary,
     granted_to_secondary,
+    held_back,
     killed_while_answering,
     leftover_grant,
     nobody_answers,
@@ -30,6 +31,7 @@ from tests.simulation.breaking import (
     restarted_and_brought_up,
     stale_member,
 )
+from tests.simulation.coordinated import old_sight, record_restored, sole_dies
 from tests.simulation.ending import finish
 from tests.simulation.found import (
     both_granted,
@@ -88,7 +90,7 @@ def together(seed: int) -> Simulation:
     """Two requests at once on one host."""
     simulation = pair(seed, "alpha")
     first = ask(simulation, "alpha", DEMOTE, "first")
-    steps(simulation, 40)
+    simulation.wait_for(lambda: bool(first.performed))
     second = ask(simulation, "alpha", PROMOTE, "second")
     third = ask(simulation, "alpha", DEMOTE, "third")
     for course in (first, second, third):
@@ -249,12 +251,16 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         torn_record,
         granted_to_primary,
         granted_to_secondary,
+        held_back,
         frozen_without_disk,
         primary_dies,
         nobody_answers,
         killed_while_answering,
         rebooted_with_grant,
         second_coordinator,
+        sole_dies,
+        record_restored,
+        old_sight,
         turned_away,
         thawed_by_diskless,
         another_operation,

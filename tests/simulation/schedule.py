@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from storage_agent.coordinator.arbiter import State
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.configuration import (
     AgentConfig,
@@ -27,7 +29,7 @@ from storage_agent.model.replica import Role
 from tests.simulation import ending
 from tests.simulation.checkers import Checks, Violation
 from tests.simulation.client import Client
-from tests.simulation.coordinator import COORDINATOR, Coordinator
+from tests.simulation.control import COORDINATOR, KEY, ControlMachine
 from tests.simulation.daemon import Course, Daemon
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
@@ -100,12 +102,17 @@ class Simulation:
         self.client = Client(self.world, self.machines)
         self.checks = Checks(self)
         self.faults = Faults(self)
-        self.coordinator = Coordinator(self)
+        # A second one comes by a fault.
+        self.controls = [ControlMachine(self, "control", {})]
         self._restarts: list[tuple[float, Machine, int]] = []
         arbitration = Arbitration.COORDINATOR if self.has_coordinator else Arbitration.NONE
         self.volume = volume_config(arbitration)
         for machine in self.machines.values():
             machine.node.promoted = self.checks.promoted  # type: ignore[method-assign]
+
+    @property
+    def control(self) -> ControlMachine:
+        return self.controls[0]
 
     def config(self, host: str) -> AgentConfig:
         hosts = {h: HostConfig(name=h, address=f"10.8.0.{i}") for i, h in enumerate(HOSTS, 1)}
@@ -154,7 +161,10 @@ class Simulation:
             first = Epoch(number=FIRST_EPOCH, operation_id="before", coordinator=COORDINATOR)
             epochs.write("data", first)
             epochs.note_marker("data", marker)
-            del daemon
+            daemon.settle()
+        adopted = State(epoch=FIRST_EPOCH, coordinator=COORDINATOR, owner=primary)
+        self.control.record.begin({KEY: adopted})
+        self.control.record.vouch([KEY])
         if primary is not None:
             self._serve(self.machines[primary])
 
@@ -220,7 +230,7 @@ class Simulation:
         elif chance < 0.97:
             done = self._observe()
         else:
-            done = self.coordinator.step()
+            done = self._control()
         if not done:
             done = self._anything(tasks_rest=tasks_rest, link_rests=link_rests)
         self.checks.always()
@@ -233,7 +243,14 @@ class Simulation:
                 return True
             if machine.daemon is not None and machine.powered and machine.daemon.tick():
                 return True
-        return False
+        return self._turn()
+
+    def _turn(self) -> bool:
+        daemons = (m.daemon for m in self.machines.values() if m.powered)
+        return any(daemon.turn() for daemon in daemons if daemon is not None)
+
+    def _control(self) -> bool:
+        return any(control.step() for control in self.controls)
 
     def _anything(self, *, tasks_rest: bool, link_rests: bool) -> bool:
         """Whatever can, or else time passes. The two that were just found at rest still are."""
@@ -243,13 +260,19 @@ class Simulation:
             return True
         if self.client.step():
             return True
-        if self.coordinator.step():
+        if self._control():
+            return True
+        if self._turn():
             return True
         later = self.world.later_s()
+        awake = (
+            m for m in self.machines.values() if m.powered and not self.world.is_frozen(m.name)
+        )
+        later += [m.daemon.wake_s() for m in awake if m.daemon is not None]
         later += [s for s, m, boot in self._restarts if m.powered and m.boot == boot]
-        coordinator_s = self.coordinator.wake_s()
-        if coordinator_s is not None and coordinator_s > self.world.now_s:
-            later.append(coordinator_s)
+        wake_s = (control.wake_s() for control in self.controls)
+        later += [s for s in wake_s if s is not None and s > self.world.now_s]
+        later = [moment_s for moment_s in later if moment_s < math.inf]
         if not later:
             return False
         self.world.now_s = max(self.world.now_s, min(later)) + 0.001
@@ -276,7 +299,7 @@ class Simulation:
     def is_quiet(self) -> bool:
         if any(m.daemon is None or m.daemon.active for m in self.machines.values()):
             return False
-        if self.link.has_work() or self.coordinator.has_work():
+        if self.link.has_work() or any(control.has_work() for control in self.controls):
             return False
         return not any(t.is_ready(self.world.now_s) or t.wake_s for t in self.world.tasks)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
-from tests.simulation.coordinator import COORDINATOR
+from tests.simulation.control import COORDINATOR
 from tests.simulation.daemon import Course, Daemon
 from tests.simulation.schedule import Simulation, volume_config
 
@@ -24,7 +24,7 @@ def pair(seed: int, primary: str | None, arbitration: Arbitration = Arbitration.
     for machine in simulation.machines.values():
         machine.node.stonith = simulation.has_coordinator
     simulation.faults.enabled = False
-    simulation.coordinator.is_on = False
+    simulation.control.is_on = False
     simulation.begin(primary)
     steps(simulation, 60)
     return simulation

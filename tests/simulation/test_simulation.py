@@ -44,6 +44,14 @@ def test_every_outcome_happened(summary: Summary, kind: str, state: str) -> None
     assert summary.counts[f"{kind} {state}"] > 0
 
 
+@pytest.mark.parametrize("end", ["succeeded", "refused"])
+@pytest.mark.parametrize("command", ["switchover", "failover", "adopt"])
+def test_every_command_of_the_coordinator_had_both_ends(
+    summary: Summary, command: str, end: str
+) -> None:
+    assert summary.counts[f"{command} {end}"] > 0
+
+
 def test_a_seed_gives_the_same_course_again() -> None:
     first, second = (run_schedule(77, keep_trace=True) for _ in range(2))
     assert len(first.trace) > 20

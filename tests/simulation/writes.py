@@ -110,7 +110,6 @@ class Request:
             return
         self.ok = "ok" in (self.local, self.net)
         self.alone = self.net != "ok"
-        node.peer_only = node.peer_only or (self.ok and self.local != "ok")
         other = node.link.other(node)
         knows = RANK[other.s.pdsk] < 4 and other.s.disk is UP_TO_DATE
         # drbd_state.c after_state_ch(): a disk that is attached when the Primary is Diskless

@@ -1,0 +1,199 @@
+"""What seeded bugs put in the place of the real code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+from storage_agent.coordinator import arbiter
+from storage_agent.coordinator.arbiter import State, decide_incident
+from storage_agent.engine.engine import Engine
+from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.journal import Journal
+from storage_agent.engine.run import Run
+from storage_agent.model.clock import Deadline
+from storage_agent.model.operation import Epoch, OperationRecord, OperationState
+from storage_agent.model.plan import StepKind
+from storage_agent.model.snapshot import Attachment
+from storage_agent.model.wire import to_wire
+from storage_agent.operations import planners, steps
+from storage_agent.policy import epoch as epoch_policy
+from storage_agent.policy import evidence, promotion, standalone
+from tests.simulation.hunting import Patch
+
+
+def nothing(*_args: object, **_more: object) -> tuple[()]:
+    return ()
+
+
+def without(*codes: str) -> Callable[..., Any]:
+    original = promotion._unconnected
+    return lambda *a: [f for f in original(*a) if f.code not in codes]
+
+
+def definition(kind: StepKind, **changes: Any) -> Patch:
+    return (steps.DEFINITIONS, kind, dataclasses.replace(steps.DEFINITIONS[kind], **changes))
+
+
+def commands(kind: StepKind, command: str) -> Patch:
+    return definition(kind, commands=lambda volume, host: (f"{command} {volume.name}",))
+
+
+def plan(name: str, change: Callable[[list[StepKind]], list[StepKind]]) -> Patch:
+    original = getattr(planners, name)
+    return (planners, name, lambda *a: change(original(*a)))
+
+
+def drop(*kinds: StepKind) -> Callable[[list[StepKind]], list[StepKind]]:
+    return lambda plan: [k for k in plan if k not in kinds]
+
+
+def swap(first: StepKind, second: StepKind) -> Callable[[list[StepKind]], list[StepKind]]:
+    other = {first: second, second: first}
+    return lambda plan: [other.get(k, k) for k in plan]
+
+
+def journal_without(*phases: str) -> Patch:
+    original = Journal.write
+
+    def write(self: Journal, operation_id: str, phase: str, **fields: object) -> None:
+        if phase not in phases:
+            original(self, operation_id, phase, **fields)
+
+    return (Journal, "write", write)
+
+
+def journal_without_findings() -> Patch:
+    original = Journal.write
+
+    def write(self: Journal, operation_id: str, phase: str, **fields: object) -> None:
+        original(self, operation_id, phase, **{k: v for k, v in fields.items() if k != "findings"})
+
+    return (Journal, "write", write)
+
+
+def epoch_in_cache(self: EpochStore, volume: str, epoch: Epoch) -> None:
+    """As a replace() without fsync: a power cut takes it back."""
+    store: Any = self._store
+    machine = store._machine
+    before = machine.files.get("epoch-data")
+    _WRITE_EPOCH(self, volume, epoch)
+    if hasattr(store, "_daemon"):
+        machine.unsynced["epoch-data"] = machine.files["epoch-data"]
+        machine.files["epoch-data"] = before
+
+
+_WRITE_EPOCH = EpochStore.write
+
+
+def no_undo(self: Run, volume: Any, cause: Any) -> OperationRecord:
+    self.look(volume)
+    return self.ended(OperationState.ROLLED_BACK, cause.message)
+
+
+def refused_undo() -> Patch:
+    original = Run._undo
+
+    def undo(self: Run, volume: Any, cause: Any) -> OperationRecord:
+        record = original(self, volume, cause)
+        return dataclasses.replace(record, state=OperationState.REFUSED)
+
+    return (Run, "_undo", undo)
+
+
+class _Forgetful(dict[str, Any]):
+    def get(self, key: str, default: Any = None) -> Any:
+        return default
+
+
+def not_busy() -> Patch:
+    original = Engine.__init__
+
+    def init(self: Engine, **more: Any) -> None:
+        original(self, **more)
+        self._running = _Forgetful()
+
+    return (Engine, "__init__", init)
+
+
+def goes_on(self: Run, volume: Any) -> OperationRecord:
+    assert self.entry.plan is not None
+    return self._walk(volume, self.entry.plan)
+
+
+def believes(self: Run, step: Any, volume: Any, deadline: Deadline) -> None:
+    request = dataclasses.replace(self.entry.request, epoch=self.entry.epoch)
+    self.host.perform(step, volume, request, deadline, self.tell)
+    self.look(volume)
+
+
+def ever_in_sync(record: Attachment, replica: Any) -> Attachment:
+    if record.in_sync_until_loss or (replica is not None and replica.in_sync()):
+        return Attachment(in_sync_until_loss=True)
+    return record
+
+
+def at_once(record: Attachment, replica: Any) -> Attachment:
+    fresh = evidence.follow(record, replica)
+    return evidence.settled(fresh) if evidence.settles(fresh) else fresh
+
+
+def waived_for_worse(
+    volume: Any, snapshot: Any, replica: Any, request: Any, peer: str, is_granted: bool
+) -> tuple[Any, ...]:
+    if replica.peer is not None and replica.peer.disk in promotion._KNOWN_WORSE:
+        return ()
+    return tuple(_UNCONNECTED(volume, snapshot, replica, request, peer, is_granted))
+
+
+_UNCONNECTED = promotion._unconnected
+
+
+def resume_without_epoch(self: Run, volume: Any) -> OperationRecord:
+    """As it was before the simulation found it."""
+    self.performed = [k for k in self.entry.intended if k not in self.entry.undone]
+    self.look(volume)
+    assert self.entry.plan is not None
+    if self.host.boot_id() != self.entry.boot_id:
+        return self._after_reboot(volume)
+    return self._walk(volume, self.entry.plan)
+
+
+def glued(self: Journal, operation_id: str, phase: str, **fields: object) -> None:
+    line = json.dumps({"phase": phase, **{k: to_wire(v) for k, v in fields.items()}})
+    self._store.append(f"operation-{operation_id}", line.encode() + b"\n")
+
+
+def only_lower(request: Any, known: Epoch, taken: int | None = None) -> Any:
+    same = dataclasses.replace(known, operation_id=request.operation_id)
+    return epoch_policy.epoch_findings(request, same, taken)
+
+
+def only_what_follows(
+    self: EpochStore, request: Any, number: int, then: Callable[[], None] = lambda: None
+) -> None:
+    then()
+
+
+def to_both(state: State, incident: arbiter.Incident) -> arbiter.Decision:
+    return decide_incident(dataclasses.replace(state, sole=None), incident)
+
+
+def sole_forgotten(state: State, *args: Any, **more: Any) -> arbiter.Decision:
+    return arbiter.decide_promotion(dataclasses.replace(state, sole=None), *args, **more)
+
+
+def seen_once(state: State, host: str, *_: Any, is_in_sync: bool, **__: Any) -> State:
+    is_over = is_in_sync and state.sole == host
+    return dataclasses.replace(state, sole=None) if is_over else state
+
+
+def what_is_shown(before: Any, after: Any, snapshot: Any) -> Any:
+    told = standalone._shows_it(snapshot)
+    return tuple(f for f in (*after, *before) if not told or f.code != "PEER_NOT_TOLD")
+
+
+def fulfilled(volume: Any, snapshot: Any) -> str:
+    return ""

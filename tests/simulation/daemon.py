@@ -99,6 +99,7 @@ class Daemon:
             ),
         )
         # Tasks of one thread: a real lock would never come free.
+        self.engine._lock = TaskLock(self.world)  # type: ignore[assignment]
         self.engine._epochs._lock = TaskLock(self.world)  # type: ignore[assignment]
         self.has_news = True
         self._spawn("start", self._start)

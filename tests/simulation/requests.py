@@ -4,7 +4,6 @@ daemon. Requests and answers can come late, be lost, or find nobody."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from storage_agent.coordinator.fleet import Fleet
@@ -83,24 +82,15 @@ class _Events:
         return ()
 
 
-@dataclass
 class _Engine:
-    """The real engine. Its own lock is none among tasks of one thread, so nobody comes between."""
+    """The real engine, without seals."""
 
-    daemon: Daemon
-    seals: _Seals
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self.seals = _Seals()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.daemon.engine, name)
-
-    def claim_epoch(self, request: OperationRequest, succeeds: str | None = None) -> Any:
-        task = self.daemon.world.current
-        assert task is not None
-        task.atomic = True
-        try:
-            return self.daemon.engine.claim_epoch(request, succeeds)
-        finally:
-            task.atomic = False
+        return getattr(self._daemon.engine, name)
 
 
 class SimAgent:
@@ -108,7 +98,7 @@ class SimAgent:
 
     def __init__(self, daemon: Daemon, config: AgentConfig) -> None:
         self._daemon = daemon
-        self.engine = _Engine(daemon, _Seals())
+        self.engine = _Engine(daemon)
         self.setup = Setup(config=config, digest="d")
         self.runs = self
         self.events = _Events()

@@ -83,7 +83,8 @@ class TaskLock:
         self._is_held = False
 
     def __enter__(self) -> None:
-        self._world.wait(lambda: not self._is_held)
+        if self._is_held:
+            self._world.wait(lambda: not self._is_held)
         self._is_held = True
 
     def __exit__(self, *_: object) -> None:

@@ -33,6 +33,36 @@ SECOND = (
     "mount --bind /root/second/run /run/storage-coordinator && exec "
 )
 
+# The installed command, which is killed right after its Nth step: a request's answer is there, or a
+# change of its record is on disk. argv: N, and the command's own.
+STRIKE = """
+import os, signal, sys
+sys.path.insert(0, "/usr/share/storage-coordinator")
+from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.store import Store
+from storage_agent.coordinator_cli.main import main
+
+left = int(sys.argv[1])
+
+def counted(kind, name):
+    real = getattr(kind, name)
+    def step(*args, **more):
+        global left
+        try:
+            return real(*args, **more)
+        finally:
+            left -= 1
+            if left == 0:
+                print("killed after", name, args[1:3], file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+    setattr(kind, name, step)
+
+counted(Fleet, "ask")
+counted(Store, "_note")
+sys.exit(main(sys.argv[2:]))
+"""
+KILLED = 128 + 9
+
 
 def by_hand(lab: Lab) -> None:
     """Both hosts obey it; it fails over when a person says so."""
@@ -84,6 +114,15 @@ def coordinate(control: Host, *words: str, second: bool = False) -> Any:
     """Its answer."""
     line = words_of(*words, second=second)
     return json.loads(control.run(line, timeout_s=300).stdout)
+
+
+def is_killed_after(control: Host, step: int, *words: str) -> bool:
+    """False where it has ended, and well, with fewer steps."""
+    control.write_file("/root/strike.py", STRIKE)
+    line = shlex.join(("python3", "/root/strike.py", str(step), *words))
+    done = control.run(line, timeout_s=300, check=False)
+    assert done.exit_status in (0, KILLED), done.stderr
+    return done.exit_status == KILLED
 
 
 def refused(control: Host, *words: str, second: bool = False) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 import pytest
 
-from tests.lab.coordination import coordinate, refused, words_of
+from tests.lab.coordination import coordinate, is_killed_after, refused, words_of
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import is_in_sync, operate, proc_drbd, role, status
@@ -86,22 +87,38 @@ def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @BY_HAND
-def test_cut_off_in_the_middle_the_same_command_ends_the_move(lab: Lab) -> None:
-    """At four moments of a move, there and back: the coordinator is killed, or its SSH sessions
-    are. Each time the clients' records are all there."""
+def test_killed_after_each_of_its_steps_the_same_command_ends_the_move(lab: Lab) -> None:
+    """There and back, from the first request's answer to the last. Each time the same command
+    goes on, and in the end the clients' records are all there."""
     control = lab.hosts["client"]
     hosts = [lab.hosts["beta"], lab.hosts["alpha"]]
     writer = start_writer(lab)
-    for number, alive_s in enumerate((3, 6, 9, 12)):
-        target = hosts[number % 2]
+    for step in itertools.count(1):
+        target = hosts[step % 2]
         words = ("switchover", "data", "--to", target.name)
-        if number % 2:
-            # Its own end: no coordinator is there any more, the operations go on.
-            command = f"timeout -s KILL {alive_s} {words_of(*words)}"
-            control.run(command, timeout_s=60, check=False)
-        else:
-            lose_sessions(lab, control, target, alive_s, words_of(*words))
+        is_killed = is_killed_after(control, step, *words)
+        coordinate(control, *words)
+        assert role(target) == "Primary", f"killed after step {step}"
+        writer.wait_for_more()
+        if not is_killed:
+            break
+    # Two looks, two plans, the record, promote, demote, a last look, the record.
+    assert step > 8
+    print(f"killed after each of {step - 1} steps")
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.long
+@BY_HAND
+def test_its_ssh_sessions_cut_off_the_same_command_ends_the_move(lab: Lab) -> None:
+    """Early and late in a move; the operations go on without them."""
+    control = lab.hosts["client"]
+    writer = start_writer(lab)
+    for target, alive_s in ((lab.hosts["beta"], 3), (lab.hosts["alpha"], 9)):
+        words = ("switchover", "data", "--to", target.name)
+        lose_sessions(lab, control, target, alive_s, words_of(*words))
         coordinate(control, *words)
         assert role(target) == "Primary", f"cut off after {alive_s} s"
         writer.wait_for_more()

@@ -96,7 +96,7 @@ def test_killed_after_each_of_its_steps_the_same_command_ends_the_move(lab: Lab)
     hosts = [lab.hosts["beta"], lab.hosts["alpha"]]
     writer = start_writer(lab)
     for step in itertools.count(1):
-        target = hosts[step % 2]
+        target = hosts[(step - 1) % 2]
         words = ("switchover", "data", "--to", target.name)
         is_killed = is_killed_after(control, step, *words)
         coordinate(control, *words)

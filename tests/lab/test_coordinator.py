@@ -10,7 +10,7 @@ import pytest
 from tests.lab.coordination import coordinate, is_killed_after, refused, words_of
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import ask, is_in_sync, operate, proc_drbd, role, status
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 BY_HAND = pytest.mark.lab_situation("coordinated-by-hand")
@@ -60,6 +60,7 @@ def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab:
         lambda: "ds:UpToDate/Outdated" in proc_drbd(alpha),
         timeout_s=120,
     )
+    print(f"the incident was answered after {answered_after_s(alpha):.1f} s (to the second)")
     writer.wait_for_more()
     lab.mend("beta")
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=120)
@@ -165,6 +166,14 @@ def test_of_two_coordinators_one_wins_and_the_other_says_so(lab: Lab) -> None:
     coordinate(control, "switchover", "data", "--to", "beta")
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())
+
+
+def answered_after_s(host: Host) -> float:
+    """By the host's own clock, which both moments are of."""
+    (found,) = ask(host, "incident.list")["result"]["incidents"]
+    events = ask(host, "events", limit=1000)["result"]["events"]
+    (told_s,) = (e["wall_s"] for e in events if f"{found['incident']} answered" in e["text"])
+    return float(told_s) - float(found["opened_unix_s"])
 
 
 def misses_peer(host: Host) -> bool:

@@ -269,6 +269,9 @@ class Engine:
     def _decide_and_execute(self, entry: Entry, run: Run) -> OperationRecord:
         request = entry.request
         volume = self._volume(request)
+        restarted = self._host.boot_id() != entry.boot_id
+        if restarted and entry.plan is None and request.kind is not OperationKind.ASSEMBLE:
+            return run.never_begun(volume)
         if entry.plan is not None:
             return run.resume(volume)
         if request.kind is OperationKind.ASSEMBLE:

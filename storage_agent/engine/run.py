@@ -344,6 +344,15 @@ class Run(Report):
         except OperationFailed as exc:
             self.tell(f"journal: {exc.message}")
 
+    def never_begun(self, volume: VolumeConfig) -> OperationRecord:
+        """Accepted, and not planned before the host was restarted: it does not go on either."""
+        self.look(volume)
+        return self.ended(
+            OperationState.REFUSED,
+            f"interrupted by a restart of the host before it began; now: {self._named(volume)}",
+            remedy="ask for it again if it is still wanted",
+        )
+
     def _after_reboot(self, volume: VolumeConfig) -> OperationRecord:
         """A restart of the host took everything down: a promote must not go on by itself."""
         plan = self.entry.plan

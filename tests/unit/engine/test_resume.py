@@ -105,6 +105,37 @@ def test_a_promote_does_not_go_on_after_the_host_was_restarted() -> None:
     assert after.performed == []
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_no_promote_goes_on_after_the_host_was_restarted_wherever_it_was(after: bool) -> None:
+    """Also one that was only accepted: the volume of then may be another by now."""
+    for point in range(1, crash_points(OperationKind.PROMOTE, FakeHost) + 1):
+        store = MemoryStore()
+        engine = make_engine(FakeHost(), store)
+        store.crash_at, store.crash_after = point, after
+        with pytest.raises(Crash):
+            run(engine, request(OperationKind.PROMOTE))
+        store.crash_at = None
+        host = FakeHost(boot="boot-2")
+        restarted = make_engine(host, store)
+        for operation_id in restarted.resume():
+            record = restarted.run(operation_id)
+            assert record.state in (OperationState.REFUSED, OperationState.FAILED), point
+            assert "interrupted by a restart of the host" in record.message
+        assert host.performed == [], point
+
+
+def test_what_was_only_accepted_is_refused_after_a_restart_of_the_host() -> None:
+    store = MemoryStore()
+    make_engine(serving_host(), store).begin(request(OperationKind.DEMOTE))
+    host = FakeHost(boot="boot-2")
+    restarted = make_engine(host, store)
+    (operation_id,) = restarted.resume()
+    record = restarted.run(operation_id)
+    assert (record.state, record.changed) == (OperationState.REFUSED, False)
+    assert record.message.endswith("before it began; now: secondary on alpha")
+    assert host.performed == []
+
+
 def test_an_assemble_goes_on_after_the_host_was_restarted() -> None:
     host, store = FakeHost(array=None), MemoryStore()
     host.replica = None
@@ -162,7 +193,7 @@ def test_a_resumed_promote_is_decided_again() -> None:
 
 
 def test_what_was_warned_of_is_in_the_answer_of_a_resumed_promote() -> None:
-    proven = Attachment(in_sync_until_loss=True, peer_may_resume=False)
+    proven = Attachment(in_sync_until_loss=True)
     for point in range(2, crash_points(OperationKind.PROMOTE, FakeHost)):
         host = FakeHost(replica=lost_peer(in_sync_replica()), attachment=proven)
         store = MemoryStore()

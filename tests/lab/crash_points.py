@@ -4,25 +4,29 @@ usage: scripts/crash-points [--power] [promote] [demote]
 
 The daemon is caught right before and right after each record of the operation's journal, by
 strace at the write(2) and the fsync(2) of that very file, and killed; systemd starts it again.
-With --power its host loses its power there, and its disks what they had not flushed. Either way
-the volume must end in a state that the agent names, and go on from there without a hand. Prints a
-line a point: the record, how the operation ended, where the volume stood. After each point a
-client writes, and what it was told to be written is there.
+With --power its host loses its power there, and its disks what they had not flushed; where the
+volume is mounted, something is written right before and not flushed. Either way the volume must
+end in a state that the agent names, and go on from there without a hand. Prints a line a point:
+the record, how the operation ended, where the volume stood. After each point a client writes, and
+what it was told to be written is there, also what it wrote before a demote.
 
-Exit status 1 if a point ends elsewhere.
+Exit status 1 if a point ends elsewhere, or if all the power cuts together have taken nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from tests.lab.harness import layers
+from tests.lab.harness.deadline import wait_until
 from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
@@ -37,12 +41,15 @@ from tests.lab.situations import (
     role,
     status,
 )
-from tests.lab.writing import assert_nothing_lost, start_writer
+from tests.lab.writing import UNFLUSHED, assert_nothing_lost, start_writer
 
 END_TIMEOUT_S = 240
 VERBS = ("promote", "demote")
 # The call at which to catch it: before the record is in the file, or once it is.
 CALLS = {"before": "write", "after": "fsync"}
+TRACE = "/run/crash-points.strace"
+CALL = re.compile(r"\b(write|fsync)\(")
+RECORD = re.compile(r'\{\\"phase\\": \\"([a-z-]+)\\"(?:, \\"step\\": \\"([a-z-]+)\\")?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,39 +70,102 @@ class Point:
         return f"{self.verb:<8} {self.side:<6} {self.number:>2} {self.record:<20}"
 
 
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """end: the operation's.  stands: where the volume stood then.  lost_sectors: by its host's
+    disks in the power cut."""
+
+    point: Point
+    end: str
+    stands: str
+    lost_sectors: int
+
+    def __str__(self) -> str:
+        lost = f", {self.lost_sectors} sectors lost" if self.lost_sectors else ""
+        return f"{self.point}  {self.end:<15} {self.stands}{lost}"
+
+
 # --- one point -----------------------------------------------------------------------------------
 
 
 def begin(host: Host, point: Point, signal: str) -> None:
     """Begins the operation, with the signal waiting for the daemon at that point."""
-    call = CALLS[point.side]
+    asked = f"storage-agent {point.verb} data --operation-id {point.operation_id}"
     # strace counts for each thread, and the first record is written by another than the rest.
     when = 1 if point.number == 1 else point.number - 1
+    if point.number == 2:
+        # The other thread begins with a look at the first record, which is durable by then.
+        attach(host, point, "read", "STOP", 1)
+        host.spawn(asked)
+        await_stand(host)
+        detach(host)
+        attach(host, point, CALLS[point.side], signal, when)
+        host.run(f"kill -CONT {daemon(host)}", timeout_s=30)
+    else:
+        attach(host, point, CALLS[point.side], signal, when)
+        host.spawn(asked)
+
+
+def attach(host: Host, point: Point, call: str, signal: str, when: int) -> None:
+    """Returns once strace has every thread of the daemon, running or stopped."""
     host.run(
-        "pid=$(systemctl show -p MainPID --value storage-agentd); "
-        f"setsid strace -qq -f -p $pid -o /dev/null -P {journal_path(point.operation_id)} "
-        f"-e trace={call} -e inject={call}:signal={signal}:when={when} "
-        "</dev/null >/dev/null 2>&1 & "
-        "while grep -q '^TracerPid:.0$' /proc/$pid/task/*/status; do sleep 0.2; done",
+        f"rm -f {TRACE}; setsid strace -qq -f -p {daemon(host)} -o {TRACE} -s 65536 "
+        f"-P {journal_path(point.operation_id)} -e trace=read,write,fsync "
+        f"-e inject={call}:signal={signal}:when={when} </dev/null >/dev/null 2>&1 & "
+        f"while grep -q '^TracerPid:.0$' /proc/{daemon(host)}/task/*/status; do sleep 0.2; done",
         timeout_s=60,
     )
-    host.spawn(f"storage-agent {point.verb} data --operation-id {point.operation_id}")
 
 
-def kill(lab: Lab, point: Point) -> None:
+def detach(host: Host) -> None:
+    """A daemon that stands goes on standing."""
+    status = f"/proc/{daemon(host)}/status"
+    host.run(
+        f"kill $(sed -n 's/^TracerPid:.//p' {status}); "
+        f"while ! grep -q '^TracerPid:.0$' {status}; do sleep 0.1; done",
+        timeout_s=60,
+    )
+
+
+def daemon(host: Host) -> str:
+    """Its pid."""
+    shown = host.run("systemctl show -p MainPID --value storage-agentd", timeout_s=30)
+    return shown.stdout.strip()
+
+
+def await_stand(host: Host) -> None:
+    """Its threads have stopped for the signal: in /proc that looks like any stop for strace."""
+    stopped = partial(holds, host, f"grep -q 'stopped by SIGSTOP' {TRACE}")
+    wait_until("the daemon stands", stopped, timeout_s=END_TIMEOUT_S, poll_s=0.2)
+
+
+def kill(lab: Lab, point: Point) -> int:
     alpha = lab.hosts["alpha"]
-    pid = alpha.run("systemctl show -p MainPID --value storage-agentd", timeout_s=30).stdout
+    gone = f"! test -e /proc/{daemon(alpha)}"
     begin(alpha, point, "KILL")
-    gone = f"! test -e /proc/{pid.strip()}"
     lab.wait_until("the daemon is dead", partial(holds, alpha, gone), timeout_s=END_TIMEOUT_S)
+    require_caught(alpha, point)
+    return 0
 
 
-def cut_power(lab: Lab, point: Point) -> None:
+def cut_power(lab: Lab, point: Point) -> int:
     alpha = lab.hosts["alpha"]
+    if is_mounted(alpha, "data"):
+        write(lab)
     begin(alpha, point, "STOP")
-    stopped = "grep -q '^State:.T' /proc/$(systemctl show -p MainPID --value storage-agentd)/status"
-    lab.wait_until("the daemon stands", partial(holds, alpha, stopped), timeout_s=END_TIMEOUT_S)
-    lab.power_off("alpha", lose_cache=point.number)
+    try:
+        await_stand(alpha)
+        require_caught(alpha, point)
+        alpha.run(f"! mountpoint -q /srv/data || {UNFLUSHED}", timeout_s=60)
+    finally:
+        cut = lab.power_off("alpha", lose_cache=point.number)
+    power_on(lab)
+    require_only_flushed(alpha, point)
+    return sum(disk["lost_sectors"] for disk in cut.values())
+
+
+def power_on(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
     lab.power_on("alpha")
     lab.wait_until("alpha is at rest", partial(is_at_rest, alpha), timeout_s=END_TIMEOUT_S)
     lab.wait_until("in sync again", partial(is_in_sync, alpha), timeout_s=END_TIMEOUT_S)
@@ -110,10 +180,30 @@ def journal_path(operation_id: str) -> str:
 
 
 def records(host: Host, operation_id: str) -> list[str]:
-    """`intent mount`, …: what was written at once. A step's `done` goes with the next record."""
-    text = host.run(f"cat {journal_path(operation_id)}", timeout_s=30).stdout
-    lines = [json.loads(line) for line in text.splitlines()]
+    """`intent mount`, …: what was written at once. A step's `done` goes with the next record.
+    Empty where there is no journal; without a last record that is torn."""
+    text = host.run(f"cat {journal_path(operation_id)} || true", timeout_s=30).stdout
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
     return [f"{r['phase']} {r.get('step', '')}".strip() for r in lines if r["phase"] != "done"]
+
+
+def require_caught(host: Host, point: Point) -> None:
+    """strace's own word: the last record that the daemon wrote or was about to write, and the
+    call that it came to. Raises AssertionError."""
+    calls = [line for line in host.read_file(TRACE).splitlines() if CALL.search(line)]
+    written = next(line for line in reversed(calls) if "write(" in line)
+    found = [" ".join(pair).strip() for pair in RECORD.findall(written) if pair[0] != "done"]
+    assert found == [point.record], f"caught at {found}"
+    assert f"{CALLS[point.side]}(" in calls[-1], f"caught in {calls[-1][:60]}"
+
+
+def require_only_flushed(host: Host, point: Point) -> None:
+    """The journal has the record that was flushed, and not the one that was only written. Raises
+    AssertionError."""
+    found = records(host, point.operation_id)[point.number - 1 : point.number]
+    # The next start ends what had not ended, with a record of its own.
+    if point.record != "ended":
+        assert (found == [point.record]) == (point.side == "after"), f"kept: {found}"
 
 
 def end_of(lab: Lab, point: Point) -> str:
@@ -174,6 +264,11 @@ def go_on(lab: Lab, point: Point, *, serves: bool) -> None:
         assert again["message"] == "already so", again["message"]
     if point.verb == "demote":
         assert operate(alpha, "promote", "data")["state"] == "succeeded"
+    write(lab)
+
+
+def write(lab: Lab) -> None:
+    """A client writes; that, and what was acknowledged before, is there."""
     writer = start_writer(lab)
     writer.wait_for_more(12)
     assert_nothing_lost(writer.finish())
@@ -184,11 +279,11 @@ def go_on(lab: Lab, point: Point, *, serves: bool) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """ready: brings the lab to where the verb begins.  require: returns whether alpha serves;
-    raises AssertionError where it ended wrongly."""
+    """ready: brings the lab to where the verb begins.  crash: returns the sectors lost.  require:
+    returns whether alpha serves; raises AssertionError where it ended wrongly."""
 
     ready: Callable[[str], None]
-    crash: Callable[[Point], None]
+    crash: Callable[[Point], int]
     require: Callable[[Point, str], bool]
 
 
@@ -209,31 +304,32 @@ def cutting(lab: Lab) -> Course:
     data_on_volatile_disks(lab)
 
     def ready(verb: str) -> None:
+        if not lab.is_on("alpha"):
+            power_on(lab)
         operate(lab.hosts["alpha"], "demote" if verb == "promote" else "promote", "data")
 
     return Course(ready=ready, crash=partial(cut_power, lab), require=require_end_of_cut)
 
 
 def points(lab: Lab, course: Course, verb: str) -> Iterator[Point]:
-    """At each record of an undisturbed run but the second, `planned`: strace cannot tell it from
-    the first."""
+    """At each record of an undisturbed run."""
     alpha = lab.hosts["alpha"]
     course.ready(verb)
     operate(alpha, verb, "data", "--operation-id", "undisturbed-" + verb)
     for number, record in enumerate(records(alpha, "undisturbed-" + verb), 1):
-        for side in CALLS if number != 2 else ():
+        for side in CALLS:
             yield Point(verb, side, number, record)
 
 
-def walk(lab: Lab, course: Course, point: Point) -> str:
-    """The point's line of the table. Raises AssertionError."""
+def walk(lab: Lab, course: Course, point: Point) -> Walked:
+    """Raises AssertionError."""
     course.ready(point.verb)
-    course.crash(point)
+    lost_sectors = course.crash(point)
     end = end_of(lab, point)
     serves = course.require(point, end)
     stands = check(lab, serves=serves)
     go_on(lab, point, serves=serves)
-    return f"{point}  {end:<15} {stands}"
+    return Walked(point, end, stands, lost_sectors)
 
 
 def main(arguments: list[str]) -> int:
@@ -246,21 +342,30 @@ def main(arguments: list[str]) -> int:
         parser.error(f"not among {', '.join(VERBS)}: {' '.join(sorted(unknown))}")
     snapshot = layers.build([options.package], progress=lambda line: print(f"  {line}"))
     lab = Lab.start("crash-points", snapshot=snapshot)
-    failed = walked = 0
     try:
         course = cutting(lab) if options.power else killing(lab)
-        for verb in options.verbs or VERBS:
-            for point in points(lab, course, verb):
-                walked += 1
-                try:
-                    print(walk(lab, course, point), flush=True)
-                except (AssertionError, LabError) as exc:
-                    failed += 1
-                    print(f"{point}  FAILED: {str(exc)[:300]}", flush=True)
+        walked, failed = walk_all(lab, course, options.verbs or VERBS)
     finally:
         lab.stop()
-    print(f"{walked} crash points, {failed} failed")
-    return 1 if failed else 0
+    lost = sum(one.lost_sectors for one in walked)
+    print(f"{len(walked) + failed} crash points, {failed} failed, {lost} sectors lost")
+    if options.power and not lost:
+        print("no power cut has taken anything: nothing is shown")
+    return 1 if failed or (options.power and not lost) else 0
+
+
+def walk_all(lab: Lab, course: Course, verbs: Iterable[str]) -> tuple[list[Walked], int]:
+    """Prints a line a point. Returns those that ended well, and how many did not."""
+    walked: list[Walked] = []
+    failed = 0
+    for point in chain.from_iterable(points(lab, course, verb) for verb in verbs):
+        try:
+            walked.append(walk(lab, course, point))
+            print(walked[-1], flush=True)
+        except (AssertionError, LabError) as exc:
+            failed += 1
+            print(f"{point}  FAILED: {str(exc)[:300]}", flush=True)
+    return walked, failed
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ from tests.lab.situations import (
     operate,
     role,
 )
-from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
+from tests.lab.writing import UNFLUSHED, WAITS_LONG, assert_nothing_lost, start_writer
 
 BACK_TIMEOUT_S = 240
 UNFLUSHED_S = 1.0
-UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
 @pytest.mark.long

@@ -18,6 +18,8 @@ MOUNT_TIMEOUT_S = 120
 # serving host boots and nobody takes over.
 WAITS_LONG = "blocked for more than"
 ENDING_TIMEOUT_S = 120
+# On the serving host itself: reaches the disks and is never flushed.
+UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,14 @@ def mount_client(lab: Lab, volume: str, address: str | None = None) -> None:
 
 
 def start_writer(lab: Lab, volume: str = "data", *, address: str | None = None) -> Writer:
-    """Mounts if need be, opens, locks, writes; returns after the first acknowledged records."""
+    """Mounts if need be, opens, locks, writes; returns after the first acknowledged records. The
+    log of an earlier writer is gone on with: what that was told is still to be there."""
     client = lab.hosts["client"]
     mount_client(lab, volume, address)
     client.run(f"mkdir -p {FOLDER}", timeout_s=30)
     for name in ("lockwriter.py", "verify.py"):
         client.write_file(f"{FOLDER}/{name}", (PROGRAMS / name).read_text())
-    client.run(f": >/root/{volume}.log", timeout_s=30)
+    client.run(f"touch /root/{volume}.log", timeout_s=30)
     command = f"exec python3 {FOLDER}/lockwriter.py /mnt/{volume}/records /root/{volume}.log"
     writer = Writer(lab, volume, client.spawn(f"{command} --interval 0.02"))
     writer.wait_for_more(5, timeout_s=60)

@@ -27,6 +27,9 @@ class Deadline:
             raise self.missed()
         return left_s
 
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._end_s
+
     def missed(self) -> LabTimeout:
         return LabTimeout(f"{self.what}: not within {self.timeout_s:g} s")
 

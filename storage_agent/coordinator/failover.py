@@ -40,8 +40,6 @@ from storage_agent.model.snapshot import VolumeSnapshot
 
 # What the grant is the answer to.
 _EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF", "PROMOTION_NOT_GRANTED"})
-# What a host that is off cannot do any more.
-_OVER_IF_OFF = frozenset({"PEER_MAY_RESUME"})
 # What is no more once the other host is dead.
 _EXPECTED_WHILE_ALIVE = frozenset({"PEER_IS_PRIMARY", "PEER_ROLE_UNKNOWN"})
 
@@ -152,31 +150,20 @@ def fail_over(
     view = coordinator.look(volume)
     require_epochs(view)
     check = check_takeover(coordinator, view, target)
-    is_off = is_declared_off or fence is not None
-    found = [f for f in blockers(check.findings) if not (is_off and f.code in _OVER_IF_OFF)]
-    if found:
+    if found := blockers(check.findings):
         raise Refused(
             f"{volume.key} cannot fail over to {target}: {found[0].summary}",
             remedy=found[0].remedy,
             code=found[0].code,
             findings=check.findings,
         )
-    is_arbitrated = check.arbitration != "none"
-    if not (is_arbitrated or is_off):
+    needs_proof = check.arbitration == "none"
+    if needs_proof and not is_declared_off and fence is None:
         raise refused(_needs_person(volume, target))
-    said = not is_arbitrated or any(f.code in _OVER_IF_OFF for f in check.findings)
     giving = giving_of("failover", volume, target, automatic=automatic)
     coordinator.hooks.before(giving)
     try:
-        return _take_over(
-            coordinator,
-            view,
-            giving,
-            fence,
-            on_progress,
-            is_arbitrated=is_arbitrated,
-            says_off=said,
-        )
+        return _take_over(coordinator, view, giving, fence, on_progress, needs_proof=needs_proof)
     except AgentError as exc:
         coordinator.hooks.after(giving, exc.message)
         raise
@@ -189,11 +176,9 @@ def _take_over(
     fence: Callable[[str], str] | None,
     on_progress: OnProgress,
     *,
-    is_arbitrated: bool,
-    says_off: bool,
+    needs_proof: bool,
 ) -> TakenOver:
-    """is_arbitrated: the agent gets a grant.  says_off: it gets the proof that the old host is
-    off."""
+    """needs_proof: nobody arbitrates, so the agent gets the proof and no grant."""
     volume, target, old = view.volume, giving.target, giving.source
     takeover_id = f"takeover-{coordinator.new_id()}"
     epochs = view.epochs()
@@ -206,13 +191,13 @@ def _take_over(
     grant = decision.grant
     assert grant is not None
     named = _named(volume, grant, decision.state)
-    proofs = [f"grant of epoch {grant.epoch}"] if is_arbitrated else []
+    proofs = [] if needs_proof else [f"grant of epoch {grant.epoch}"]
     try:
         proofs += [fence(old)] if fence is not None else []
-        if is_arbitrated:
-            coordinator.fleet.ask(target, "grant.promote", named)
-        if says_off:
+        if needs_proof:
             named["peer_is_off"] = old
+        else:
+            coordinator.fleet.ask(target, "grant.promote", named)
     except AgentError:
         # Nothing was asked of the target yet that it could do without this.
         withdraw(coordinator, volume, grant)

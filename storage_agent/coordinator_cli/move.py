@@ -11,7 +11,6 @@ from storage_agent.cli.render_plan import plan_lines
 from storage_agent.cli.terminal import Screen
 from storage_agent.cli.text import clean, duration_text
 from storage_agent.coordinator import fencing
-from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import TakenOver, check_takeover, fail_over
 from storage_agent.coordinator.hooks import giving_of
 from storage_agent.coordinator.move_check import check_move
@@ -99,35 +98,24 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
             findings=check.findings,
             error=_would_be_refused("failover", volume, check.findings),
         )
-    must_be_off = _must_be_off(coordinator, volume, options.target)
-    warns = f"{dead} may be alive: it gets no grant any more."
-    if must_be_off:
-        warns = f"{dead} must be POWERED OFF: type its name only if you have made sure of it."
     context.confirm(
         dead,
         options.confirm,
         asks=f"{options.target} takes {volume.key} over; {dead} will not get it back before both "
-        f"copies are in sync again. {warns}",
-        what=f"that {dead} is {'powered off' if must_be_off else 'given up'}",
+        f"copies are in sync again. Without arbitration, {dead} must be powered off.",
+        what=f"that {dead} is off, or given up where a coordinator arbitrates",
         json=options.json,
     )
     done = fail_over(
         coordinator,
         volume,
         options.target,
-        is_declared_off=must_be_off,
+        is_declared_off=True,
         fence=fence_of(context)(dead),
         on_progress=StepPrinter(_screen(options, context)),
     )
     text = f"{volume.key}: serves from {done.target}, epoch {done.epoch}; proof: {done.proof}"
     return Answer(data=done, lines=(text,), changed=True, error=_hooks_failed(done))
-
-
-def _must_be_off(coordinator: Coordinator, volume: VolumeSettings, target: str) -> bool:
-    check = check_takeover(coordinator, coordinator.look(volume), target)
-    return check.arbitration == "none" or any(
-        finding.code == "PEER_MAY_RESUME" for finding in check.findings
-    )
 
 
 def _hooks_failed(done: Moved | TakenOver) -> OperationFailed | None:

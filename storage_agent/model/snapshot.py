@@ -44,14 +44,12 @@ class Attachment:
     and fully in sync, and every state since was that, or the peer's disk failing while connected,
     or only the loss of the connection. Only then does this copy hold every write that was
     acknowledged until the connection was lost.  connected: it was not lost since.
-    broken_by: what ended it, or what was never seen.  peer_may_resume: when it was last connected
-    the peer was Primary without a good disk of its own, or that is not known.
+    broken_by: what ended it, or what was never seen.
     """
 
     in_sync_until_loss: bool
     connected: bool = False
     broken_by: str = ""
-    peer_may_resume: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

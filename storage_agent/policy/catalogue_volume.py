@@ -259,13 +259,6 @@ VOLUME: dict[str, Explanation] = {
         risk="if the other host died now, this copy could not be proven to be current",
         next_steps=("wait half a minute", _STATUS),
     ),
-    "PEER_MAY_RESUME": Explanation(
-        meaning="The other host was last seen as Primary on this host's disk alone, or not seen.",
-        risk="frozen and not dead, it would write what it holds back over newer data when it "
-        "comes back",
-        next_steps=("power it off and make sure of it, or configure a fence agent for it",
-                    "storage-coordinator failover VOLUME --to HOST, and type its name"),
-    ),
     "CURRENCY_UNPROVEN": Explanation(
         meaning="This copy was not seen in sync right up to the moment it lost its peer.",
         risk="promoted, it could miss writes that clients were told are safe",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
+from storage_agent.model.replica import ConnectionState, DiskState, Replica
 from storage_agent.model.snapshot import Attachment
 
 NEVER_SEEN = Attachment(
@@ -31,33 +31,6 @@ _STILL_THIS_ATTACHMENT = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
 
 def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
     """The record after one more state, in the order in which the kernel showed them."""
-    return dataclasses.replace(
-        _followed(attachment, replica), peer_may_resume=_may_resume(attachment, replica)
-    )
-
-
-def settles(attachment: Attachment) -> bool:
-    """Only this side's view says so far that both copies are in sync."""
-    return attachment.broken_by == _JUST_IN_SYNC
-
-
-def settled(attachment: Attachment) -> Attachment:
-    """It has been in sync, and the connection has not broken, for SETTLE_S."""
-    return dataclasses.replace(attachment, in_sync_until_loss=True, connected=True, broken_by="")
-
-
-def _may_resume(before: Attachment, replica: Replica | None) -> bool:
-    """A frozen Primary on our disk alone has no generation of its own: once we have been Primary
-    and are not any more, DRBD lets it connect, thaws it, and it sends what it had held back, on top
-    of newer data (drbd_nl.c drbd_set_role() begins no generation where one is begun; simulation,
-    seed 131584)."""
-    peer = replica.peer if replica is not None else None
-    if peer is None or peer.connection is not ConnectionState.CONNECTED:
-        return before.peer_may_resume
-    return peer.role is Role.PRIMARY and peer.disk is not DiskState.UP_TO_DATE
-
-
-def _followed(attachment: Attachment, replica: Replica | None) -> Attachment:
     if replica is None:
         return _broken("the resource was taken down")
     if replica.in_sync():
@@ -79,6 +52,16 @@ def _followed(attachment: Attachment, replica: Replica | None) -> Attachment:
             return _broken(f"the peer's disk became {replica.peer.disk} while connected")
         return _broken(f"replication left Established for {replica.peer.replication}")
     return dataclasses.replace(attachment, connected=False)
+
+
+def settles(attachment: Attachment) -> bool:
+    """Only this side's view says so far that both copies are in sync."""
+    return attachment.broken_by == _JUST_IN_SYNC
+
+
+def settled(attachment: Attachment) -> Attachment:
+    """It has been in sync, and the connection has not broken, for SETTLE_S."""
+    return dataclasses.replace(attachment, in_sync_until_loss=True, connected=True, broken_by="")
 
 
 def lost_sight(why: str) -> Attachment:

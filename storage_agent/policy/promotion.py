@@ -262,8 +262,6 @@ def _unconnected(
         # Also where DRBD calls the peer worse: a source that missed the end of the resync still
         # does, and after its restart from its metadata (seed 3555 of the simulation).
         found.append(_may_have_written(replica, peer, known_worse))
-    elif request.peer_is_off != peer:
-        found += _may_resume(volume, snapshot, peer)
     return tuple(found)
 
 
@@ -294,24 +292,6 @@ def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tupl
             remedy=f"bring {peer} back with its disk, so that the two compare their data",
         ),
     )
-
-
-def _may_resume(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> list[Finding]:
-    attachment = snapshot.attachment
-    if attachment is not None and not attachment.peer_may_resume:
-        return []
-    return [
-        blocker(
-            "PEER_MAY_RESUME",
-            f"{peer}, if it is frozen and not dead, could go on later with writes that it holds "
-            f"back, on top of what {volume.name} is by then",
-            measured="when it was last connected it was Primary without a good disk of its own, or "
-            "this agent has not seen it",
-            limit=f"a good disk, not Primary, or {peer} powered off or restarted",
-            remedy=f"power {peer} off, make sure of it, then on the coordinator's machine: "
-            f"storage-coordinator failover {volume.name} --to {snapshot.host}",
-        )
-    ]
 
 
 def _not_granted(volume: VolumeConfig, seen: str, peer: str) -> Finding:

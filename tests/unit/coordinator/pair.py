@@ -67,14 +67,12 @@ class Killed(BaseException):
 
 @dataclass
 class PairHost(FakeHost):
-    """alpha or beta. frozen: its writes wait for an answer.  disk: of its own copy.
-    peer_may_resume: as its agent has seen."""
+    """alpha or beta. frozen: its writes wait for an answer.  disk: of its own copy."""
 
     name: str = "alpha"
     pair: Pair | None = None
     frozen: bool = False
     disk: DiskState = DiskState.UP_TO_DATE
-    peer_may_resume: bool = False
     fresh_s: float = 0.0
 
     def observe(
@@ -102,11 +100,7 @@ class PairHost(FakeHost):
             fresh = lost_peer(in_sync_replica(role=role), DiskState.UP_TO_DATE)
         suspended = ("fencing",) if self.frozen else ()
         self.replica = dataclasses.replace(fresh, disk=self.disk, suspended=suspended)
-        self.attachment = Attachment(
-            in_sync_until_loss=True,
-            peer_may_resume=self.peer_may_resume,
-            connected=self.pair.link_up,
-        )
+        self.attachment = Attachment(in_sync_until_loss=True, connected=self.pair.link_up)
 
 
 @dataclass

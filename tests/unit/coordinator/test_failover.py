@@ -44,18 +44,6 @@ def test_a_dead_primary_is_replaced(pair: Pair, coordinator: Coordinator) -> Non
     assert sole(coordinator) == "beta"
 
 
-def test_a_primary_that_held_writes_back_must_be_off(pair: Pair, coordinator: Coordinator) -> None:
-    """It was Primary on beta's disk alone: no grant keeps it from going on, if it comes back."""
-    pair.cut_link()
-    pair.alive.discard("alpha")
-    pair.hosts["beta"].peer_may_resume = True
-    assert refusal(coordinator) == "PEER_MAY_RESUME"
-    assert (pair.serving(), sole(coordinator)) == ([], None)
-    done = fail_over(coordinator, VOLUME, "beta", is_declared_off=True)
-    assert pair.serving() == ["beta"]
-    assert done.proof.startswith("grant of epoch")
-
-
 def test_the_old_primary_is_denied_when_it_asks(pair: Pair, coordinator: Coordinator) -> None:
     """Cut off from all, it froze; it asks only after the other side has taken over."""
     pair.cut_link()

@@ -48,7 +48,7 @@ def known(store: MemoryStore) -> int:
 
 def lost_host() -> FakeHost:
     """Secondary, and its peer is gone: in sync up to then."""
-    attachment = Attachment(in_sync_until_loss=True, peer_may_resume=False)
+    attachment = Attachment(in_sync_until_loss=True)
     return FakeHost(replica=lost_peer(in_sync_replica()), attachment=attachment)
 
 

@@ -102,7 +102,7 @@ def test_an_undo_that_fails_names_the_state() -> None:
 def test_an_undo_that_fails_leaves_no_grant_behind() -> None:
     host = FakeHost(
         replica=lost_peer(in_sync_replica()),
-        attachment=Attachment(in_sync_until_loss=True, peer_may_resume=False),
+        attachment=Attachment(in_sync_until_loss=True),
     )
 
     def hang() -> None:

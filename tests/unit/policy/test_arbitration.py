@@ -190,6 +190,6 @@ def test_what_a_frozen_host_says() -> None:
 
 
 def test_a_lost_peer_leaves_a_secondary_ready_for_the_grant() -> None:
-    proven = Attachment(in_sync_until_loss=True, peer_may_resume=False)
+    proven = Attachment(in_sync_until_loss=True)
     host = FakeHost(replica=lost_peer(in_sync_replica()), attachment=proven)
     assert seen(host) == (Verdict.DEGRADED, ["PROMOTION_NOT_GRANTED", "COORDINATOR_NEEDED"])

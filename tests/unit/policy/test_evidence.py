@@ -90,26 +90,3 @@ def test_what_was_not_watched_is_not_known() -> None:
     assert not attachment.in_sync_until_loss
     assert attachment.broken_by == "events were lost"
     assert settles(follow(attachment, SYNCED))
-
-
-@pytest.mark.parametrize(
-    ("course", "may_resume"),
-    [
-        ([], True),
-        ([SYNCED], False),
-        ([TO_PRIMARY, LOST], False),
-        ([TO_PRIMARY, with_peer(TO_PRIMARY, disk=DiskState.DISKLESS), LOST], True),
-        ([with_peer(TO_PRIMARY, disk=DiskState.INCONSISTENT), LOST], True),
-        ([with_peer(TO_PRIMARY, disk=DiskState.DISKLESS), PEER_DISKLESS, LOST], False),
-        ([LOST], True),
-        ([SYNCED, None], False),
-    ],
-)
-def test_whether_the_peer_may_hold_writes_back(
-    course: list[Replica | None], may_resume: bool
-) -> None:
-    attachment = NEVER_SEEN
-    for replica in course:
-        attachment = follow(attachment, replica)
-    assert attachment.peer_may_resume is may_resume
-    assert lost_sight("events were lost").peer_may_resume

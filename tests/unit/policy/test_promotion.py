@@ -30,7 +30,7 @@ from storage_agent.policy.promotion import (
 from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
 
 VOLUME = volume_config()
-PROVEN = Attachment(in_sync_until_loss=True, peer_may_resume=False)
+PROVEN = Attachment(in_sync_until_loss=True)
 SYNCED = in_sync_replica()
 
 
@@ -148,19 +148,8 @@ def test_a_grant_stands_for_the_peer_and_for_nothing_else() -> None:
     found = arbitrated(host, request(), is_granted=True)
     assert [finding.code for finding in found] == ["CURRENCY_UNPROVEN"]
     worse = FakeHost(replica=with_peer(lost, disk=DiskState.OUTDATED))
-    worse.attachment = Attachment(in_sync_until_loss=False, peer_may_resume=False)
     assert [f.code for f in arbitrated(worse, request())] == ["PROMOTION_NOT_GRANTED"]
     assert arbitrated(worse, request(), is_granted=True) == ()
-
-
-@pytest.mark.parametrize("disk", [DiskState.OUTDATED, DiskState.UP_TO_DATE])
-def test_a_primary_on_our_disk_alone_must_be_off(disk: DiskState) -> None:
-    may_resume = dataclasses.replace(PROVEN, peer_may_resume=True)
-    replica = with_peer(lost_peer(SYNCED), disk=disk)
-    host = FakeHost(replica=replica, attachment=may_resume)
-    found = arbitrated(host, request(), is_granted=True)
-    assert [finding.code for finding in found] == ["PEER_MAY_RESUME"]
-    assert arbitrated(host, request("beta"), is_granted=True) == ()
 
 
 def test_a_grant_counts_for_nothing_without_a_coordinator() -> None:

@@ -17,7 +17,6 @@ from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, pair, steps, wait
-from tests.simulation.states import GONE
 
 
 def granted_to_primary(seed: int) -> Simulation:
@@ -105,27 +104,6 @@ def thawed_by_diskless(seed: int) -> Simulation:
     if alpha.server is ServerState.SERVING:
         simulation.checks.content(alpha, "served by alpha")
     return simulation
-
-
-def held_back(seed: int) -> Simulation:
-    """alpha loses its disk and goes on with beta's; the link is cut under its writes and beta is to
-    take over. Once beta has let go again, the link comes back."""
-    simulation = _pair(seed)
-    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
-    alpha.lose_disk()
-    simulation.wait_for(
-        lambda: beta.node.s.pdsk in GONE and alpha.node.exposed_uuid == beta.node.md.current
-    )
-    simulation.control.is_on = False
-    simulation.wait_for(lambda: bool(alpha.node.requests))
-    cut(simulation)
-    simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
-    for _ in range(TRIES):
-        if not _serves_now(beta):
-            typed(simulation, "failover", "beta")
-    steps(simulation, 200)
-    done(simulation, "beta", DEMOTE, "aside", stop_serving="beta/data")
-    return _end(simulation)
 
 
 def primary_dies(seed: int) -> Simulation:

@@ -17,6 +17,7 @@ from tests.simulation.daemon import Course, Daemon, age_of, epoch_of
 from tests.simulation.drbd import Node
 from tests.simulation.machine import EXPORTING, Machine, is_whole
 from tests.simulation.states import STANDALONE
+from tests.simulation.writes import may_write
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
@@ -107,7 +108,7 @@ class Checks:
     def _writes(self, node: Node) -> bool:
         """With a coordinator: and would get a write acknowledged. A Primary that has not noticed
         yet that its peer is gone waits for the peer's acknowledgement, and then freezes."""
-        if node.s.role is not Role.PRIMARY or node.s.susp:
+        if node.s.role is not Role.PRIMARY or node.s.susp or not may_write(node):
             return False
         other = node.link.other(node)
         is_cut_off = node.s.with_peer() and other.session != node.session
@@ -163,7 +164,7 @@ class Checks:
             self._asked_primary[machine.name] = (usable or lost, proven)
             if request.peer_is_off is not None and not self.simulation.has_coordinator:
                 self._declared_s = self.world.now_s
-                if not node.s.with_peer():
+                if not node.s.with_peer() and not self._is_cut_since(machine):
                     self._on_their_word.add(request.operation_id)
 
     def _is_current(self, machine: Machine) -> bool:

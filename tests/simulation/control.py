@@ -281,8 +281,7 @@ class ControlMachine:
             if what == "switchover":
                 switch_over(coordinator, volume, host)
             elif what == "failover":
-                old = self.simulation.machines[volume.peer_of(host)]
-                fail_over(coordinator, volume, host, is_declared_off=not old.powered)
+                fail_over(coordinator, volume, host)
             elif what == "adopt":
                 coordinator.adopt(volume)
             else:

@@ -7,6 +7,8 @@ from random import Random
 from typing import Any
 
 Content = dict[str, Any]
+# drbd_int.h enum drbd_uuid_index
+HISTORY = 2
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Metadata:
 
     def move_to_history(self, identifier: int) -> None:
         """drbd_uuid_move_history()."""
-        self.history = [identifier, *self.history][:4]
+        self.history = [identifier, *self.history][:HISTORY]
 
     def set_bitmap(self, identifier: int) -> None:
         """drbd_uuid_set(UI_BITMAP): what was there becomes history."""

@@ -1,8 +1,8 @@
-"""DRBD 8.4 on one host: states, metadata, attach, roles, fencing.
+"""DRBD 8.4 on one host: states, metadata, attach, fencing.
 
 Modelled after the in-tree driver (drbd_state.c, drbd_nl.c, drbd_receiver.c, drbd_req.c; the
-function is named at each rule) and checked against recorded outputs where one exists. The
-connection is in link.py, writes in writes.py.
+function is named at each rule) and checked against recorded outputs where one exists. Roles
+are in roles.py, the connection in link.py, writes in writes.py.
 Assumed: no verify, Ahead/Behind, --force or IO error that does not detach; durable metadata.
 """
 
@@ -67,15 +67,18 @@ class Node:
         self.whole_connection = 0
         self.crashed = False
         self.new_uuid_pending = False
+        self.has_crashed = False
         self.exposed_uuid = 0
         # Was Primary on the peer's disk alone, which began a generation of its own then.
         self.peer_only = False
         self.peer_lost_s = 0.0
         self.peer_uuids: tuple[int, int, tuple[int, ...]] = (0, 0, ())
         self.openers = 0
+        # device->state_mutex: while a promotion is under way no connection is made.
+        self.is_promoting = False
         self.waiting_reply: str | None = None
         self.requests: list[Request] = []
-        self.unflushed: list[Request] = []
+        self.unconfirmed: list[Request] = []
         # From the peer, on their way to the disk: number, key, value.
         self.peer_writes: list[tuple[int, str, object]] = []
         # The simulation's own record: this attachment was in sync, and then only lost its peer.
@@ -102,9 +105,13 @@ class Node:
     def enter(self, ns: State) -> None:
         os = self.s
         self._sanitize(os, ns)
+        if ns.is_same(os):
+            return
         if os.conn == WAIT_TARGET and ns.conn == CONNECTED and ns.disk is UP_TO_DATE:
             self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
         self.s = ns
+        if ns.disk is DISKLESS:
+            self.backing = None
         if ns.with_peer():
             self.split_brain = False
         self._write_flags()
@@ -140,7 +147,9 @@ class Node:
             ns.pdsk = between(ns.pdsk, peer_low, peer_high)
         is_alone = ns.role is Role.PRIMARY and not ns.with_peer() and RANK[ns.pdsk] > 5
         was_alone = os.role is Role.PRIMARY and not os.with_peer() and RANK[os.pdsk] > 5
-        if self.stonith and is_alone and not was_alone:
+        # The policy is an option of the disk: without one there is none.
+        has_policy = self.stonith and RANK[os.disk] >= 4
+        if has_policy and is_alone and not was_alone:
             ns.susp = True  # recorded: frozen-by-fencing
 
     def _write_flags(self) -> None:
@@ -158,9 +167,9 @@ class Node:
 
     def _after(self, os: State, ns: State) -> None:
         """drbd_state.c after_state_ch() and w_after_conn_state_ch()."""
-        if ns.disk is UP_TO_DATE and ns.pdsk is UP_TO_DATE and self.crashed:
+        if ns.disk is UP_TO_DATE and ns.pdsk is UP_TO_DATE:
+            # Its flag on the disk goes with the next change of state.
             self.crashed = False
-            self.md.crashed_primary = False
         lost = lost_contact(os.pdsk, ns.pdsk)
         someone = Role.PRIMARY in (ns.role, ns.peer)
         if lost and someone and self.backing and not self.md.bitmap and ns.disk is UP_TO_DATE:
@@ -179,16 +188,29 @@ class Node:
 
     def _thaw_alone(self) -> None:
         """The handler said that the peer is outdated: w_after_conn_state_ch() case 1."""
-        if self.new_uuid_pending and self.backing is not None:
+        if self.new_uuid_pending and self.backing is None:
+            # drbd_uuid_new_current() without a disk: a NULL pointer. The worker is no more.
+            self.has_crashed = True
+            self.world.log(self.host, "drbd: kernel BUG, frozen for good")
+            return
+        if self.new_uuid_pending:
             self.make_new_uuid()
-        # Without a disk it has no generation to renew: summary.KNOWN, RESYNC_ABORTED.
-        self.world.doubt |= self.new_uuid_pending and self.backing is None
         self.new_uuid_pending = False
+        self.world.log(self.host, "drbd: the peer counts as outdated")
+        self.thaw_without_peer()
+
+    def thaw_without_peer(self) -> None:
         self.s.susp = False
-        self.world.log(self.host, "drbd: thawed, the peer counts as outdated")
+        self.clear_log()
+        self.release_writes()
+
+    def clear_log(self) -> None:
+        """drbd_main.c tl_clear(): what the peer has not confirmed is out of sync."""
+        if self.backing is not None:
+            self.md.bits |= {request.key for request in self.unconfirmed}
+        self.unconfirmed.clear()
         for request in list(self.requests):
             request.lose_peer()
-        self.release_writes()
 
     def release_writes(self) -> None:
         """What was pushed back or held back while frozen goes on its way now."""
@@ -229,7 +251,7 @@ class Node:
             return "the connection is just being made"
         stale = self.exposed_uuid and self.exposed_uuid != md.current
         if s.pdsk is not UP_TO_DATE and Role.PRIMARY in (s.role, s.peer) and stale:
-            return "(165) Can only attach to the data we lost last"
+            return "(150) Can only attach to the data we lost last"
         # The peer's new generation was not heard of: summary.KNOWN, RESYNC_ABORTED.
         self.world.doubt |= self.takes_old_disk()
         self.peer_only = False
@@ -287,79 +309,17 @@ class Node:
                 return "(-2) Need access to UpToDate data"
         return ""
 
-    def set_primary(self) -> str:
-        """drbd_nl.c drbd_set_role(R_PRIMARY). Blocks; runs in a task of the kernel."""
-        disk: DiskState | None = None
-        answer = ""
-        for attempt in range(4):
-            self.world.wait(lambda: self.s.conn != REPORT and self.waiting_reply is None)
-            if self.s.role is Role.PRIMARY:
-                return ""
-            answer = self._request_primary(disk)
-            if not answer:
-                return ""
-            alone = not self.s.with_peer()
-            if answer.startswith("(-2)") and alone and self.s.disk is CONSISTENT and disk is None:
-                if self.outdate_peer():
-                    disk = UP_TO_DATE
-            elif answer.startswith("(-7)"):
-                self.outdate_peer()
-            elif answer.startswith("(-1)") and attempt < 3:
-                self.world.sleep(3.0)
-            elif not answer.startswith("lost"):
-                return answer
-        return answer
-
-    def _request_primary(self, disk: DiskState | None) -> str:
-        def wanted() -> State:
-            ns = self.s.copy()
-            ns.role = Role.PRIMARY
-            if disk is not None and not ns.with_peer():
-                ns.disk = disk
-            return ns
-
-        if problem := self.invalid(wanted()):
-            return problem
-        if self.s.with_peer():
-            if problem := self.link.ask_peer(self, "primary"):
-                return problem
-            if problem := self.invalid(wanted()):
-                return problem
-        self._become_primary(wanted())
-        return ""
-
-    def _become_primary(self, ns: State) -> None:
-        self.world.log(self.host, f"drbd: Primary ({self.s.disk}, {self.s.conn}, {self.s.pdsk})")
-        self.promoted(self)
-        self.enter(ns)
-        alone = not self.s.with_peer() or RANK[self.s.pdsk] <= 2
-        if self.backing is not None and alone and not self.md.bitmap:
-            self.make_new_uuid()
-        self.link.send_state(self)
-
     def promoted(self, node: Node) -> None:
         """Overwritten by the checkers: the moment before the role changes."""
-
-    def set_secondary(self) -> str:
-        """drbd_set_role(R_SECONDARY). Assumed: the peer has flushed before the role is given up
-        (the kernel waits for acknowledgements only; the window is that of one message)."""
-        self.world.wait(lambda: not self.unflushed or not self.s.with_peer())
-        ns = self.s.copy()
-        ns.role = Role.SECONDARY
-        if problem := self.invalid(ns):
-            return problem
-        if self.s.role is Role.PRIMARY:
-            self.world.log(self.host, "drbd: Secondary")
-            self.enter(ns)
-            self.link.send_state(self)
-        return ""
 
     def outdate_peer(self) -> bool:
         """drbd_nl.c conn_try_outdate_peer(): the fence-peer handler's exit status decides."""
         if self.s.with_peer() or self.s.conn == REPORT:
             return False
         if RANK[self.s.disk] < 7:
-            return True  # "Not fencing peer, I'm not even Consistent myself."
+            # "Not fencing peer, I'm not even Consistent myself." What is frozen fails now.
+            self.thaw_without_peer()
+            return False
         connects = self.connects
         status = self.handler()
         self.world.log(self.host, f"drbd: fence-peer handler exits {status}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage_agent.model.configuration import Arbitration
+from storage_agent.model.replica import DiskState
 from tests.simulation.ending import finish
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.schedule import Simulation
@@ -77,8 +78,8 @@ def torn_record(seed: int) -> Simulation:
 
 
 def inconsistent_primary(seed: int) -> Simulation:
-    """alpha, Primary, loses its disk and gets it back; in the middle of the resync the link is
-    cut: beta knows it as Inconsistent and asks for no declaration."""
+    """alpha, Primary, loses its disk and gets it back; the link is cut when the resync has ended
+    for alpha and not for beta, which knows it as Inconsistent and asks for no declaration."""
     simulation = pair(seed, "alpha")
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     alpha.lose_disk()
@@ -86,7 +87,9 @@ def inconsistent_primary(seed: int) -> Simulation:
     alpha.repair_array()
     alpha.assemble()
     alpha.kernel("adjust", alpha.adjust)
-    simulation.wait_for(lambda: beta.node.s.conn == "SyncSource")
+    simulation.wait_for(
+        lambda: beta.node.s.conn == "SyncSource" and alpha.node.s.disk is DiskState.UP_TO_DATE
+    )
     cut(simulation)
     done(simulation, "beta", PROMOTE, "unasked")
     return simulation

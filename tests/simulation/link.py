@@ -128,6 +128,8 @@ class Link(Transfer):
             if node.requests and any(r.local == "pending" for r in node.requests):
                 found.append(("local", node))
         waiting = one.s.conn == two.s.conn == CONNECTING and not (one.session or two.session)
+        # conn_connect(): "Prevent a race between resync-handshake and being promoted to Primary."
+        waiting = waiting and not (one.is_promoting or two.is_promoting)
         if waiting and self.whole() and self._runs(one) and self._runs(two):
             found.append(("connect", one))
         return found
@@ -182,12 +184,8 @@ class Link(Transfer):
         was_primary = node.s.role is Role.PRIMARY
         node.waiting_reply = None
         node.change(conn=to, **more)
-        if node.backing is not None:
-            node.md.bits |= {r.key for r in node.unflushed}
-        node.unflushed.clear()
         if not node.s.susp:
-            for request in list(node.requests):
-                request.lose_peer()
+            node.clear_log()
         if was_primary and RANK[node.s.pdsk] >= 6:
             # conn_try_outdate_peer_async(): a thread of the kernel's own
             self.world.spawn(f"{node.host}:fence", node.host, node.outdate_peer)
@@ -257,12 +255,23 @@ class Link(Transfer):
             node.waiting_reply = text
 
     def _on_state(self, node: Node, role: Role, disk: Any) -> None:
-        if node.s.with_peer():
-            node.change(peer=role, pdsk=disk)
+        if not node.s.with_peer():
+            return
+        if node.s.disk is NEGOTIATING and RANK[disk] < 3:
+            # receive_state(): that ends it as well.
+            self._take_as_it_is(node, role, disk)
+            node.change(peer=role, pdsk=disk, disk=node.negotiated[0])
+            return
+        node.change(peer=role, pdsk=disk)
+
+    def _take_as_it_is(self, node: Node, role: Role, disk: Any) -> None:
+        """drbd_adm_attach() looked at the peer's disk, which has gone since."""
+        is_old = node.exposed_uuid not in (0, node.md.current)
+        if is_old and disk in GONE and Role.PRIMARY in (node.s.role, role):
+            self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
 
     def _on_uuids(self, node: Node, current: int) -> None:
-        becoming = Role.PRIMARY in (node.s.role, node.s.peer) or node.waiting_reply is not None
-        if node.backing is None and becoming:
+        if node.backing is None:
             node.exposed_uuid = current  # receive_uuids(): "created a new current UUID for me"
 
     # --- handshake ------------------------------------------------------------------------------
@@ -272,8 +281,6 @@ class Link(Transfer):
         s = node.s
         fresh = s.conn == REPORT
         negotiates = NEGOTIATING in (s.disk, hello.disk)
-        if hello.disk is NEGOTIATING and not hello.reply and s.disk is not NEGOTIATING:
-            self.send_hello(node, reply=True)
         # "disconnect, if the wrong UUIDs are attached on a connected peer"
         diskless_primary = s.role is Role.PRIMARY and node.backing is None
         if diskless_primary and RANK[hello.disk] >= 3 and node.exposed_uuid != hello.current:
@@ -283,11 +290,17 @@ class Link(Transfer):
             # The peer has finished a resync, unseen, and has this generation; what was written
             # here alone since then it has not.
             self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
+        if node.backing is None and RANK[hello.disk] >= 3:
+            node.exposed_uuid = hello.current
         node.peer_uuids = (hello.current, hello.bitmap, hello.history)
         verdict: int | str = 0
         with_disks = RANK[s.disk] >= 3 and RANK[hello.disk] >= 3
         if with_disks and (fresh or negotiates):
             verdict = self._decide(node, hello)
+        asked = hello.disk is NEGOTIATING and not hello.reply and s.disk is not NEGOTIATING
+        # after_state_ch(), "attach on the peer". Who is refused hears nothing.
+        if asked and verdict != DROP:
+            self.send_hello(node, reply=True)
         self._enter(node, hello, verdict)
 
     def _decide(self, node: Node, hello: Hello) -> int | str:
@@ -322,10 +335,7 @@ class Link(Transfer):
         ns.conn = CONNECTED if not verdict else WAIT_SOURCE if verdict > 0 else WAIT_TARGET
         if ns.disk is NEGOTIATING and verdict >= 0:
             ns.disk = node.negotiated[0]
-            # drbd_adm_attach() looked at the peer's disk, which has gone since.
-            is_old = node.exposed_uuid not in (0, node.md.current)
-            if is_old and hello.disk in GONE and Role.PRIMARY in (ns.role, hello.role):
-                self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
+            self._take_as_it_is(node, hello.role, hello.disk)
         ns.peer, ns.pdsk = hello.role, theirs
         rebooted = ns.pdsk is CONSISTENT and ns.susp and not verdict and fresh
         if rebooted and node.new_uuid_pending and node.backing is not None:
@@ -343,20 +353,21 @@ class Link(Transfer):
         node.make_new_uuid()
         node.change(conn=CONNECTING, susp=False)
         node.s.susp = False
-        for request in list(node.requests):
-            request.lose_peer()
+        node.clear_log()
         node.release_writes()
 
     def _joined(self, node: Node, ns: Any, verdict: int) -> None:
-        was_frozen, ns.susp = ns.susp, False
+        was_frozen, ns.susp = ns.susp, node.has_crashed
         node.enter(ns)
         node.new_uuid_pending = False
         self.world.log(node.host, f"drbd: {ns.conn}, {node.s.disk}/{node.s.pdsk}")
         if abs(verdict) >= 2 and node.backing is not None:
             node.md.bits |= node.backing.keys() | self._peer_keys(node)
-        if node.s.conn == WAIT_TARGET:
+        if node.s.conn == WAIT_SOURCE:
             self.send(node, ("bitmap", tuple(sorted(node.md.bits))))
-        if was_frozen:
+        if was_frozen and not node.has_crashed:
+            # RESEND: as if flushed, for a peer that was not restarted meanwhile.
+            node.unconfirmed.clear()
             for request in list(node.requests):
                 request.resend()
             node.release_writes()

@@ -188,8 +188,6 @@ MUTANTS = (
        lambda: [(handler.STATUS, IncidentAnswer.DENY, 4)]),
     _m("whatever thaws a primary lets its clients in", "I2", "thawed_by_diskless",
        lambda: [(arbitration_policy, "_compared", nothing)]),
-    _m("a primary on our disk alone may be alive", "I3", "held_back",
-       lambda: [(promotion, "_may_resume", nothing)]),
     _m("a frozen primary needs no disk", "I4", "frozen_without_disk",
        lambda: [(arbitration_module, "alone_findings", nothing)]),
     _m("any operation may use the grant", "I1", "another_operation",

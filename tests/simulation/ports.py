@@ -27,6 +27,7 @@ from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
+from tests.simulation.roles import set_primary, set_secondary
 from tests.simulation.sights import array_view, filesystem_view, nfs_view
 from tests.simulation.states import CONNECTING, STANDALONE
 from tests.simulation.world import Killed
@@ -260,10 +261,12 @@ class SimHost:
         """Only looked for."""
 
     def _do_primary(self, request: OperationRequest, deadline: Deadline) -> None:
-        self._system_call("drbdadm primary", self._machine.node.set_primary, deadline)
+        node = self._machine.node
+        self._system_call("drbdadm primary", lambda: set_primary(node), deadline)
 
     def _do_secondary(self, request: OperationRequest, deadline: Deadline) -> None:
-        self._system_call("drbdadm secondary", self._machine.node.set_secondary, deadline)
+        node = self._machine.node
+        self._system_call("drbdadm secondary", lambda: set_secondary(node), deadline)
 
     def _do_read_marker(self, request: OperationRequest, deadline: Deadline) -> None:
         machine = self._machine

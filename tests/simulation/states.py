@@ -49,6 +49,10 @@ class State:
         new.pdsk, new.peer, new.susp = self.pdsk, self.peer, self.susp
         return new
 
+    def is_same(self, other: State) -> bool:
+        """SS_NOTHING_TO_DO"""
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
     def with_peer(self) -> bool:
         return self.conn in WITH_PEER
 

@@ -40,10 +40,14 @@ class Transfer(ABC):
     # --- resync ---------------------------------------------------------------------------------
 
     def _on_bitmap(self, node: Node, bits: tuple[str, ...]) -> None:
-        """receive_bitmap() and drbd_gen_and_send_sync_uuid()."""
-        if node.s.conn != WAIT_SOURCE or node.backing is None:
+        """receive_bitmap() and drbd_gen_and_send_sync_uuid(): the source's first, then the
+        target's."""
+        if node.s.conn not in (WAIT_SOURCE, WAIT_TARGET) or node.backing is None:
             return
         node.md.bits |= set(bits)
+        if node.s.conn == WAIT_TARGET:
+            self.send(node, ("bitmap", tuple(sorted(node.md.bits))))
+            return
         base = node.md.bitmap
         node.md.set_bitmap(base + 1 if base else self.world.new_uuid())
         node.change(conn=SOURCE, pdsk=INCONSISTENT)
@@ -63,7 +67,7 @@ class Transfer(ABC):
         node.md.bits = set(bits)
         node.change(conn=TARGET, disk=INCONSISTENT)
         if not bits:
-            self._finish_target(node)
+            self._ask_for_the_end(node)
 
     def _send_batch(self, node: Node) -> None:
         """Keys of the bitmap, read when they are sent, after the writes under way there
@@ -74,7 +78,7 @@ class Transfer(ABC):
             if request.key in keys and request.local == "pending":
                 request.complete_local()
         if not keys:
-            self._finish_source(node)
+            self._ask_for_the_end(node)
             return
         self.send(node, ("sync", tuple((k, node.backing.read(k)) for k in keys)))
 
@@ -87,15 +91,30 @@ class Transfer(ABC):
         node.md.bits -= {key for key, _ in blocks}
         self.send(node, ("synced", tuple(key for key, _ in blocks)))
         if not node.md.bits:
-            self._finish_target(node)
+            self._ask_for_the_end(node)
 
     def _on_synced(self, node: Node, keys: tuple[str, ...]) -> None:
         if node.s.conn == SOURCE and node.backing is not None:
             node.md.bits -= set(keys)
             self._send_batch(node)
 
+    def _ask_for_the_end(self, node: Node) -> None:
+        """drbd_resync_finished(): not before the other has answered a ping, and so heard all
+        that was said before."""
+        self.send(node, ("ping",))
+
+    def _on_ping(self, node: Node) -> None:
+        self.send(node, ("ping-ack",))
+
+    def _on_ping_ack(self, node: Node) -> None:
+        if node.backing is None or node.md.bits:
+            return
+        if node.s.conn == TARGET:
+            self._finish_target(node)
+        elif node.s.conn == SOURCE:
+            self._finish_source(node)
+
     def _finish_target(self, node: Node) -> None:
-        """drbd_resync_finished()."""
         current, bitmap, history = node.peer_uuids
         md = node.md
         md.history = list(history)
@@ -137,9 +156,10 @@ class Transfer(ABC):
                 request.acknowledged(written=written)
 
     def _on_barrier(self, node: Node, number: int) -> None:
+        """receive_Barrier(): acknowledged as soon as all before it are written, flushed then."""
         if node.backing is not None:
+            self.send(node, ("barrier-ack", number))
             node.backing.flush()
-            self.send(node, ("flushed", number))
 
-    def _on_flushed(self, node: Node, number: int) -> None:
-        node.unflushed = [r for r in node.unflushed if r.number != number]
+    def _on_barrier_ack(self, node: Node, number: int) -> None:
+        node.unconfirmed = [r for r in node.unconfirmed if r.number != number]

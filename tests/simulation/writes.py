@@ -1,6 +1,6 @@
 """Writes through DRBD with protocol C: drbd_req.c.
 
-A write is done when every copy that it goes to has it. Until the peer has also flushed it
+A write is done when every copy that it goes to has it. Until the peer has also confirmed the epoch
 (P_BARRIER_ACK) it stays in the transfer log, and is out of sync should the peer be lost.
 """
 
@@ -73,7 +73,7 @@ class Request:
         if self.net == "pending":
             self.net = "ok" if written else "none"
             if written:
-                self.node.unflushed.append(self)
+                self.node.unconfirmed.append(self)
             else:
                 self._mark()
             self.finish()

@@ -184,5 +184,6 @@ def _errors(host: HostSettings) -> Iterator[None]:
             remedy=f"on {host.name}: storage-agent authorize --role grant KEYFILE; "
             "storage-agent authorize list",
         ) from exc
-    except (paramiko.SSHException, OSError, EOFError) as exc:
+    except Exception as exc:
+        # paramiko raises here whatever its own thread has met in what the host has sent.
         raise unreachable(host.name, str(exc) or type(exc).__name__) from exc

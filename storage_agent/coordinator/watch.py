@@ -109,6 +109,10 @@ class Watch:
                 if exc.code != "HOST_UNREACHABLE":
                     self._coordinator.fleet.drop(host)
                 pause_s = HEARTBEAT_S
+            except Exception as exc:
+                # A fault of ours: whoever freezes there next must still be answered.
+                self._tell_change("host", host, "", Severity.BLOCKER, _broken_off(exc))
+                pause_s = HEARTBEAT_S
 
     def look(self, host: str) -> None:
         """One look at a host: incidents first, then what it shows. Raises AgentError."""
@@ -177,6 +181,8 @@ class Watch:
         except AgentError as exc:
             text = f"no failover: {exc.message}"
             self._tell_change("failover", "", volume.key, Severity.BLOCKER, text)
+        except Exception as exc:
+            self._tell_change("failover", "", volume.key, Severity.BLOCKER, _broken_off(exc))
 
     def judge(self, volume: VolumeSettings) -> None:
         """Fails over if the owner is gone by two signals: it answers nobody, and the other host
@@ -233,6 +239,10 @@ class Watch:
         if self._last_told.get((kind, host, volume)) != text:
             self._last_told[kind, host, volume] = text
             self._tell(Event(kind=kind, host=host, volume=volume, severity=severity, text=text))
+
+
+def _broken_off(exc: Exception) -> str:
+    return f"looking broke off, goes on; please report it: {type(exc).__name__}: {exc}"
 
 
 def _answered_event(answered: Answered) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,6 +210,29 @@ def test_a_banner_that_never_comes_ends_at_the_deadline(server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         server.host = dataclasses.replace(server.host, port=mute.getsockname()[1])
         assert refusal(server).code == "HOST_UNREACHABLE"
+
+
+def test_what_is_no_ssh_at_all_is_a_host_that_cannot_be_reached(server: Server) -> None:
+    """paramiko 2.12 raises UnicodeDecodeError for names of algorithms that are no UTF-8."""
+    server.pin()
+    names = struct.pack(">I", 4) + b"\xff\xfe\xfd\xfc"
+    payload = b"\x14" + bytes(16) + names * 10 + bytes(5)
+    padding = 8 - (5 + len(payload)) % 8 + 8
+    packet = struct.pack(">IB", 1 + len(payload) + padding, padding) + payload + bytes(padding)
+
+    def babble(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"SSH-2.0-babble\r\n" + packet)
+            while connection.recv(65536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=babble, args=(listener,))
+        thread.start()
+        server.host = dataclasses.replace(server.host, port=listener.getsockname()[1])
+        assert refusal(server).code == "HOST_UNREACHABLE"
+        thread.join(10)
 
 
 def test_the_key_that_a_host_shows(server: Server) -> None:

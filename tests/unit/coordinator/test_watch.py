@@ -49,6 +49,23 @@ def test_a_frozen_primary_goes_on_at_the_first_hint(pair: Pair) -> None:
         wait_until(lambda: watching.told("continue") == 1)
 
 
+def test_a_fault_of_its_own_ends_no_watching(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair) as watching:
+        faults = [ZeroDivisionError("oops")]
+
+        def look(host: str) -> None:
+            if host == "alpha" and faults:
+                raise faults.pop()
+            Watch.look(watching.watch, host)
+
+        monkeypatch.setattr(watching.watch, "look", look)
+        watching.watch.hint("alpha")
+        wait_until(lambda: watching.told("ZeroDivisionError: oops") == 1)
+        pair.cut_link()
+        wait_until(lambda: pair.serving() == ["alpha"])
+
+
 def test_it_confirms_its_record_after_a_start_of_the_machine(pair: Pair, tmp_path: Path) -> None:
     make_coordinator(pair).adopt(VOLUME)
     (tmp_path / "run" / "changes").unlink()

@@ -36,7 +36,6 @@ from storage_agent.model.finding import Finding, blocker, blockers
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.replica import Replica
-from storage_agent.model.snapshot import VolumeSnapshot
 
 # What the grant is the answer to.
 _EXPECTED_BEFORE = frozenset({"PEER_NOT_PROVEN_OFF", "PROMOTION_NOT_GRANTED"})
@@ -126,7 +125,7 @@ def check_takeover(
         target=target,
         findings=tuple(dict.fromkeys(findings)),
         arbitration=arbitration,
-        loss=_loss(host.snapshot, arbitration, _lost_since(coordinator, target, volume.name)),
+        loss=_loss(view, target, arbitration, _lost_since(coordinator, target, volume.name)),
         plan=plan,
     )
 
@@ -291,8 +290,13 @@ def _needs_person(volume: VolumeSettings, target: str) -> Finding:
     )
 
 
-def _loss(snapshot: VolumeSnapshot, arbitration: str, seconds: int | None) -> Loss:
+def _loss(view: VolumeView, target: str, arbitration: str, seconds: int | None) -> Loss:
+    snapshot, sole = view.of(target).snapshot, view.state.sole if view.state else None
+    assert snapshot is not None
     replica, attachment = snapshot.replica, snapshot.attachment
+    if sole not in (None, target):
+        why = f"{sole} was allowed to write alone, and both copies were not seen in sync since"
+        return Loss(is_proven=False, seconds=seconds, bytes=None, why=why)
     known = (
         replica.peer.out_of_sync_bytes if isinstance(replica, Replica) and replica.peer else None
     )

@@ -57,6 +57,15 @@ def test_the_old_primary_is_denied_when_it_asks(pair: Pair, coordinator: Coordin
     assert answer_incidents(coordinator, "alpha") == []
 
 
+def test_what_the_other_one_wrote_alone_would_be_lost(pair: Pair, coordinator: Coordinator) -> None:
+    pair.cut_link()
+    answer_incidents(coordinator, "alpha")
+    check = check_takeover(coordinator, coordinator.look(VOLUME), "beta", if_peer_died=True)
+    assert check.loss is not None
+    assert (check.loss.is_proven, check.loss.bytes) == (False, None)
+    assert check.loss.why.startswith("alpha was allowed to write alone")
+
+
 def test_the_frozen_primary_goes_on_and_then_nobody_replaces_it(
     pair: Pair, coordinator: Coordinator
 ) -> None:

@@ -49,7 +49,6 @@ def test_live_then_moved_there_and_back_then_taken_over_from_a_dead_host(lab: La
 @pytest.mark.long
 # A frozen primary's own tasks wait.
 @pytest.mark.lab_allows(WAITS_LONG)
-@pytest.mark.lab_allows("hung_task_timeout_secs")
 @BY_ITSELF
 def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab: Lab) -> None:
     control, alpha, beta = (lab.hosts[name] for name in ("client", "alpha", "beta"))

@@ -16,7 +16,7 @@ FOLDER = "/root/clients"
 MOUNT_TIMEOUT_S = 120
 # What the client's kernel says of the writer while nobody serves for so long: no failure where a
 # serving host boots and nobody takes over.
-WAITS_LONG = "blocked for more than"
+WAITS_LONG = "blocked for more than|hung_task_timeout_secs"
 ENDING_TIMEOUT_S = 120
 # On the serving host itself: reaches the disks and is never flushed.
 UNFLUSHED = "dd if=/dev/urandom of=/srv/data/unflushed bs=64k count=64 oflag=direct conv=notrunc"

@@ -1,8 +1,9 @@
 """DRBD 8.4 on one host: states, metadata, attach, fencing.
 
 Modelled after the in-tree driver (drbd_state.c, drbd_nl.c, drbd_receiver.c, drbd_req.c; the
-function is named at each rule) and checked against recorded outputs where one exists. Roles
-are in roles.py, the connection in link.py, writes in writes.py.
+function is named at each rule) and checked against two kernels: rules.py says which rule how.
+Roles are in roles.py, the handler's verdict in fencing.py, the connection in link.py, writes in
+writes.py.
 Assumed: no verify, Ahead/Behind, --force or IO error that does not detach; durable metadata.
 """
 
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from storage_agent.model.replica import DiskState, Replica, Role
 from tests.simulation.disk import Disk, Metadata
+from tests.simulation.fencing import thaw_beside_outdated
 from tests.simulation.handshake import RANK
 from tests.simulation.sights import replica_view
 from tests.simulation.states import (
@@ -67,6 +69,7 @@ class Node:
         self.whole_connection = 0
         self.crashed = False
         self.new_uuid_pending = False
+        # The kernel itself, in this resource's worker: see fencing.thaw_beside_outdated().
         self.has_crashed = False
         self.exposed_uuid = 0
         # Was Primary on the peer's disk alone, which began a generation of its own then.
@@ -182,42 +185,9 @@ class Node:
             if became_primary and not self.md.bitmap and ns.with_peer():
                 self.make_new_uuid()
         if ns.susp and RANK[ns.pdsk] <= 5:
-            self._thaw_alone()
+            thaw_beside_outdated(self)
         if ns.conn == STANDALONE and os.conn != STANDALONE:
             self.session = 0
-
-    def _thaw_alone(self) -> None:
-        """The handler said that the peer is outdated: w_after_conn_state_ch() case 1."""
-        if self.new_uuid_pending and self.backing is None:
-            # drbd_uuid_new_current() without a disk: a NULL pointer. The worker is no more.
-            self.has_crashed = True
-            self.world.log(self.host, "drbd: kernel BUG, frozen for good")
-            return
-        if self.new_uuid_pending:
-            self.make_new_uuid()
-        self.new_uuid_pending = False
-        self.world.log(self.host, "drbd: the peer counts as outdated")
-        self.thaw_without_peer()
-
-    def thaw_without_peer(self) -> None:
-        self.s.susp = False
-        self.clear_log()
-        self.release_writes()
-
-    def clear_log(self) -> None:
-        """drbd_main.c tl_clear(): what the peer has not confirmed is out of sync."""
-        if self.backing is not None:
-            self.md.bits |= {request.key for request in self.unconfirmed}
-        self.unconfirmed.clear()
-        for request in list(self.requests):
-            request.lose_peer()
-
-    def release_writes(self) -> None:
-        """What was pushed back or held back while frozen goes on its way now."""
-        for request in list(self.requests):
-            if request.local == "frozen":
-                request.start()
-            request.finish()
 
     def make_new_uuid(self) -> None:
         self.md.new_current(self.world.new_uuid())
@@ -311,30 +281,6 @@ class Node:
 
     def promoted(self, node: Node) -> None:
         """Overwritten by the checkers: the moment before the role changes."""
-
-    def outdate_peer(self) -> bool:
-        """drbd_nl.c conn_try_outdate_peer(): the fence-peer handler's exit status decides."""
-        if self.s.with_peer() or self.s.conn == REPORT:
-            return False
-        if RANK[self.s.disk] < 7:
-            # "Not fencing peer, I'm not even Consistent myself." What is frozen fails now.
-            self.thaw_without_peer()
-            return False
-        connects = self.connects
-        status = self.handler()
-        self.world.log(self.host, f"drbd: fence-peer handler exits {status}")
-        self.world.counts[f"handler exit {status}"] += 1
-        if not self.s.with_peer() and self.s.conn != REPORT and connects == self.connects:
-            if status in (4, 7):
-                self.change(pdsk=OUTDATED)
-            elif status == 3:
-                self.change(pdsk=INCONSISTENT)
-            elif status == 6 and self.s.role is not Role.PRIMARY:
-                # is_valid_state() refuses it to a Primary; recorded: peer-is-primary-exit-6.
-                self.change(disk=OUTDATED)
-            elif status == 5 and self.s.disk is UP_TO_DATE:
-                self.change(pdsk=OUTDATED)
-        return RANK[self.s.pdsk] <= 5
 
     # --- what the host sees ---------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from storage_agent.model.replica import Role
 from tests.simulation.drbd import Node
+from tests.simulation.fencing import clear_log, outdate_peer, release_writes
 from tests.simulation.handshake import DROP, RANK, Hello, decide
 from tests.simulation.states import (
     CONNECTED,
@@ -185,10 +186,13 @@ class Link(Transfer):
         node.waiting_reply = None
         node.change(conn=to, **more)
         if not node.s.susp:
-            node.clear_log()
+            clear_log(node)
         if was_primary and RANK[node.s.pdsk] >= 6:
-            # conn_try_outdate_peer_async(): a thread of the kernel's own
-            self.world.spawn(f"{node.host}:fence", node.host, node.outdate_peer)
+            self._fence(node)
+
+    def _fence(self, node: Node) -> None:
+        """conn_try_outdate_peer_async(): a thread of the kernel's own."""
+        self.world.spawn(f"{node.host}:fence", node.host, lambda: outdate_peer(node))
 
     def drop(self, node: Node, why: str) -> None:
         """C_DISCONNECTING: this side goes StandAlone, the other finds the connection closed."""
@@ -353,8 +357,9 @@ class Link(Transfer):
         node.make_new_uuid()
         node.change(conn=CONNECTING, susp=False)
         node.s.susp = False
-        node.clear_log()
-        node.release_writes()
+        clear_log(node)
+        release_writes(node)
+        self._fence(node)
 
     def _joined(self, node: Node, ns: Any, verdict: int) -> None:
         was_frozen, ns.susp = ns.susp, node.has_crashed
@@ -370,7 +375,7 @@ class Link(Transfer):
             node.unconfirmed.clear()
             for request in list(node.requests):
                 request.resend()
-            node.release_writes()
+            release_writes(node)
 
     def _peer_keys(self, node: Node) -> set[str]:
         """A full sync covers the whole disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from storage_agent.model.replica import DiskState, Role
 from tests.simulation.drbd import Node
+from tests.simulation.fencing import outdate_peer
 from tests.simulation.handshake import RANK
 from tests.simulation.states import CONSISTENT, REPORT, UP_TO_DATE, State
 
@@ -29,10 +30,10 @@ def _set_primary(node: Node) -> str:
             return ""
         alone = not node.s.with_peer()
         if answer.startswith("(-2)") and alone and node.s.disk is CONSISTENT and disk is None:
-            if node.outdate_peer():
+            if outdate_peer(node):
                 disk = UP_TO_DATE
         elif answer.startswith("(-7)"):
-            node.outdate_peer()
+            outdate_peer(node)
         elif answer.startswith("(-1)") and attempt < 3:
             node.world.sleep(3.0)
         elif not answer.startswith("lost"):

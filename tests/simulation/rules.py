@@ -93,7 +93,6 @@ LINK = (
         "drbd_receiver.c conn_disconnect()",
         peer_unknown="with the connection goes what was known of role and disk",
         both_lose_it="packets lost in one direction end it on both sides",
-        unflushed_is_out_of_sync="what the peer has not flushed is out of sync",
     )
     | _rules(
         "drbd_state.c sanitize_state()",
@@ -103,6 +102,10 @@ LINK = (
     | _rules(
         "drbd_state.c after_state_ch()",
         loss_renews="a Primary that loses its peer's disk starts a generation",
+    )
+    | _rules(
+        "drbd_receiver.c receive_Barrier()",
+        confirmed_before_flush="an epoch is confirmed once it is written, and only then flushed",
     )
     | _rules(
         "drbd_nl.c conn_try_disconnect()",
@@ -132,7 +135,7 @@ DISK = (
     )
     | _rules(
         "drbd_receiver.c receive_state()",
-        negotiating_refused="a disk of another history is let go again",
+        negotiating_refused="a disk of another history waits for good: nobody answers it",
         negotiating_beside_failure="the peer's disk fails meanwhile: taken as it is",
     )
     | _rules(
@@ -190,6 +193,7 @@ RESYNC = (
     | _rules(
         "drbd_worker.c drbd_resync_finished()",
         resync_identifiers="source and target then agree on all identifiers",
+        end_agreed="neither ends it before the other has answered a ping",
         sync_identifier="the base gets a name of its own when a resync begins",
     )
     | _rules(
@@ -215,7 +219,6 @@ WRITES = _rules(
     pending_is_marked="also where the peer was lost with the write under way",
     only_disk_marks="the only disk marks what a diskless Primary writes (receive_Data())",
     written_in_bitmap_exchange="one during the bitmap exchange is told as out of sync",
-    to_the_target="a sync target gets the writes as well",
     on_inconsistent_only="a Primary on an Inconsistent disk alone gives errors",
 )
 
@@ -240,6 +243,14 @@ NOT_SHOWN = {
     "promotion-repeated": Rule(
         "a promotion refused by a Primary is tried again for a while [drbd_set_role()]",
         "only how it ends is compared: two-primaries-refused",
+    ),
+    "to-the-target": Rule(
+        "a sync target gets the writes as well [drbd_process_write_request()]",
+        "the kernel makes a write wait for a resync nearby; on a small disk all is near",
+    ),
+    "unconfirmed-is-out-of-sync": Rule(
+        "a write that both have, in an epoch not confirmed, is out of sync [conn_disconnect()]",
+        "acknowledgement and confirmation come together (confirmed-before-flush)",
     ),
     "page-order": Rule(
         "writes to one block do not overtake each other [page lock]",

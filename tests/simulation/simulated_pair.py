@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from tests.simulation.courses import (
@@ -307,10 +308,12 @@ def main() -> None:
     for path in sorted(FOLDER.glob("*.txt")):
         courses = list(parse_courses(path))
         for course in courses:
-            seen = iter(follow(course, SimulatedPair()))
+            found = iter(follow(course, SimulatedPair()))
             for i, step in enumerate(course.steps):
-                lines = {host: next(seen).seen for host in HOSTS}
-                course.steps[i] = Step(step.actions, lines)
+                lines = [
+                    (line.expected if line.is_right else line.seen) for line in islice(found, 2)
+                ]
+                course.steps[i] = Step(step.actions, dict(zip(HOSTS, lines, strict=True)))
         path.write_text(written(courses))
 
 

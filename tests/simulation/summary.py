@@ -20,13 +20,12 @@ KNOWN = {
     "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
     "has, or only a peer that does not know, by a generation of its own, that it has the only good "
     "disk",
-    "RESYNC_ABORTED": "DRBD 8.4 (as modelled, not seen in a lab) calls a target UpToDate whose "
-    "source loses its disk in the bitmap exchange, or an old disk that is attached to a Diskless "
-    "Primary while the peer's fails, or a target whose end of the resync the source has missed, "
-    "once the source has written more and lost its disk; or takes an old disk that a person "
-    "attaches to a cut off Primary which has not heard of its peer's new generation; or thaws a "
-    "Primary that loses its own disk after it was told to go on, without a new generation: what "
-    "it writes after a re-attach counts as old",
+    "RESYNC_ABORTED": "DRBD 8.4 (seen on two kernels: tests/data/drbd-courses/moments.txt) calls a "
+    "target UpToDate whose source loses its disk in the bitmap exchange, or an old disk that is "
+    "attached to a Diskless Primary while the peer's fails, or a target whose end of the resync "
+    "the source has missed, once the source has written more and lost its disk; or takes an old "
+    "disk that a person attaches to a cut off Primary which has not heard of its peer's new "
+    "generation",
     "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",
     "FROZEN_KEEPS_LINK": "a Primary that lost its peer keeps its service link up until kernel and "
     "agent have noticed: reads may be old for that long",

@@ -26,7 +26,7 @@ HELPER = Path("/sys/module/drbd/parameters/usermode_helper")
 HOST = socket.gethostname()
 PART = f"/dev/disk/by-id/virtio-{HOST}-3"
 PLATTER, COPY = "/dev/mapper/platter", "/dev/mapper/copy"
-SECTORS = 64 << 11
+SECTORS = 16 << 11
 QUICK = f"0 {SECTORS} linear {PLATTER} 0"
 # All that courses write is here; DRBD's metadata is far behind, and never slow.
 SLOW_SECTORS = 1024
@@ -224,8 +224,15 @@ class PairHost:
         self.opener = None
 
     def say(self, status: str) -> None:
+        """Until one of the handlers has heard it."""
+        waiting = set(FOLDER.glob("asks.*"))
         (FOLDER / "say.new").write_text(status + "\n")
         (FOLDER / "say.new").rename(FOLDER / "say")
+        for _ in range(100):
+            if not waiting <= set(FOLDER.glob("asks.*")):
+                return
+            time.sleep(0.05)
+        raise OSError("no fence-peer handler waits")
 
     # --- disk and link --------------------------------------------------------------------------
 

@@ -5,7 +5,9 @@ Each counts how often it was asked, and says which one broke, with what was seen
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage_agent.model.incident import Incident, IncidentAnswer
@@ -46,10 +48,13 @@ MAXIMUM_OPERATION_S = 2500.0
 
 
 class Violation(Exception):
-    def __init__(self, invariant: str, text: str) -> None:
+    """site: the check that has failed, file and line."""
+
+    def __init__(self, invariant: str, text: str, site: tuple[str, int] = ("", 0)) -> None:
         super().__init__(f"{invariant}: {text}")
         self.invariant = invariant
         self.text = text
+        self.site = site
 
 
 class Checks:
@@ -73,7 +78,9 @@ class Checks:
     def expect(self, invariant: str, holds: bool, text: str) -> None:
         self.counts[invariant] += 1
         if not holds:
-            violation = Violation(invariant, text)
+            asked = sys._getframe(1)
+            site = Path(asked.f_code.co_filename).name, asked.f_lineno
+            violation = Violation(invariant, text, site)
             if str(violation) not in self._told:
                 self._told.add(str(violation))
                 self.world.log("CHECK", f"VIOLATION {violation}")
@@ -228,6 +235,15 @@ class Checks:
                     old.append(record.number)
         self.expect("I2", not lost, f"{where}: acknowledged writes {lost} are lost")
         self.expect("I3", not old, f"{where}: writes {old} came back in an older attempt")
+
+    def same_data(self) -> None:
+        """I18: two copies that DRBD calls in sync hold the same, byte for byte."""
+        one, two = (machine.disk for machine in self._machines)
+        differ = sorted(k for k in one.keys() | two.keys() if one.read(k) != two.read(k))
+        if self.world.doubt:
+            self.known["RESYNC_ABORTED"] += bool(differ)
+            return
+        self.expect("I18", not differ, f"in sync, and {differ} differ")
 
     def assembles(self, machine: Machine) -> None:
         """I19: an array is started of complete and current members only."""

@@ -76,6 +76,8 @@ def promote(simulation: Simulation) -> None:
         is_used = machine.server is ServerState.SERVING or not simulation.has_coordinator
         if is_used and not machine.node.s.susp and not simulation.is_lying:
             simulation.checks.content(machine, f"at the end on {machine.name}")
+    if simulation.in_sync():
+        simulation.checks.same_data()
 
 
 def _serving(simulation: Simulation) -> list[Machine]:

@@ -41,6 +41,7 @@ from tests.simulation.mutations import (
     goes_on,
     journal_without,
     journal_without_findings,
+    loses_a_block,
     no_undo,
     not_busy,
     nothing,
@@ -58,6 +59,7 @@ from tests.simulation.mutations import (
     without,
 )
 from tests.simulation.record import SimRecord
+from tests.simulation.transfer import Transfer
 
 
 def _m(name: str, caught_by: str, scene: str, patches: Callable[[], list[Patch]]) -> Mutant:
@@ -225,6 +227,8 @@ MUTANTS = (
        lambda: [definition(S.DISCONNECT, goal=fulfilled)]),
     _m("stale members are assembled", "I19", "stale_member",
        lambda: [(assembly, "_stale", nothing)]),
+    _m("DRBD itself loses a block of a resync", "I18", "random_schedules",
+       lambda: [(Transfer, "_on_sync", loses_a_block)]),
 )  # fmt: skip
 
 

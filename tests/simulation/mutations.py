@@ -22,6 +22,7 @@ from storage_agent.operations import planners, steps
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.policy import evidence, promotion, standalone
 from tests.simulation.hunting import Patch
+from tests.simulation.transfer import Transfer
 
 
 def nothing(*_args: object, **_more: object) -> tuple[()]:
@@ -193,6 +194,13 @@ def seen_once(state: State, host: str, *_: Any, is_in_sync: bool, **__: Any) -> 
 def what_is_shown(before: Any, after: Any, snapshot: Any) -> Any:
     told = standalone._shows_it(snapshot)
     return tuple(f for f in (*after, *before) if not told or f.code != "PEER_NOT_TOLD")
+
+
+_ON_SYNC = Transfer._on_sync
+
+
+def loses_a_block(self: Transfer, node: Any, blocks: Any) -> None:
+    _ON_SYNC(self, node, tuple((key, "lost") for key, _ in blocks))
 
 
 def fulfilled(volume: Any, snapshot: Any) -> str:

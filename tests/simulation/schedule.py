@@ -108,7 +108,7 @@ class Simulation:
         arbitration = Arbitration.COORDINATOR if self.has_coordinator else Arbitration.NONE
         self.volume = volume_config(arbitration)
         for machine in self.machines.values():
-            machine.node.promoted = self.checks.promoted  # type: ignore[method-assign]
+            machine.node.promoted = self.checks.promoted
 
     @property
     def control(self) -> ControlMachine:

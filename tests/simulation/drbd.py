@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """The kernel's side of one host. `handler`: runs fence-peer and returns its exit status."""
+    """The kernel's side of one host. `handler`: runs fence-peer and returns its exit status.
+    `promoted`: called the moment before the role becomes Primary."""
 
     link: Link
 
@@ -55,6 +56,7 @@ class Node:
         self.stonith = stonith
         self.handler: Callable[[], int] = lambda: 1
         self.watch: Callable[[Replica | None], None] = lambda view: None
+        self.promoted: Callable[[Node], None] = lambda node: None
         self.reset()
 
     def reset(self) -> None:
@@ -278,9 +280,6 @@ class Node:
             if RANK[ns.disk] <= 4 and RANK[ns.pdsk] <= 4:
                 return "(-2) Need access to UpToDate data"
         return ""
-
-    def promoted(self, node: Node) -> None:
-        """Overwritten by the checkers: the moment before the role changes."""
 
     # --- what the host sees ---------------------------------------------------------------------
 

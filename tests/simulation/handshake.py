@@ -19,7 +19,7 @@ RANK = {
     DiskState.CONSISTENT: 7,
     DiskState.UP_TO_DATE: 8,
 }
-DROP = "drop"
+SPLIT_BRAIN = "Split-Brain detected but unresolved, dropping connection!"
 SPLIT = 100
 UNRELATED = 1000
 
@@ -76,20 +76,20 @@ def decide(
     own: Metadata, peer: Hello, *, disk: DiskState, own_disk: DiskState, **facts: bool | Role
 ) -> int | str:
     """drbd_sync_handshake(). disk: mine, or the one that I would have (Negotiating).  own_disk:
-    the one in my state.  DROP: connect no further, StandAlone.  0: nothing to sync."""
+    the one in my state.  Text: why to connect no further, StandAlone.  0: nothing to sync."""
     verdict = compare(own, peer, **facts)  # type: ignore[arg-type]
     theirs = peer.negotiating if peer.disk is DiskState.NEGOTIATING else peer.disk
     if verdict == UNRELATED:
-        return DROP
+        return "Unrelated data, aborting!"
     mine_bad, theirs_bad = disk is DiskState.INCONSISTENT, theirs is DiskState.INCONSISTENT
     if mine_bad != theirs_bad:
         far = 2 if abs(verdict) in (2, SPLIT) else 1
         verdict = -far if mine_bad else far
     if verdict == SPLIT:
-        return DROP  # after-sb-*pri disconnect
+        return SPLIT_BRAIN  # after-sb-*pri disconnect
     if verdict > 0 and RANK[disk] <= RANK[DiskState.INCONSISTENT]:
-        return DROP  # "I shall become SyncSource, but I am inconsistent!"
+        return "I shall become SyncSource, but I am inconsistent!"
     is_serving = facts["role"] is Role.PRIMARY and RANK[own_disk] >= RANK[DiskState.CONSISTENT]
     if verdict < 0 and is_serving:
-        return DROP  # rr-conflict disconnect: "I shall become SyncTarget, but I am primary!"
+        return "I shall become SyncTarget, but I am primary!"  # rr-conflict disconnect
     return verdict

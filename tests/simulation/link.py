@@ -14,7 +14,7 @@ from typing import Any
 from storage_agent.model.replica import Role
 from tests.simulation.drbd import Node
 from tests.simulation.fencing import clear_log, outdate_peer, release_writes
-from tests.simulation.handshake import DROP, RANK, Hello, decide
+from tests.simulation.handshake import RANK, SPLIT_BRAIN, Hello, decide
 from tests.simulation.states import (
     CONNECTED,
     CONNECTING,
@@ -31,6 +31,11 @@ from tests.simulation.states import (
 )
 from tests.simulation.transfer import Message, Transfer
 from tests.simulation.world import World
+
+
+# drbd_strings.c
+NEEDS_GOOD_DATA = "(-2) Need access to UpToDate data"
+REFUSED = "(-10) State change was refused by peer node"
 
 
 @cache
@@ -198,32 +203,41 @@ class Link(Transfer):
         """C_DISCONNECTING: this side goes StandAlone, the other finds the connection closed."""
         self.world.counts["connections dropped"] += 1
         self.world.log(node.host, f"drbd: {why}")
-        if "Split" in why:
-            node.split_brain = True
+        # The helper that the agent hears of it by is called for nothing else.
+        node.split_brain |= why == SPLIT_BRAIN
         self.lose(node, STANDALONE)
 
-    def disconnect(self, node: Node) -> None:
-        """`drbdadm disconnect`, drbd_nl.c conn_try_disconnect(). Blocks; in a kernel's task.
+    def disconnect(self, node: Node) -> str:
+        """`drbdadm disconnect`, drbd_nl.c conn_try_disconnect(). Blocks; in a kernel's task. Empty,
+        or why not.
 
         Between a Primary and a Secondary the latter becomes Outdated (recorded: `outdated`).
         """
         self.world.wait(lambda: node.s.conn != REPORT and node.waiting_reply is None)
         while node.s.with_peer() and Role.PRIMARY in (node.s.role, node.s.peer):
-            session = node.session
+            session, is_primary = node.session, node.s.role is Role.PRIMARY
+            if is_primary and RANK[node.s.disk] < 8:
+                return NEEDS_GOOD_DATA
+            if not is_primary and RANK[node.s.disk] < 5:
+                # It cannot be Outdated (SS_IS_DISKLESS, SS_LOWER_THAN_OUTDATED): by force.
+                break
             refused = self.ask_peer(node, "disconnect")
             if not node.session:
                 self.unheard.add(node.host)
             if not refused and node.session == session:
-                is_primary = node.s.role is Role.PRIMARY
-                # SS_PRIMARY_NOP comes for a peer that might be good only.
-                might = is_primary and RANK[node.s.pdsk] > 5
+                # SS_PRIMARY_NOP comes where the peer might be good, or what it has is forgotten
+                # with the connection.
+                might = is_primary and not 4 <= RANK[node.s.pdsk] <= 5
                 more: dict[str, object] = {"pdsk": OUTDATED} if might else {}
                 if not is_primary and RANK[node.s.disk] > 5:
                     more = {"disk": OUTDATED}
                 self.lose(node, STANDALONE, **more)
-                return
+                return ""
+            if refused == REFUSED:
+                return refused
         if node.s.conn != STANDALONE:
             self.lose(node, STANDALONE)
+        return ""
 
     # --- agreed changes -------------------------------------------------------------------------
 
@@ -245,6 +259,9 @@ class Link(Transfer):
                 node.change(peer=Role.PRIMARY)
             text = "(-1) Multiple primaries not allowed by config"
             self.send(node, ("answer", text if refused else ""))
+            return
+        if node.s.role is Role.PRIMARY and RANK[node.s.disk] < 8:
+            self.send(node, ("answer", REFUSED))
             return
         self.send(node, ("answer", ""))
         if node.s.role is Role.PRIMARY:
@@ -303,7 +320,7 @@ class Link(Transfer):
             verdict = self._decide(node, hello)
         asked = hello.disk is NEGOTIATING and not hello.reply and s.disk is not NEGOTIATING
         # after_state_ch(), "attach on the peer". Who is refused hears nothing.
-        if asked and verdict != DROP:
+        if asked and not isinstance(verdict, str):
             self.send_hello(node, reply=True)
         self._enter(node, hello, verdict)
 
@@ -325,17 +342,16 @@ class Link(Transfer):
         theirs = hello.disk
         if theirs is NEGOTIATING:
             theirs = INCONSISTENT if hello.negotiating is INCONSISTENT else CONSISTENT
-        if verdict == DROP and ns.disk is NEGOTIATING:
-            node.backing = None
-            node.change(disk=DISKLESS)
-            self.send_state(node)
-            return
-        if verdict == DROP and hello.disk is not NEGOTIATING:
-            self.drop(node, "Split-Brain detected, dropping connection!")
-            return
-        if verdict == DROP:
+        if isinstance(verdict, str):
+            if ns.disk is NEGOTIATING:
+                node.backing = None
+                node.change(disk=DISKLESS)
+                self.send_state(node)
+                return
+            if hello.disk is not NEGOTIATING:
+                self.drop(node, verdict)
+                return
             theirs, verdict = DISKLESS, 0
-        assert isinstance(verdict, int)
         ns.conn = CONNECTED if not verdict else WAIT_SOURCE if verdict > 0 else WAIT_TARGET
         if ns.disk is NEGOTIATING and verdict >= 0:
             ns.disk = node.negotiated[0]

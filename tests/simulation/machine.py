@@ -18,6 +18,7 @@ from storage_agent.model.replica import Role
 from tests.simulation.disk import Disk
 from tests.simulation.drbd import Node
 from tests.simulation.handler import Asked, fence_peer, incident
+from tests.simulation.roles import set_secondary
 from tests.simulation.states import CONNECTING, REPORT, STANDALONE
 from tests.simulation.world import Task, World
 from tests.simulation.writes import Request, read, submit
@@ -165,13 +166,13 @@ class Machine:
         return problem
 
     def down(self) -> str:
-        """`drbdadm down`, in a kernel's task: disconnects in order, then detaches."""
+        """`drbdadm down`, in a kernel's task: drbd_nl.c drbd_adm_down() demotes, disconnects in
+        order, then detaches."""
         node = self.node
         if not node.up:
             return ""
-        if problem := self._held():
+        if problem := set_secondary(node) or node.link.disconnect(node):
             return problem
-        node.link.disconnect(node)
         if problem := self._held():
             # Promoted meanwhile: the minor cannot be deleted.
             return problem

@@ -32,7 +32,6 @@ from tests.simulation.states import (
 from tests.simulation.transfer import Message, Transfer
 from tests.simulation.world import World
 
-
 # drbd_strings.c
 NEEDS_GOOD_DATA = "(-2) Need access to UpToDate data"
 REFUSED = "(-10) State change was refused by peer node"

@@ -113,6 +113,14 @@ LINK = (
         disconnect_of_secondaries="two Secondaries part without a mark",
         disconnect_when_cut="nobody is told over a cut link",
         down_disconnects="down disconnects in order first",
+        part_from_diskless="a Primary that parts from a diskless peer calls it Outdated",
+        diskless_parts="a disk that cannot become Outdated parts unasked: the Primary freezes",
+        target_parts="nor can a sync target's: the Primary goes on, for it knows it as worse",
+        no_parting_without_data="a diskless Primary does not part (-2), nor lets its peer (-10)",
+    )
+    | _rules(
+        "drbd_nl.c drbd_adm_down()",
+        down_demotes="down demotes first, in vain while the device is open (-12)",
     )
 )
 

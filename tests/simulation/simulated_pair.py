@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
+from storage_agent.model.replica import Role
 from tests.simulation.courses import (
     FOLDER,
     HOSTS,
@@ -22,7 +23,7 @@ from tests.simulation.drbd import Node
 from tests.simulation.link import Link
 from tests.simulation.machine import Machine
 from tests.simulation.roles import set_primary, set_secondary
-from tests.simulation.states import CONNECTING, SOURCE
+from tests.simulation.states import CONNECTING, DISKLESS, SOURCE, STANDALONE
 from tests.simulation.world import Task, World
 from tests.simulation.writes import Request
 
@@ -239,7 +240,9 @@ class SimulatedPair:
     def _look(self, host: str) -> Look:
         machine = self.machines[host]
         node, s = machine.node, machine.node.s
-        if not node.up:
+        # drbd_proc.c drbd_seq_show(): without a connection, disk and role it is Unconfigured.
+        is_idle = s.conn == STANDALONE and s.disk is DISKLESS and s.role is Role.SECONDARY
+        if not node.up or is_idle:
             return Look(besides=self._besides(host))
         is_dirty = node.backing is not None and bool(node.md.bits)
         state = " ".join(

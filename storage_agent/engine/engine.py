@@ -11,6 +11,7 @@ import dataclasses
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.decide import findings_for
@@ -20,7 +21,7 @@ from storage_agent.engine.run import Run, Wait
 from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
-from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
+from storage_agent.model.errors import AgentError, Busy, OperationFailed, Refused, UsageError
 from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.operation import (
     Epoch,
@@ -47,6 +48,7 @@ _WITH_EPOCH = frozenset(
         OperationKind.SPLIT_BRAIN,
     }
 )
+NOT_RECORDED = "that it has ended could not be written down"
 _OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -84,6 +86,8 @@ class Engine:
         self.seals = Seals(host=host, store=store, epochs=self._epochs)
         self._lock = threading.Lock()
         self._running: dict[str, OperationRecord] = {}
+        # Ended, and the journal does not say so yet.
+        self._unrecorded: dict[str, OperationRecord] = {}
 
     def reconfigure(self, config: AgentConfig) -> None:
         """From the next operation on."""
@@ -115,6 +119,7 @@ class Engine:
                     remedy=running.remedy
                     or f"wait for it: storage-agent operation {running.request.operation_id}",
                 )
+            self.record_ends()
             self._journal.write(
                 request.operation_id,
                 "accepted",
@@ -162,18 +167,37 @@ class Engine:
             # Until then the volume stays held, as it may be half-way.
             run.broken_off(exc)
             raise
-        try:
-            self._begin_history(record)
-            self._journal.write(operation_id, "ended", record=record)
-            self._journal.prune()
-        except AgentError as exc:
-            # What was done stays done; only its record is lost, and the next start looks again.
-            record = dataclasses.replace(record, message=f"{record.message}; {exc.message}")
-        finally:
-            with self._lock:
-                self._running.pop(entry.request.volume, None)
-            self._on_change(record)
+        record = self._end(record)
+        with self._lock:
+            self._running.pop(entry.request.volume, None)
+        self._on_change(record)
         return record
+
+    def record_ends(self) -> None:
+        """Writes the ends that could not be written when they came. Before that no operation
+        begins: the next start would resume what has long been overtaken. Raises OperationFailed."""
+        for operation_id, record in tuple(self._unrecorded.items()):
+            self._record_end(record)
+            del self._unrecorded[operation_id]
+
+    def _end(self, record: OperationRecord) -> OperationRecord:
+        """What was done stays done, also where that cannot be written down."""
+        try:
+            self._record_end(record)
+        except AgentError as exc:
+            message = f"{record.message}; {NOT_RECORDED}: {exc.message}"
+            record = dataclasses.replace(
+                record, message=message, remedy=record.remedy or exc.remedy
+            )
+            self._unrecorded[record.request.operation_id] = record
+        else:
+            with suppress(OperationFailed):
+                self._journal.prune()
+        return record
+
+    def _record_end(self, record: OperationRecord) -> None:
+        self._begin_history(record)
+        self._journal.write(record.request.operation_id, "ended", record=record)
 
     def resume(self) -> tuple[str, ...]:
         """Ids of operations that were accepted and did not end. Each wants a `run`."""
@@ -185,7 +209,7 @@ class Engine:
 
     def show(self, operation_id: str) -> OperationRecord | None:
         """The state of an operation, running or ended; None where the id is unknown."""
-        for record in tuple(self._running.values()):
+        for record in (*self._running.values(), *self._unrecorded.values()):
             if record.request.operation_id == operation_id:
                 return record
         if not _OPERATION_ID.fullmatch(operation_id):
@@ -198,7 +222,11 @@ class Engine:
     def history(self, limit: int) -> tuple[OperationRecord, ...]:
         """The newest operations, newest first, running ones included."""
         entries = self._journal.entries()
-        found = [entry.record or _resumed(entry) for entry in reversed(entries)]
+        ended = self._unrecorded
+        found = [
+            entry.record or ended.get(entry.request.operation_id) or _resumed(entry)
+            for entry in reversed(entries)
+        ]
         return tuple(found[:limit])
 
     def running(self) -> tuple[OperationRecord, ...]:

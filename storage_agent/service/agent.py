@@ -125,6 +125,10 @@ class Agent:
     def stop(self, grace_s: float) -> bool:
         """True where no operation was in the middle of a step any more."""
         rested = self.runs.stop(grace_s)
+        try:
+            self.engine.record_ends()
+        except AgentError as exc:
+            self._tell(f"an operation will be resumed at the next start: {exc.message}")
         self._news.set()
         self._ticks.stop()
         self.observer.stop()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.plan import OperationKind, StepKind
+from storage_agent.model.replica import Role
 from tests.simulation.daemon import Daemon
 from tests.simulation.ending import finish, heal
 from tests.simulation.faults import POINT_KINDS
@@ -16,6 +17,7 @@ from tests.simulation.situation import (
     PROMOTE,
     ask,
     done,
+    must,
     pair,
     steps,
 )
@@ -126,6 +128,26 @@ def restarted_and_brought_up(seed: int) -> Simulation:
     alpha.kernel("adjust", alpha.adjust)
     course = simulation.courses["op"]
     simulation.wait_for(lambda: course.record is not None)
+    return simulation
+
+
+def end_not_recorded(seed: int) -> Simulation:
+    """The state folder cannot be written when a demote ends. Once it can, a promote overtakes it,
+    and the daemon is killed."""
+    simulation = pair(seed, "alpha")
+    alpha = simulation.machines["alpha"]
+    demote = ask(simulation, "alpha", DEMOTE, "first", stop_serving="alpha/data")
+    simulation.wait_for(lambda: StepKind.SECONDARY in demote.performed)
+    alpha.state_fails_until_s = simulation.world.now_s + 3600
+    simulation.wait_for(lambda: demote.record is not None)
+    alpha.state_fails_until_s = 0.0
+    must(simulation, done(simulation, "alpha", PROMOTE, "second"))
+    assert alpha.daemon is not None
+    alpha.daemon.kill()
+    simulation.restart_later(alpha)
+    steps(simulation, 300)
+    is_primary = alpha.node.s.role is Role.PRIMARY
+    simulation.checks.expect("I8", is_primary, "a demote that had ended was taken up again")
     return simulation
 
 

@@ -31,7 +31,7 @@ def heal(simulation: Simulation) -> None:
         control.cut.clear()
     for machine in simulation.machines.values():
         machine.repair_array()
-        machine.busy_until_s = 0.0
+        machine.busy_until_s = machine.state_fails_until_s = 0.0
         if not machine.powered:
             simulation.boot(machine)
         elif machine.daemon is None:
@@ -131,6 +131,7 @@ def finish(simulation: Simulation) -> None:
         left = machine.daemon.engine.running()
         checks.expect("I16", not left, f"{machine.name}: {left} still holds the volume")
         checks.expect("I16", machine.grant is None, f"{machine.name}: a grant is left")
+        machine.daemon.engine.record_ends()
         unfinished = machine.daemon.engine.resume()
         checks.expect("I17", not unfinished, f"{machine.name}: {unfinished} unfinished")
 

@@ -13,6 +13,8 @@ from tests.simulation.control import COORDINATOR
 from tests.simulation.control_faults import ANSWER_KINDS, CONTROL_POINT, WIRE_KINDS, ControlFaults
 from tests.simulation.daemon import Daemon, epoch_of
 from tests.simulation.machine import Machine
+from tests.simulation.roles import set_secondary
+from tests.simulation.states import UP_TO_DATE
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
@@ -39,10 +41,13 @@ _WEIGHTS: dict[str, int] = {
     "clock jumps": 3,
     "events lost": 3,
     "filesystem busy": 3,
+    "state folder fails": 2,
     "admin adjusts": 5,
     "admin disconnects": 2,
     "admin takes it down": 2,
     "admin unmounts": 2,
+    "admin detaches": 2,
+    "admin demotes": 2,
     "power on": 10,
     "coordinator down": 3,
     "coordinator cut off": 3,
@@ -241,6 +246,13 @@ class Faults(ControlFaults):
         machine.busy_until_s = self.world.now_s + self.world.rng.choice((1.0, 60.0, 600.0))
         return True
 
+    def _state_folder_fails(self, machine: Machine) -> bool:
+        if not machine.powered:
+            return False
+        until_s = self.world.now_s + self.world.rng.choice((1.0, 20.0, 200.0))
+        machine.state_fails_until_s = until_s
+        return True
+
     # --- local admins ---------------------------------------------------------------------------
 
     def _side(self, machine: Machine, what: str, run: Callable[[], object]) -> None:
@@ -271,6 +283,22 @@ class Faults(ControlFaults):
         if not machine.mounted:
             return False
         self._side(machine, "umount", machine.unmount)
+        return True
+
+    def _admin_detaches(self, machine: Machine) -> bool:
+        """Refused, with or without the agent, where it is the only good copy of a Primary."""
+        node = machine.node
+        is_needed = node.s.role is Role.PRIMARY and node.s.pdsk is not UP_TO_DATE
+        if not machine.powered or node.backing is None or is_needed:
+            return False
+        self._side(machine, "drbdadm detach", node.lose_disk)
+        return True
+
+    def _admin_demotes(self, machine: Machine) -> bool:
+        node = machine.node
+        if not machine.powered or node.s.role is not Role.PRIMARY:
+            return False
+        self._side(machine, "drbdadm secondary", lambda: set_secondary(node))
         return True
 
     # --- requests -------------------------------------------------------------------------------

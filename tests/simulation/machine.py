@@ -67,6 +67,7 @@ class Machine:
         self.mounted = False
         self.is_looking = False
         self.busy_until_s = 0.0
+        self.state_fails_until_s = 0.0
         self.server = ServerState.ABSENT
         self.server_number = 0
         self.in_grace = False
@@ -183,6 +184,10 @@ class Machine:
     def _held(self) -> str:
         is_held = self.node.openers or self.node.s.role is Role.PRIMARY
         return "(-12) Device is held open by someone" if is_held else ""
+
+    def state_fails(self) -> bool:
+        """The root filesystem is full, or read-only."""
+        return self.state_fails_until_s > self.world.now_s
 
     def answered_epoch(self) -> int | None:
         """Of the answer to the incident that lies there; None while it has none."""

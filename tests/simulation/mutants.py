@@ -225,6 +225,8 @@ MUTANTS = (
        lambda: [(run_module, "name_state", lambda volume, snapshot: "serving")]),
     _m("going on alone forgets to leave", "I17", "there_and_back",
        lambda: [definition(S.DISCONNECT, goal=fulfilled)]),
+    _m("an end that could not be written is forgotten", "I8", "end_not_recorded",
+       lambda: [(Engine, "record_ends", nothing)]),
     _m("stale members are assembled", "I19", "stale_member",
        lambda: [(assembly, "_stale", nothing)]),
     _m("DRBD itself loses a block of a resync", "I18", "random_schedules",

@@ -69,6 +69,7 @@ class SimStore:
 
     def replace(self, name: str, content: bytes) -> None:
         self._daemon.point("replace", before=True)
+        self._check()
         self._machine.files[name] = content
         self._daemon.wrote(name)
         self._daemon.point("replace", before=False)
@@ -82,6 +83,11 @@ class SimStore:
                 cut = self._daemon.world.rng.randrange(len(content))
                 self._machine.files[name] = before + content[:cut]
             raise
+        if self._machine.state_fails():
+            # The disk is full: a part of the record may be there.
+            cut = self._daemon.world.rng.choice((0, len(content) // 2))
+            self._machine.files[name] = before + content[:cut]
+        self._check()
         self._machine.files[name] = before + content
         self._daemon.point("journal", before=False)
 
@@ -89,7 +95,12 @@ class SimStore:
         return tuple(sorted(name for name in self._machine.files if name.startswith(prefix)))
 
     def remove(self, name: str) -> None:
+        self._check()
         self._machine.files.pop(name, None)
+
+    def _check(self) -> None:
+        if self._machine.state_fails():
+            raise OperationFailed("No space left on device", code="STATE_FOLDER")
 
 
 class SimHost:

@@ -22,6 +22,7 @@ from tests.simulation.arbitrated import (
     twice_in_one_epoch,
 )
 from tests.simulation.breaking import (
+    end_not_recorded,
     failing_steps,
     killed_then_failing,
     plain_reboot,
@@ -270,6 +271,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         standalone_unreached,
         standalone_wrong,
         there_and_back,
+        end_not_recorded,
         random_schedules,
     )
 }

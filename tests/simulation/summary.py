@@ -26,6 +26,8 @@ KNOWN = {
     "the source has missed, once the source has written more and lost its disk; or takes an old "
     "disk that a person attaches to a cut off Primary which has not heard of its peer's new "
     "generation",
+    "END_NOT_RECORDED": "the state folder cannot be written, and the daemon is killed before it "
+    "can be again: the operation, whose answer said so, is taken up anew and answered again",
     "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",
     "FROZEN_KEEPS_LINK": "a Primary that lost its peer keeps its service link up until kernel and "
     "agent have noticed: reads may be old for that long",

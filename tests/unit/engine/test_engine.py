@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from storage_agent.engine.engine import NOT_RECORDED
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
@@ -150,6 +151,23 @@ def test_a_full_state_folder_refuses_before_the_first_step() -> None:
     with pytest.raises(OperationFailed, match="No space left"):
         engine.begin(request(OperationKind.PROMOTE))
     assert host.performed == []
+
+
+def test_an_end_that_cannot_be_written_holds_up_what_comes_after_it() -> None:
+    """Else the next start would take up a demote that a promote has long overtaken."""
+    host, store = serving_host(), MemoryStore()
+    engine = make_engine(host, store)
+    engine.begin(request(OperationKind.DEMOTE))
+    host.faults = {DEMOTION[-1]: lambda: setattr(store, "full", True)}
+    record = engine.run("op-1")
+    assert record.state is OperationState.SUCCEEDED
+    assert f"secondary on alpha; {NOT_RECORDED}: " in record.message
+    assert (engine.show("op-1"), engine.history(9)) == (record, (record,))
+    with pytest.raises(OperationFailed, match="No space left"):
+        engine.begin(request(OperationKind.PROMOTE, operation_id="op-2"))
+    store.full = False
+    assert run(engine, request(OperationKind.PROMOTE, operation_id="op-2")).changed
+    assert make_engine(host, store).resume() == ()
 
 
 @pytest.mark.parametrize("facet", sorted(CHEAP_FACETS - {Facet.INCIDENT}))

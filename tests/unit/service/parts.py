@@ -94,6 +94,7 @@ class FakeEngine:
         self.is_waiting = threading.Event()
         self.breaks: Exception | None = None
         self.resume_fails: AgentError | None = None
+        self.record_fails: AgentError | None = None
         self.epochs: dict[str, int] = {"data": 5}
         self.host = FakeHost()
         self.store = MemoryStore()
@@ -151,6 +152,10 @@ class FakeEngine:
         if self.resume_fails:
             raise self.resume_fails
         return self.unfinished
+
+    def record_ends(self) -> None:
+        if self.record_fails:
+            raise self.record_fails
 
     def show(self, operation_id: str) -> OperationRecord | None:
         return self.records.get(operation_id)

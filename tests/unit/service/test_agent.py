@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage_agent.model.configuration import AgentConfig
-from storage_agent.model.errors import ConfigurationError
+from storage_agent.model.errors import ConfigurationError, OperationFailed
 from storage_agent.model.operation import Marker, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
@@ -251,6 +251,14 @@ def test_stopping_rests_operations(engine: FakeEngine) -> None:
     assert not agent.stop(0.05)
     assert engine.records["op-1"].state is OperationState.RUNNING
     engine.go.set()
+
+
+def test_stopping_says_what_the_next_start_will_take_up(engine: FakeEngine) -> None:
+    engine.record_fails = OperationFailed("No space left")
+    heard = Heard()
+    assert make_agent(engine=engine, heard=heard).stop(0.05)
+    [(_, event)] = heard.notifications
+    assert event.text == "an operation will be resumed at the next start: No space left"
 
 
 def test_status_tells_the_newest_marker_that_is_known(

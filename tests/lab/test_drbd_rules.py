@@ -12,6 +12,7 @@ import pytest
 from tests.lab.bare_pair import BarePair, PoweredPair
 from tests.lab.harness.collect import kernel_trouble
 from tests.lab.harness.lab import Lab
+from tests.lab.writing import WAITS_LONG
 from tests.simulation.courses import Course, follow, read_courses, table
 
 COURSES = read_courses()
@@ -55,7 +56,6 @@ def compare(course: Course, pair: BarePair) -> None:
         pytest.fail(difference, pytrace=False)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("course", QUICK, ids=name_of)
 def test_the_kernels_do_as_the_simulator(course: Course, pair: BarePair) -> None:
     compare(course, pair)
@@ -74,6 +74,7 @@ def test_no_kernel_has_complained(pair: BarePair) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.lab_allows(WAITS_LONG)
 @pytest.mark.parametrize("course", POWER, ids=name_of)
 def test_the_same_with_a_power_cut(course: Course, lab: Lab) -> None:
     pair = PoweredPair(lab)

@@ -19,7 +19,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.drbd import Node
 from tests.simulation.handler import Asked, fence_peer, incident
 from tests.simulation.roles import set_secondary
-from tests.simulation.states import CONNECTING, REPORT, STANDALONE
+from tests.simulation.states import CONNECTING, REPORT, STANDALONE, TARGET
 from tests.simulation.world import Task, World
 from tests.simulation.writes import Request, read, submit
 
@@ -87,6 +87,9 @@ class Machine:
         self.powered = False
         self.node.link.powered[self.name] = False
         lost = self.disk.lose_power(self.world.rng)
+        if self.node.s.conn == TARGET and self.node.backing is not None:
+            # What the bitmap exchange told a target is in its memory (course target-crashes).
+            self.node.md.bits.clear()
         self.world.counts["writes lost in caches"] += lost
         self.world.log(self.name, f"POWER OFF ({lost} unflushed writes lost)")
         queue = self.node.link.queues[self.name]

@@ -213,6 +213,7 @@ RESYNC = (
     | _rules(
         "drbd_receiver.c drbd_disconnected()",
         bits_kept="a resync that is cut off goes on with the next connection",
+        target_forgets="a target's own bits are in its memory: after a crash the source has them",
         end_missed="a source that has missed the end takes up its diskless life with the target",
     )
 )

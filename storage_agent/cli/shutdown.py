@@ -19,12 +19,15 @@ from storage_agent.cli.text import clean
 from storage_agent.model.answers import parse_record, parse_status
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError, Busy
-from storage_agent.model.operation import OperationState
+from storage_agent.model.finding import blockers
+from storage_agent.model.operation import OperationRecord, OperationState
 
 # Below TimeoutStopSec= of the unit.
 LIMIT_S = 40.0
 RETRY_S = 1.0
 _AGAIN = frozenset({OperationState.ROLLED_BACK, OperationState.FAILED})
+# Ended by the shutdown itself, sooner or later.
+_PASSING = frozenset({"VOLUME_HELD", "VOLUME_WRITTEN"})
 
 
 class Shutdown:
@@ -96,7 +99,14 @@ class Shutdown:
         self._say(f"{volume}: {method} {record.state}: {record.message}")
         if method == "leave" and record.state is OperationState.SUCCEEDED:
             self._left.add(volume)
-        return record.state not in _AGAIN
+        return not _is_worth_another_try(record)
+
+
+def _is_worth_another_try(record: OperationRecord) -> bool:
+    if record.state is OperationState.REFUSED:
+        codes = {finding.code for finding in blockers(record.findings)}
+        return bool(codes) and codes <= _PASSING
+    return record.state in _AGAIN
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from storage_agent.cli.client import Disconnected
 from storage_agent.cli.shutdown import LIMIT_S, Shutdown
 from storage_agent.model.errors import Busy, CommandTimeout
+from storage_agent.model.finding import blocker
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind
 from tests.unit.cli.answers import record, status_result
@@ -85,6 +86,17 @@ def test_a_refusal_is_not_asked_again() -> None:
     host = Host(demote=[refused], leave=[refused])
     assert host.run() == 1
     assert host.methods() == ["status", "demote", "leave"]
+
+
+def test_a_device_that_is_still_held_is_asked_for_again() -> None:
+    held = blocker("VOLUME_HELD", "/dev/drbd0 is held open on alpha")
+    frozen = blocker("VOLUME_PRIMARY", "alpha is Primary for data")
+    host = Host(demote=[ended()], leave=[ended(OperationState.REFUSED, findings=(held,)), ended()])
+    assert host.run() == 0
+    assert host.methods()[1:] == ["demote", "leave", "leave"]
+    stuck = Host(demote=[ended()], leave=[ended(OperationState.REFUSED, findings=(held, frozen))])
+    assert stuck.run() == 1
+    assert stuck.methods()[1:] == ["demote", "leave"]
 
 
 def test_without_the_daemon_the_host_goes_down_as_it_is() -> None:

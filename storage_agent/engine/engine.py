@@ -32,10 +32,11 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.ports import HostPort, Store
-from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.operations.creation import with_identity
 from storage_agent.operations.planners import make_plan
 from storage_agent.policy.epoch import epoch_findings
+from storage_agent.policy.liveguard import needs_use
 from storage_agent.policy.promotion import without_primary_peer
 
 # A host that goes down leaves its volumes also where their epoch is lost.
@@ -96,7 +97,7 @@ class Engine:
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         """What would be done, and what speaks against it. Looks, changes nothing."""
         volume = self._volume(request)
-        snapshot = self._host.observe(volume)
+        snapshot = self._with_use(volume, self._host.observe(volume), request)
         return make_plan(volume, snapshot, request), self._decide(volume, snapshot, request)
 
     def begin(self, request: OperationRequest) -> OperationRecord:
@@ -304,7 +305,7 @@ class Engine:
             return run.resume(volume)
         if request.kind is OperationKind.ASSEMBLE:
             run.wait_for_devices(volume)
-        snapshot = run.look(volume)
+        snapshot = self._with_use(volume, run.look(volume), request)
         findings = self._decide(volume, snapshot, request)
         epoch = None
         if request.kind in _WITH_EPOCH:
@@ -318,6 +319,15 @@ class Engine:
         if confirmed is not None and confirmed != plan.digest():
             return run.stale_plan(plan)
         return run.execute(volume, plan, findings, epoch)
+
+    def _with_use(
+        self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+    ) -> VolumeSnapshot:
+        """Adds who uses the volume, which costs seconds, where the decision needs it."""
+        if not needs_use(volume, snapshot, request):
+            return snapshot
+        use = self._host.observe(volume, frozenset({Facet.USE})).use
+        return dataclasses.replace(snapshot, use=use)
 
     def _decide(
         self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest

@@ -120,10 +120,11 @@ class LinuxHost:
         )
 
     def _use(self, volume: VolumeConfig) -> UseView:
-        """Takes WATCH_WRITES_S."""
+        """Takes WATCH_WRITES_S where there is such a device."""
         device = volume.device()
         before = written_bytes(device, self._root)
-        time.sleep(WATCH_WRITES_S)
+        if before is not None:
+            time.sleep(WATCH_WRITES_S)
         after = written_bytes(device, self._root)
         return UseView(
             holders=find_holders(volume.mount_point, device, self._root),

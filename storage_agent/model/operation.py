@@ -60,6 +60,10 @@ class Marker:
         return (self.epoch, self.counter)
 
 
+SHUTDOWN_ORIGIN = "shutdown"
+"""Of what the unit that stops first at a shutdown asks for: it speaks for the host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRequest:
     """operation_id: chosen by the caller; the same id again gives the same answer.
@@ -70,7 +74,8 @@ class OperationRequest:
     peer_is_off: name of the peer, by which a person or a fence agent declares it powered off.
     marker_at_least: (epoch, counter) of the newest currency marker that the caller knows of.
     stop_serving: HOST/VOLUME, by which a person says that nobody shall be served after this.
-    origin: who asked, for the audit.  options: see Plan.
+    origin: who asked, for the audit; SHUTDOWN_ORIGIN: the host is going down in any case.
+    options: see Plan.
     """
 
     kind: OperationKind

@@ -63,7 +63,7 @@ GUARD: dict[str, Explanation] = {
         risk="nobody serves the volume until one of the hosts is promoted again",
         next_steps=(
             _WATCH,
-            "to end the service all the same: "
+            "to end the service all the same: storage-agent standalone VOLUME, then "
             "storage-agent demote VOLUME --yes-stop-serving HOST/VOLUME",
         ),
     ),

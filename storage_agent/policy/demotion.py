@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.finding import Finding
+from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.operation import OperationRequest
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker, mounted_elsewhere, unobserved, warning
 from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
+from storage_agent.policy.standalone import standalone_findings
 
 
 def demotion_findings(
@@ -71,7 +72,7 @@ def _nobody_takes_over(
     volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
 ) -> tuple[Finding, ...]:
     """A demote is one half of a move: who asks for it with no other half in sight takes the
-    service away, and must say so."""
+    service away, and must say so: by name, once the peer is given up by `standalone`."""
     replica = snapshot.replica
     taken = taken_away(volume, snapshot)
     if not taken or (isinstance(replica, Replica) and replica.in_sync()):
@@ -80,7 +81,10 @@ def _nobody_takes_over(
     seen = "no connection" if view is None else f"{view.connection}, {view.replication}"
     disk = "" if view is None else f", peer disk {view.disk}"
     named = _named(volume, snapshot)
-    make = warning if request.stop_serving == named else blocker
+    is_given_up = not _may_stand_alone(volume, snapshot, peer)
+    is_meant = is_given_up or request.origin == SHUTDOWN_ORIGIN
+    make = warning if request.stop_serving == named and is_meant else blocker
+    first = "" if is_given_up else f"storage-agent standalone {volume.name}, then: "
     return (
         make(
             "PEER_CANNOT_TAKE_OVER",
@@ -88,9 +92,17 @@ def _nobody_takes_over(
             measured=f"{seen}{disk}; taken away: {'; '.join(f.measured for f in taken)}",
             limit="Connected, Established, peer disk UpToDate, 0 bytes out of sync",
             remedy=f"bring {peer or 'a peer'} back first; if {volume.name} shall really not be "
-            f"served: storage-agent demote {volume.name} --yes-stop-serving {named}",
+            f"served: {first}storage-agent demote {volume.name} --yes-stop-serving {named}",
         ),
     )
+
+
+def _may_stand_alone(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> bool:
+    """The peer is still counted on, and this host could say that it is not."""
+    replica = snapshot.replica
+    if not isinstance(replica, Replica) or replica.stands_alone():
+        return False
+    return not blockers(standalone_findings(volume, snapshot, peer))
 
 
 def _named(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:

@@ -10,7 +10,8 @@ from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding
 from storage_agent.model.nfs import NfsClient, NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.operation import OperationRecord
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRecord, OperationRequest
+from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import (
     ConnectionState,
     DiskState,
@@ -28,9 +29,24 @@ _RUNNING = frozenset({ServerState.STARTED, ServerState.SERVING})
 _IN_USE = frozenset({"confirmed", "unconfirmed"})
 
 
+def needs_use(volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest) -> bool:
+    """Whether the decision takes a look at Facet.USE too. Not where a peer takes over: a move
+    ends the use, and must not be slowed down; nor where the host goes down with its users."""
+    if request.kind is OperationKind.DEMOTE and request.origin != SHUTDOWN_ORIGIN:
+        replica = snapshot.replica
+        is_move = isinstance(replica, Replica) and replica.in_sync()
+        return not is_move and bool(taken_away(volume, snapshot))
+    return request.kind in (OperationKind.LEAVE, OperationKind.CREATE)
+
+
 def service_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
-    """That the volume is in use on this host, as far as it was looked at."""
-    return (*_role(volume, snapshot), *taken_away(volume, snapshot))
+    """That the volume is in use on this host, or that its use was not looked at."""
+    unseen = snapshot.use if isinstance(snapshot.use, Unobserved) else None
+    return (
+        *((_unseen(volume, unseen),) if unseen else ()),
+        *_role(volume, snapshot),
+        *taken_away(volume, snapshot),
+    )
 
 
 def taken_away(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -83,12 +99,9 @@ def termination_findings(
     volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str
 ) -> tuple[Finding, ...]:
     """What would be lost of one volume if this host went away now, and what is not known."""
-    unknown = unobserved(snapshot)
-    if isinstance(snapshot.use, Unobserved):
-        unknown = (*unknown, _unseen(volume, snapshot.use))
     is_made = snapshot.host in volume.array.uuid or snapshot.replica is not None
     return (
-        *unknown,
+        *unobserved(snapshot),
         *service_findings(volume, snapshot),
         *(dependence_findings(volume, snapshot, peer) if is_made else ()),
     )

@@ -15,7 +15,7 @@ import structlog
 from storage_agent import __version__
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
-from storage_agent.model.operation import OperationRecord, OperationRequest
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.access import Role, require_role
 from storage_agent.service.agent import Agent
@@ -72,7 +72,6 @@ from storage_agent.service.verdicts import (
 
 EVENTS_LIMIT = 1000
 HISTORY_LIMIT = 50
-SHUTDOWN_ORIGIN = "shutdown"
 log = structlog.get_logger()
 
 

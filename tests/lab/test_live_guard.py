@@ -51,7 +51,7 @@ def test_who_may_be_terminated(lab: Lab) -> None:
     assert reasons(beta) == ["ONLY_GOOD_COPY"]
 
 
-def test_a_demote_that_nobody_takes_over_wants_the_name(lab: Lab) -> None:
+def test_a_demote_that_nobody_takes_over_wants_the_peer_given_up_and_the_name(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
     lab.cut("beta")
     lab.wait_until("alpha alone", lambda: "cs:Connected" not in proc_drbd(alpha), timeout_s=120)
@@ -59,6 +59,9 @@ def test_a_demote_that_nobody_takes_over_wants_the_name(lab: Lab) -> None:
     assert codes(record) == {"PEER_CANNOT_TAKE_OVER"}
     assert is_mounted(alpha, "data")
     refusal(alpha, "demote", "data", "--yes-stop-serving", "beta/data")
+    counted_on = refusal(alpha, "demote", "data", "--yes-stop-serving", "alpha/data")
+    assert codes(counted_on) == {"PEER_CANNOT_TAKE_OVER"}
+    assert operate(alpha, "standalone", "data")["state"] == "succeeded"
     done = operate(alpha, "demote", "data", "--yes-stop-serving", "alpha/data")
     assert done["state"] == "succeeded"
 

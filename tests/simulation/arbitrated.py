@@ -16,7 +16,17 @@ from tests.simulation.faults import POINT_KINDS
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation
-from tests.simulation.situation import DEMOTE, PROMOTE, ask, cut, done, pair, steps, wait
+from tests.simulation.situation import (
+    DEMOTE,
+    PROMOTE,
+    ask,
+    cut,
+    done,
+    going_down,
+    pair,
+    steps,
+    wait,
+)
 
 
 def granted_to_primary(seed: int) -> Simulation:
@@ -95,7 +105,7 @@ def thawed_by_diskless(seed: int) -> Simulation:
     _grant(simulation, beta, 9, "granted")
     wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
     steps(simulation, 200)
-    done(simulation, "beta", DEMOTE, "aside", stop_serving="beta/data")
+    done(simulation, "beta", DEMOTE, "aside", **going_down("beta"))
     beta.lose_disk()
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from storage_agent.model.operation import OperationRequest
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import Role
 from tests.simulation.control import COORDINATOR
@@ -324,8 +324,8 @@ class Faults(ControlFaults):
             kind = rng.choice((OperationKind.STANDALONE, OperationKind.REJOIN))
         epoch, is_stale = self._epoch(machine, kind)
         peer_is_off, is_lie = self._declaration(machine, kind)
-        # Half of those who demote mean it, whoever can take over.
-        stops_serving = kind is OperationKind.DEMOTE and rng.random() < 0.5
+        # Half of those who demote mean it, whoever can take over; half of these go down anyway.
+        meant = rng.random() if kind is OperationKind.DEMOTE else 1.0
         self._numbers += 1
         request = OperationRequest(
             kind=kind,
@@ -334,8 +334,8 @@ class Faults(ControlFaults):
             epoch=epoch,
             coordinator="" if epoch is None else COORDINATOR,
             peer_is_off=peer_is_off,
-            stop_serving=f"{machine.name}/data" if stops_serving else None,
-            origin="simulation",
+            stop_serving=f"{machine.name}/data" if meant < 0.5 else None,
+            origin=SHUTDOWN_ORIGIN if meant < 0.25 else "simulation",
             options=self._waiting(kind),
         )
         if is_stale:
@@ -348,7 +348,7 @@ class Faults(ControlFaults):
         known = [
             c
             for c in self.simulation.courses.values()
-            if c.host == daemon.machine.name and c.request.origin == "simulation"
+            if c.host == daemon.machine.name and c.request.origin in ("simulation", SHUTDOWN_ORIGIN)
         ]
         if not known:
             return False

@@ -14,6 +14,7 @@ from tests.simulation.situation import (
     ask,
     cut,
     done,
+    going_down,
     must,
     pair,
     steps,
@@ -101,7 +102,7 @@ def diskless_peer(seed: int) -> Simulation:
     beta = simulation.machines["beta"]
     cut(simulation)
     steps(simulation, 60)
-    must(simulation, done(simulation, "beta", DEMOTE, "aside", stop_serving="beta/data"))
+    must(simulation, done(simulation, "beta", DEMOTE, "aside", **going_down("beta")))
     beta.lose_disk()
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False
@@ -135,5 +136,5 @@ def old_disk_back(seed: int) -> Simulation:
     alpha.repair_array()
     alpha.assemble()
     done(simulation, "alpha", ASSEMBLE, "again")
-    must(simulation, done(simulation, "alpha", DEMOTE, "aside", stop_serving="alpha/data"))
+    must(simulation, done(simulation, "alpha", DEMOTE, "aside", **going_down("alpha")))
     return simulation

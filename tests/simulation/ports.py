@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from storage_agent.host.linux import WATCH_WRITES_S
 from storage_agent.host.reconnect import HANDSHAKE_S
 from storage_agent.model.array import ArrayView, Disk
 from storage_agent.model.clock import Deadline
@@ -24,11 +25,11 @@ from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import Progress
 from storage_agent.model.replica import Replica
-from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.model.snapshot import CHEAP_FACETS, Facet, UseView, VolumeSnapshot
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.roles import set_primary, set_secondary
-from tests.simulation.sights import array_view, filesystem_view, nfs_view
+from tests.simulation.sights import array_view, filesystem_view, nfs_view, use_view
 from tests.simulation.states import CONNECTING, STANDALONE
 from tests.simulation.world import Killed
 
@@ -147,6 +148,7 @@ class SimHost:
             nfs=look(Facet.NFS, self._nfs),
             services=() if Facet.SERVICES in facets else _NOT_ASKED,
             marker=look(Facet.MARKER, self._read_marker),
+            use=look(Facet.USE, self._use),
             incident=None
             if volume.arbitration is Arbitration.NONE
             else look(Facet.INCIDENT, lambda: incident(machine)),
@@ -169,6 +171,11 @@ class SimHost:
 
     def _nfs(self) -> NfsView:
         return nfs_view(self._machine.server)
+
+    def _use(self) -> UseView:
+        """As host/linux.py: while it looks, time passes."""
+        self._machine.world.sleep(WATCH_WRITES_S)
+        return use_view(self._machine.busy_until_s > self._machine.world.now_s)
 
     def _read_marker(self) -> Marker | Unobserved | None:
         if self._machine.mounted:

@@ -58,6 +58,7 @@ from tests.simulation.situation import (
     ask,
     cut,
     done,
+    going_down,
     must,
     pair,
     steps,
@@ -203,7 +204,7 @@ def resync_target(seed: int) -> Simulation:
     beta.power_off()
     simulation.wait_for(lambda: not alpha.node.session)
     steps(simulation, 1500)
-    must(simulation, done(simulation, "alpha", DEMOTE, "down", stop_serving="alpha/data"))
+    must(simulation, done(simulation, "alpha", DEMOTE, "down", **going_down("alpha")))
     simulation.boot(beta)
     simulation.wait_for(lambda: beta.node.s.conn in ("WFBitMapT", "SyncTarget"))
     simulation.wait_for(lambda: beta.daemon is not None and not beta.daemon.active)

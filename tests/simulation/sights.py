@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
-from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.filesystem import FilesystemView, Holder, Mount
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.replica import (
     ConnectionState,
@@ -15,6 +15,7 @@ from storage_agent.model.replica import (
     ReplicationState,
     Role,
 )
+from storage_agent.model.snapshot import UseView
 from tests.simulation.states import REPLICATION, STANDALONE, WITH_PEER
 
 STATES_KEPT = 4096
@@ -107,6 +108,13 @@ def filesystem_view(mount_point: str, device: str, mounted: bool) -> FilesystemV
     mounts = (shown,) if mounted else ()
     state = "mounted" if mounted else "ready"
     return FilesystemView(uuid=None, type=None, mounts=mounts, mount_point_state=state)
+
+
+@lru_cache(STATES_KEPT)
+def use_view(is_held: bool) -> UseView:
+    """Of a process that keeps the filesystem busy; what clients write is not counted here."""
+    holder = Holder(kind="process", what="process backup (9) works in /srv/data", pid=9)
+    return UseView(holders=(holder,) if is_held else (), written_bytes=0, watched_s=2)
 
 
 @lru_cache(STATES_KEPT)

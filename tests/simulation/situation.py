@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.operation import OperationRequest, OperationState
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from tests.simulation.control import COORDINATOR
 from tests.simulation.daemon import Course, Daemon
@@ -42,14 +42,14 @@ def ask(
     simulation.wait_for(lambda: machine.daemon is not None and machine.daemon.started)
     assert machine.daemon is not None
     named = {"coordinator": COORDINATOR} if "epoch" in more else {}
-    request = OperationRequest(
-        kind=kind,
-        volume="data",
-        operation_id=number,
-        origin="simulation",
-        **(named | more),  # type: ignore[arg-type]
-    )
+    asked = {"origin": "simulation"} | named | more
+    request = OperationRequest(kind=kind, volume="data", operation_id=number, **asked)  # type: ignore[arg-type]
     return machine.daemon.ask(request)
+
+
+def going_down(host: str) -> dict[str, str]:
+    """Of a demote that the host's own shutdown asks for, whoever can take over."""
+    return {"stop_serving": f"{host}/data", "origin": SHUTDOWN_ORIGIN}
 
 
 def done(

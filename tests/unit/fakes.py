@@ -40,6 +40,7 @@ from storage_agent.model.snapshot import (
     Attachment,
     Facet,
     ServiceView,
+    UseView,
     VolumeSnapshot,
 )
 
@@ -47,6 +48,7 @@ ARRAY_UUID = "11111111:22222222:33333333:44444444"
 FILESYSTEM_UUID = "0f4c2a36-9b5e-4b5e-8f4e-3f1f6f1e9a10"
 # The claim by which a coordinator has adopted the volume.
 COORDINATOR = "claim-1"
+QUIET = UseView(holders=(), written_bytes=0, watched_s=2)
 SERIALS = ("alpha-0", "alpha-1", "alpha-2", "alpha-3")
 
 
@@ -174,6 +176,7 @@ class FakeHost:
     disk_list: tuple[Disk, ...] = ()
     marker: Marker | None = None
     incident: Incident | Unobserved | None = None
+    use: UseView = QUIET
     answered: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -207,6 +210,7 @@ class FakeHost:
             nfs=look(Facet.NFS, lambda: NfsView(state=self.server, address="10.9.0.10")),
             services=look(Facet.SERVICES, lambda: self._services_view(volume)),
             marker=look(Facet.MARKER, lambda: self.marker),
+            use=look(Facet.USE, lambda: self.use),
             incident=None
             if volume.arbitration is Arbitration.NONE
             else look(Facet.INCIDENT, lambda: self.incident),

@@ -7,26 +7,26 @@ from typing import Any
 
 import pytest
 
-from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.filesystem import FilesystemView, Holder
 from storage_agent.model.finding import Finding, Severity, blockers
-from storage_agent.model.operation import OperationRequest
+from storage_agent.model.observed import Unobserved
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.plan import OperationKind
-from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
-from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, ReplicationState, Role
+from storage_agent.model.snapshot import UseView, VolumeSnapshot
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from tests.unit.cli.snapshots import peer_view, replica_view, secondary, serving, syncing, unknown
 from tests.unit.fakes import volume_config
 
 VOLUME = volume_config()
 LOCAL = dataclasses.replace(VOLUME, replica=None)
-ALONE = replica_view(
-    peer=peer_view(
-        connection=ConnectionState.CONNECTING,
-        role=Role.UNKNOWN,
-        disk=DiskState.DUNKNOWN,
-        replication=ReplicationState.OFF,
-    )
+LOST = peer_view(
+    connection=ConnectionState.CONNECTING,
+    role=Role.UNKNOWN,
+    disk=DiskState.DUNKNOWN,
+    replication=ReplicationState.OFF,
 )
+ALONE = replica_view(peer=LOST)
 
 
 def findings(snapshot: VolumeSnapshot, **asked: Any) -> tuple[Finding, ...]:
@@ -55,12 +55,51 @@ def test_with_nobody_to_take_over_it_says_what_it_would_take_away() -> None:
         "serving at 10.9.0.10/24, clients: 10.9.0.21:900 (9 opens, 3 locks), "
         "10.9.0.22:900 (3 opens, 1 locks)"
     )
-    assert finding.remedy.endswith("storage-agent demote data --yes-stop-serving alpha/data")
+    assert finding.remedy.endswith(
+        "storage-agent standalone data, then: "
+        "storage-agent demote data --yes-stop-serving alpha/data"
+    )
 
 
-def test_named_it_is_done_and_warned_of() -> None:
-    (finding,) = findings(serving(replica=ALONE), stop_serving="alpha/data")
+def test_who_uses_it_is_told_with_what_would_be_taken_away() -> None:
+    holder = Holder(kind="process", what="process backup (9) has /srv/data/x open", pid=9)
+    use = UseView(holders=(holder,), written_bytes=4096, watched_s=2)
+    (finding,) = findings(serving(replica=ALONE, use=use))
+    assert finding.measured.endswith(
+        "; process backup (9) has /srv/data/x open; 4.0 KiB (4096 bytes) in 2 s"
+    )
+
+
+def test_the_name_is_not_enough_while_the_peer_is_counted_on() -> None:
+    for replica in (ALONE, syncing().replica):
+        (finding,) = findings(serving(replica=replica), stop_serving="alpha/data")
+        assert (finding.code, finding.severity) == ("PEER_CANNOT_TAKE_OVER", Severity.BLOCKER)
+        assert "storage-agent standalone data, then: " in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "replica",
+    [
+        replica_view(peer=dataclasses.replace(LOST, connection=ConnectionState.STANDALONE)),
+        replica_view(peer=None),
+        # Not for `standalone`: without its disk this host needs the peer.
+        dataclasses.replace(ALONE, disk=DiskState.DISKLESS),
+        dataclasses.replace(ALONE, role=Role.SECONDARY),
+    ],
+    ids=["given up", "no connection", "own disk lost", "only mounted"],
+)
+def test_named_it_is_done_and_warned_of_where_no_peer_is_counted_on(replica: Replica) -> None:
+    (finding,) = findings(serving(replica=replica), stop_serving="alpha/data")
     assert (finding.code, finding.severity) == ("PEER_CANNOT_TAKE_OVER", Severity.WARNING)
+    assert "storage-agent standalone" not in finding.remedy
+    assert blockers(findings(serving(replica=replica)))
+
+
+def test_a_host_that_goes_down_takes_its_users_with_it() -> None:
+    going = {"stop_serving": "alpha/data", "origin": SHUTDOWN_ORIGIN}
+    (finding,) = findings(serving(replica=ALONE), **going)
+    assert (finding.code, finding.severity) == ("PEER_CANNOT_TAKE_OVER", Severity.WARNING)
+    assert blockers(findings(serving(replica=ALONE), origin=SHUTDOWN_ORIGIN))
 
 
 @pytest.mark.parametrize("named", ["beta/data", "alpha/home", "data", "alpha", ""])
@@ -125,6 +164,18 @@ def test_leaving_a_peer_that_depends_on_this_copy_wants_the_name() -> None:
     lone = secondary(replica=dataclasses.replace(ALONE, role=Role.SECONDARY))
     assert leaving(lone) == ["ONLY_GOOD_COPY"]
     assert leaving(lone, stop_serving="alpha/data") == []
+
+
+def test_what_is_held_open_is_not_left() -> None:
+    """`drbdadm down` would fail half-way, with the connection gone."""
+    holder = Holder(kind="process", what="process blkid (9) has /dev/drbd0 open", pid=9)
+    held = secondary(use=UseView(holders=(holder,), written_bytes=0, watched_s=2))
+    assert leaving(held, stop_serving="alpha/data") == ["VOLUME_HELD"]
+
+
+def test_leaving_wants_to_know_who_uses_it() -> None:
+    unseen = secondary(use=Unobserved(reason="/proc does not answer"))
+    assert leaving(unseen, stop_serving="alpha/data") == ["UNOBSERVED"]
 
 
 def test_leaving_a_peer_that_has_all() -> None:

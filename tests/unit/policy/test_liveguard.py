@@ -29,11 +29,10 @@ from tests.unit.cli.snapshots import (
     serving,
     unknown,
 )
-from tests.unit.fakes import volume_config
+from tests.unit.fakes import QUIET, volume_config
 
 VOLUME = volume_config()
 LOCAL = dataclasses.replace(VOLUME, replica=None)
-QUIET = UseView(holders=(), written_bytes=0, watched_s=2)
 
 
 def measured(snapshot: VolumeSnapshot) -> dict[str, str]:

@@ -13,7 +13,7 @@ from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.liveguard import service_findings
-from storage_agent.policy.promotion import promotion_findings
+from storage_agent.policy.promotion import content_findings, promotion_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
     split_brain_findings,
@@ -44,7 +44,8 @@ def findings_for(
     if request.kind is OperationKind.LEAVE:
         return leaving_findings(volume, snapshot, request, peer)
     if request.kind is OperationKind.PROMOTE:
-        return promotion_findings(volume, snapshot, request, peer, is_granted=is_granted)
+        found = promotion_findings(volume, snapshot, request, peer, is_granted=is_granted)
+        return (*found, *content_findings(volume, snapshot))
     if request.kind is OperationKind.OPEN_LINK:
         return opening_findings(volume, snapshot)
     if request.kind is OperationKind.CLOSE_LINK:

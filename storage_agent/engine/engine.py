@@ -97,7 +97,7 @@ class Engine:
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         """What would be done, and what speaks against it. Looks, changes nothing."""
         volume = self._volume(request)
-        snapshot = self._with_use(volume, self._host.observe(volume), request)
+        snapshot = self._host.observe(volume)
         return make_plan(volume, snapshot, request), self._decide(volume, snapshot, request)
 
     def begin(self, request: OperationRequest) -> OperationRecord:
@@ -305,7 +305,7 @@ class Engine:
             return run.resume(volume)
         if request.kind is OperationKind.ASSEMBLE:
             run.wait_for_devices(volume)
-        snapshot = self._with_use(volume, run.look(volume), request)
+        snapshot = run.look(volume)
         findings = self._decide(volume, snapshot, request)
         epoch = None
         if request.kind in _WITH_EPOCH:
@@ -320,19 +320,23 @@ class Engine:
             return run.stale_plan(plan)
         return run.execute(volume, plan, findings, epoch)
 
-    def _with_use(
+    def _looked_closely(
         self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
     ) -> VolumeSnapshot:
-        """Adds who uses the volume, which costs seconds, where the decision needs it."""
-        if not needs_use(volume, snapshot, request):
-            return snapshot
-        use = self._host.observe(volume, frozenset({Facet.USE})).use
-        return dataclasses.replace(snapshot, use=use)
+        """Adds what only this decision needs, and what costs too much for every look."""
+        if needs_use(volume, snapshot, request):
+            use = self._host.observe(volume, frozenset({Facet.USE})).use
+            return dataclasses.replace(snapshot, use=use)
+        if request.kind is OperationKind.PROMOTE:
+            content = self._host.observe(volume, frozenset({Facet.CONTENT})).content
+            return dataclasses.replace(snapshot, content=content)
+        return snapshot
 
     def _decide(
         self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
     ) -> tuple[Finding, ...]:
         """A plan that waits for the peer decides again before it takes the role."""
+        snapshot = self._looked_closely(volume, snapshot, request)
         granted = self.arbitration.is_granted(request)
         findings = findings_for(
             self._config, volume, snapshot, request, self._host, is_granted=granted

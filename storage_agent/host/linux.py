@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage_agent.host.block import Block, probe_signatures, written_bytes
+from storage_agent.host.content import ContentReader
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.filesystem import Filesystem
 from storage_agent.host.holders import find_holders
@@ -51,6 +52,7 @@ class LinuxHost:
         self._root = root
         self._runner = runner
         self._block = Block(root)
+        self._content = ContentReader(root)
         self._tools = Tools(
             runner=runner,
             block=self._block,
@@ -114,6 +116,7 @@ class LinuxHost:
             services=look(Facet.SERVICES, lambda: tools.services.view(volume.services)),
             marker=look(Facet.MARKER, lambda: self._marker(volume)),
             use=look(Facet.USE, lambda: self._use(volume)),
+            content=look(Facet.CONTENT, lambda: self._content.read(volume.array_device())),
             incident=None
             if volume.arbitration is Arbitration.NONE
             else look(Facet.INCIDENT, lambda: read_incident(volume.name, self._root)),

@@ -37,6 +37,16 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """The filesystem that begins on a volume's array, as its superblock says, whether or not the
+    device above the array can be opened."""
+
+    type: str
+    uuid: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemView:
     """The volume's filesystem on this host.
 

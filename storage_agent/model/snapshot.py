@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from storage_agent.model.array import ArrayView
-from storage_agent.model.filesystem import FilesystemView, Holder
+from storage_agent.model.filesystem import Content, FilesystemView, Holder
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
@@ -17,6 +17,7 @@ from storage_agent.model.replica import Replica
 class Facet(StrEnum):
     """The parts of a volume that can be observed one by one.
 
+    CONTENT reads the start of the array past the page cache, also under a secondary;
     IDENTITY fills the filesystem's uuid and type, which costs a process and a read of the device;
     MARKER the currency marker, as the step read-marker found it or as it lies on the mount.
     USE costs a walk over all processes, and some seconds of watching what is written.
@@ -30,10 +31,11 @@ class Facet(StrEnum):
     NFS = "nfs"
     SERVICES = "services"
     USE = "use"
+    CONTENT = "content"
     INCIDENT = "incident"
 
 
-CHEAP_FACETS = frozenset(Facet) - {Facet.IDENTITY, Facet.MARKER, Facet.USE}
+CHEAP_FACETS = frozenset(Facet) - {Facet.IDENTITY, Facet.MARKER, Facet.USE, Facet.CONTENT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ class VolumeSnapshot:
     attachment: Attachment | None = None
     marker: Marker | Unobserved | None = None
     use: UseView | Unobserved | None = None
+    content: Content | Unobserved | None = None
     incident: Incident | Unobserved | None = None
 
 

@@ -37,6 +37,11 @@ HOST: dict[str, Explanation] = {
         risk="mounted and exported, clients would see other data",
         next_steps=("blkid DEVICE", "storage-agent config show"),
     ),
+    "FILESYSTEM_TOO_LARGE": Explanation(
+        meaning="The filesystem says that it is larger than the device that carries it here.",
+        risk="it would not mount, or its end would be missing",
+        next_steps=(_STATUS, "cat /proc/mdstat", "blockdev --getsize64 /dev/md/VOLUME"),
+    ),
     "BUSY_MOUNT": Explanation(
         meaning="Something keeps the filesystem in use, so it stays mounted.",
         next_steps=("end what the message names", "fuser -vm MOUNT_POINT"),

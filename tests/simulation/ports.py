@@ -17,7 +17,7 @@ from storage_agent.model.errors import (
     OperationFailed,
     Refused,
 )
-from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.filesystem import Content, FilesystemView
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -29,7 +29,7 @@ from storage_agent.model.snapshot import CHEAP_FACETS, Facet, UseView, VolumeSna
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.roles import set_primary, set_secondary
-from tests.simulation.sights import array_view, filesystem_view, nfs_view, use_view
+from tests.simulation.sights import array_view, content_view, filesystem_view, nfs_view, use_view
 from tests.simulation.states import CONNECTING, STANDALONE
 from tests.simulation.world import Killed
 
@@ -149,6 +149,7 @@ class SimHost:
             services=() if Facet.SERVICES in facets else _NOT_ASKED,
             marker=look(Facet.MARKER, self._read_marker),
             use=look(Facet.USE, self._use),
+            content=look(Facet.CONTENT, lambda: self._content(volume)),
             incident=None
             if volume.arbitration is Arbitration.NONE
             else look(Facet.INCIDENT, lambda: incident(machine)),
@@ -176,6 +177,12 @@ class SimHost:
         """As host/linux.py: while it looks, time passes."""
         self._machine.world.sleep(WATCH_WRITES_S)
         return use_view(self._machine.busy_until_s > self._machine.world.now_s)
+
+    def _content(self, volume: VolumeConfig) -> Content | Unobserved:
+        """What the volume was created with lies on every array that works."""
+        if not self._machine.array_works():
+            return Unobserved(reason="Input/output error")
+        return content_view(volume.filesystem.type, volume.filesystem.uuid or "")
 
     def _read_marker(self) -> Marker | Unobserved | None:
         if self._machine.mounted:

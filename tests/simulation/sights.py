@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
-from storage_agent.model.filesystem import FilesystemView, Holder, Mount
+from storage_agent.model.filesystem import Content, FilesystemView, Holder, Mount
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.replica import (
     ConnectionState,
@@ -108,6 +108,11 @@ def filesystem_view(mount_point: str, device: str, mounted: bool) -> FilesystemV
     mounts = (shown,) if mounted else ()
     state = "mounted" if mounted else "ready"
     return FilesystemView(uuid=None, type=None, mounts=mounts, mount_point_state=state)
+
+
+@lru_cache(STATES_KEPT)
+def content_view(kind: str, uuid: str) -> Content:
+    return Content(type=kind, uuid=uuid, size_bytes=500 << 20)
 
 
 @lru_cache(STATES_KEPT)

@@ -20,7 +20,7 @@ from storage_agent.model.configuration import (
     VolumeConfig,
 )
 from storage_agent.model.errors import OperationFailed
-from storage_agent.model.filesystem import FilesystemView, Mount
+from storage_agent.model.filesystem import Content, FilesystemView, Mount
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -48,6 +48,7 @@ ARRAY_UUID = "11111111:22222222:33333333:44444444"
 FILESYSTEM_UUID = "0f4c2a36-9b5e-4b5e-8f4e-3f1f6f1e9a10"
 # The claim by which a coordinator has adopted the volume.
 COORDINATOR = "claim-1"
+CONTENT = Content(type="ext4", uuid=FILESYSTEM_UUID, size_bytes=500 << 20)
 QUIET = UseView(holders=(), written_bytes=0, watched_s=2)
 SERIALS = ("alpha-0", "alpha-1", "alpha-2", "alpha-3")
 
@@ -177,6 +178,7 @@ class FakeHost:
     marker: Marker | None = None
     incident: Incident | Unobserved | None = None
     use: UseView = QUIET
+    content: Content | None = CONTENT
     answered: list[Incident] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -211,6 +213,7 @@ class FakeHost:
             services=look(Facet.SERVICES, lambda: self._services_view(volume)),
             marker=look(Facet.MARKER, lambda: self.marker),
             use=look(Facet.USE, lambda: self.use),
+            content=look(Facet.CONTENT, lambda: self.content),
             incident=None
             if volume.arbitration is Arbitration.NONE
             else look(Facet.INCIDENT, lambda: self.incident),

@@ -253,3 +253,14 @@ def _blank_disks() -> tuple[Disk, ...]:
         Disk(name=f"vd{i}", path=f"/dev/vd{i}", serial=serial, size_bytes=256 << 20)
         for i, serial in enumerate(SERIALS)
     )
+
+
+def test_another_filesystem_is_refused_before_the_role_is_taken() -> None:
+    host = FakeHost(content=None)
+    engine = make_engine(host, MemoryStore())
+    wanted = OperationRequest(kind=OperationKind.PROMOTE, volume="data", operation_id="wrong")
+    assert "WRONG_FILESYSTEM" in {finding.code for finding in engine.plan(wanted)[1]}
+    record = engine.run(engine.begin(wanted).request.operation_id)
+    assert record.state is OperationState.REFUSED
+    assert "WRONG_FILESYSTEM" in {finding.code for finding in record.findings}
+    assert host.performed == []

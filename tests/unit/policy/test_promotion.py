@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from storage_agent.model.array import ArrayState
-from storage_agent.model.configuration import Arbitration
-from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.filesystem import Content, FilesystemView
 from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
@@ -19,15 +19,16 @@ from storage_agent.model.replica import (
     ReplicationState,
     Role,
 )
-from storage_agent.model.snapshot import Attachment, Facet
+from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet
 from storage_agent.policy.evidence import NEVER_SEEN
 from storage_agent.policy.promotion import (
+    content_findings,
     needs_grant,
     peer_is_primary,
     promotion_findings,
     without_primary_peer,
 )
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
+from tests.unit.fakes import CONTENT, FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
 
 VOLUME = volume_config()
 PROVEN = Attachment(in_sync_until_loss=True)
@@ -241,3 +242,87 @@ def test_the_handler_is_asked_only_without_a_connection() -> None:
     assert needs_grant(VOLUME, lost.observe(VOLUME))
     primary = FakeHost(replica=dataclasses.replace(lost_peer(SYNCED), role=Role.PRIMARY))
     assert not needs_grant(VOLUME, primary.observe(VOLUME))
+
+
+# -- what lies on the array ------------------------------------------------------------------------
+
+
+def on_the_array(host: FakeHost, volume: VolumeConfig = VOLUME) -> tuple[Finding, ...]:
+    facets = CHEAP_FACETS | {Facet.CONTENT}
+    return content_findings(volume, host.observe(volume, facets))
+
+
+def test_the_volumes_own_filesystem() -> None:
+    assert on_the_array(FakeHost()) == ()
+    assert on_the_array(FakeHost(replica=lost_peer(SYNCED, DiskState.CONSISTENT))) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "measured"),
+    [
+        (dataclasses.replace(CONTENT, uuid="other"), "ext4 other"),
+        (dataclasses.replace(CONTENT, type="xfs"), f"xfs {CONTENT.uuid}"),
+        (None, "neither ext4 nor xfs"),
+    ],
+)
+def test_another_filesystem_is_refused_before_the_role(
+    content: Content | None, measured: str
+) -> None:
+    (finding,) = on_the_array(FakeHost(content=content))
+    assert (finding.code, finding.measured) == ("WRONG_FILESYSTEM", measured)
+    assert finding.limit == f"ext4 {CONTENT.uuid}"
+
+
+def test_a_volume_without_identity_has_no_filesystem_yet() -> None:
+    made = dataclasses.replace(VOLUME.filesystem, uuid=None)
+    (finding,) = on_the_array(FakeHost(), dataclasses.replace(VOLUME, filesystem=made))
+    assert (finding.code, finding.limit) == ("WRONG_FILESYSTEM", "ext4 none yet")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        FakeHost(array_bytes=CONTENT.size_bytes - 512),
+        FakeHost(replica=dataclasses.replace(SYNCED, size_bytes=CONTENT.size_bytes - 512)),
+    ],
+    ids=["array", "replica"],
+)
+def test_a_filesystem_that_does_not_fit_is_refused(host: FakeHost) -> None:
+    (finding,) = on_the_array(host)
+    assert finding.code == "FILESYSTEM_TOO_LARGE"
+    assert str(CONTENT.size_bytes) in finding.measured
+    assert str(CONTENT.size_bytes - 512) in finding.limit
+
+
+def test_it_may_fill_what_carries_it() -> None:
+    full = dataclasses.replace(SYNCED, size_bytes=CONTENT.size_bytes)
+    assert on_the_array(FakeHost(replica=full, array_bytes=CONTENT.size_bytes)) == ()
+    # Not connected yet, DRBD does not know its own size.
+    assert on_the_array(FakeHost(replica=dataclasses.replace(SYNCED, size_bytes=None))) == ()
+
+
+def test_without_replica_the_array_alone_counts() -> None:
+    local = dataclasses.replace(VOLUME, replica=None)
+    assert on_the_array(FakeHost(), local) == ()
+    (finding,) = on_the_array(FakeHost(array_bytes=1 << 20), local)
+    assert finding.code == "FILESYSTEM_TOO_LARGE"
+
+
+def test_what_cannot_be_read_is_unknown() -> None:
+    blind = {Facet.CONTENT: "/dev/md/data: Input/output error"}
+    (finding,) = on_the_array(FakeHost(blind=blind))
+    assert (finding.code, finding.measured) == ("UNOBSERVED", blind[Facet.CONTENT])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        FakeHost(content=None, array=None),
+        FakeHost(content=None, array=ArrayState.INACTIVE),
+        FakeHost(content=None, blind={Facet.ARRAY: "no answer"}),
+        FakeHost(content=None, blind={Facet.REPLICA: "no answer"}),
+        FakeHost(content=None, replica=dataclasses.replace(SYNCED, disk=DiskState.INCONSISTENT)),
+    ],
+)
+def test_of_a_copy_that_is_refused_anyway_nothing_is_said(host: FakeHost) -> None:
+    assert on_the_array(host) == ()

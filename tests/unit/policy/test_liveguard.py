@@ -10,11 +10,13 @@ import pytest
 from storage_agent.model.filesystem import Holder
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.operation import OperationState
+from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest, OperationState
+from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
 from storage_agent.model.snapshot import ServiceView, UseView, VolumeSnapshot
 from storage_agent.policy.liveguard import (
     dependence_findings,
+    needs_use,
     operation_findings,
     service_findings,
     taken_away,
@@ -194,3 +196,24 @@ def test_operations_under_way() -> None:
     (finding,) = operation_findings((record(OperationState.RUNNING),))
     assert finding.code == "OPERATION_RUNNING"
     assert "00000000000000aa" in finding.measured
+
+
+@pytest.mark.parametrize(
+    ("kind", "origin", "snapshot", "looks"),
+    [
+        (OperationKind.LEAVE, SHUTDOWN_ORIGIN, secondary(), True),
+        (OperationKind.CREATE, "", secondary(), True),
+        (OperationKind.PROMOTE, "", secondary(), False),
+        # A move, a host that goes down with its users, and nobody who would lose anything.
+        (OperationKind.DEMOTE, "", serving(), False),
+        (OperationKind.DEMOTE, SHUTDOWN_ORIGIN, serving(replica=None), False),
+        (OperationKind.DEMOTE, "", secondary(replica=None), False),
+        (OperationKind.DEMOTE, "", serving(replica=None), True),
+        (OperationKind.DEMOTE, "", serving(replica=replica_view(peer=None)), True),
+    ],
+)
+def test_who_uses_it_is_looked_at_where_somebody_would_lose_it(
+    kind: OperationKind, origin: str, snapshot: VolumeSnapshot, looks: bool
+) -> None:
+    asked = OperationRequest(kind=kind, volume="data", operation_id="x", origin=origin)
+    assert needs_use(VOLUME, snapshot, asked) is looks

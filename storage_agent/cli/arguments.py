@@ -104,12 +104,15 @@ def _add_looking(commands: Any) -> None:
     status.add_argument(
         "--watch", nargs="?", const=2.0, type=_seconds, metavar="SECONDS", help="look again (2)"
     )
-    add_command(
+    terminate = add_command(
         commands,
         "safe-to-terminate",
         "may this host be switched off or destroyed now (exit status 0: yes, 3: no)",
         "terminate",
         "safe_to_terminate",
+    )
+    terminate.add_argument(
+        "--serving", action="store_true", help="only whether anybody is served from this host"
     )
     add_command(
         commands, "doctor", "is this host fit to keep volumes, and what to fix", "checkup", "doctor"

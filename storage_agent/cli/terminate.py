@@ -8,17 +8,23 @@ from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.render_status import finding_lines
 from storage_agent.cli.text import clean, counted
 from storage_agent.model.answers import StatusAnswer, parse_status
-from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, Refused
 from storage_agent.model.finding import Finding
-from storage_agent.policy.common import blocker
-from storage_agent.policy.liveguard import operation_findings, termination_findings
+from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.common import blocker, unobserved
+from storage_agent.policy.liveguard import (
+    operation_findings,
+    service_findings,
+    termination_findings,
+)
 from storage_agent.policy.naming import name_state
 
 
 def safe_to_terminate(options: argparse.Namespace, context: Context) -> Answer:
-    """Exit status 0 only if nobody loses service or data; 3 with every reason, also where that
-    cannot be known. Always looks by itself: the daemon is asked for its operations alone."""
+    """Exit status 0 only if nobody loses service or (without --serving) data; 3 with every reason,
+    also where that cannot be known. Always looks by itself: the daemon is asked for its operations
+    alone."""
     if not context.is_root:
         raise NotPermitted(
             "only root sees all that is needed to tell",
@@ -30,15 +36,20 @@ def safe_to_terminate(options: argparse.Namespace, context: Context) -> Answer:
         looked = parse_status(context.local.status(with_use=True)) if config else None
         findings += _unknown_replicas(config, context)
         if config is not None and looked is not None:
-            findings += _volumes(config, looked)
+            findings += _volumes(config, looked, serving_only=options.serving)
             findings += _operations(looked, context, notes)
             lines += _states(config, looked)
     except AgentError as exc:
         findings.append(_unseen(f"this host could not be looked at: {exc.message}", exc))
-    return _answer(tuple(findings), lines, notes, context)
+    return _answer(tuple(findings), lines, notes, options, context)
 
 
-def _volumes(config: AgentConfig, looked: StatusAnswer) -> list[Finding]:
+def _volumes(config: AgentConfig, looked: StatusAnswer, *, serving_only: bool) -> list[Finding]:
+    def judge(volume: VolumeConfig, seen: VolumeSnapshot) -> tuple[Finding, ...]:
+        if serving_only:
+            return (*unobserved(seen), *service_findings(volume, seen))
+        return termination_findings(volume, seen, name)
+
     peer = config.peer_of(config.host)
     name = peer.name if peer else ""
     unseen = [
@@ -48,7 +59,7 @@ def _volumes(config: AgentConfig, looked: StatusAnswer) -> list[Finding]:
     return unseen + [
         finding
         for volume in config.volumes.values()
-        for finding in termination_findings(volume, looked.snapshot.volumes[volume.name], name)
+        for finding in judge(volume, looked.snapshot.volumes[volume.name])
     ]
 
 
@@ -92,15 +103,21 @@ def _states(config: AgentConfig, looked: StatusAnswer) -> list[str]:
 
 
 def _answer(
-    findings: tuple[Finding, ...], lines: list[str], notes: list[str], context: Context
+    findings: tuple[Finding, ...],
+    lines: list[str],
+    notes: list[str],
+    options: argparse.Namespace,
+    context: Context,
 ) -> Answer:
     data = {"safe": not findings}
     if not findings:
         told = ["safe to terminate: nobody is served from this host, and no data is only here"]
+        if options.serving:
+            told = ["nobody is served from this host"]
         return Answer(data=data, lines=[*told, *map(clean, lines)], notes=notes)
     reasons = [line for finding in findings for line in finding_lines(finding, context.out)]
-    told = [f"NOT safe to terminate: {counted(len(findings), 'reason')}", *map(clean, lines)]
-    error = Refused(
-        f"this host must not be terminated: {findings[0].summary}", remedy=findings[0].remedy
-    )
+    judged = "this host may be serving" if options.serving else "NOT safe to terminate"
+    told = [f"{judged}: {counted(len(findings), 'reason')}", *map(clean, lines)]
+    must_not = "must not be left alone" if options.serving else "must not be terminated"
+    error = Refused(f"this host {must_not}: {findings[0].summary}", remedy=findings[0].remedy)
     return Answer(data=data, lines=[*told, *reasons], findings=findings, error=error, notes=notes)

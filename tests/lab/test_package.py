@@ -65,13 +65,20 @@ def test_an_upgrade_restarts_the_daemon_under_a_serving_volume(lab: Lab, tmp_pat
 
 
 @pytest.mark.lab_situation("data-serving-on-alpha")
-def test_a_purge_leaves_a_serving_volume_and_its_state(lab: Lab) -> None:
+def test_a_purge_is_refused_and_when_meant_leaves_a_serving_volume_and_its_state(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
     alpha.run("cd /var/lib/storage-agent && find . -type f | sort >/root/state-before")
     writer = start_writer(lab)
-    purged = alpha.run(f"{APT} purge storage-agent", timeout_s=APT_TIMEOUT_S)
+    purge = f"{APT} purge storage-agent"
+    refused = alpha.run(purge, timeout_s=APT_TIMEOUT_S, check=False)
+    assert refused.exit_status != 0
+    assert (
+        "VOLUME_EXPORTED: the NFS server of data runs on alpha" in refused.stdout + refused.stderr
+    )
+    assert alpha.run("systemctl is-active storage-agent.socket").stdout == "active\n"
+    meant = f"export STORAGE_AGENT_REMOVE_WHILE_SERVING=alpha; {purge}"
+    purged = alpha.run(meant, timeout_s=APT_TIMEOUT_S)
     said = purged.stdout + purged.stderr
-    assert "VOLUME_EXPORTED: the NFS server of data runs on alpha" in said
     assert "/etc/drbd.d/storage-agent-data.res" in said
     assert shown(alpha, SERVER, "ActiveState") == "active"
     assert role(alpha) == "Primary"

@@ -7,8 +7,6 @@ import os
 import re
 from pathlib import Path
 
-import pytest
-
 from storage_agent.model.doctor import TOOL_PACKAGES
 from tests.packaging.conftest import ROOT, Build, Run
 
@@ -161,10 +159,3 @@ def test_build_deb_names_a_wrong_argument(run: Run) -> None:
     ended = run(ROOT / "scripts/build-deb", "--outptu", "x")
     assert ended.returncode == 2
     assert "--outptu" in ended.stderr
-
-
-@pytest.mark.parametrize("action", ["remove", "upgrade", "deconfigure"])
-def test_prerm_lets_the_package_go(control: Path, run: Run, action: str) -> None:
-    """Its own part; what debhelper added is left out: it would act on this machine."""
-    own = (control / "prerm").read_text().partition("# Automatically added")[0]
-    assert run("sh", "-c", own, "prerm", action).returncode == 0

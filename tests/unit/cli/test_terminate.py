@@ -113,5 +113,20 @@ def test_a_host_without_configuration_may_go_unless_it_has_a_replica() -> None:
     assert codes(lost) == ["REPLICA_UNKNOWN"]
 
 
+def test_whether_it_serves_is_asked_apart_from_what_its_copy_is_worth() -> None:
+    """What the package's removal wants to know."""
+    peer = snapshots.peer_view(disk=DiskState.INCONSISTENT)
+    replica = snapshots.replica_view(role=Role.SECONDARY, peer=peer)
+    alone = world_of(snapshots.secondary(replica=replica))
+    assert alone.run("safe-to-terminate", "--serving") == 0
+    assert alone.out.startswith("nobody is served from this host\n")
+    serving = world_of(snapshots.serving())
+    assert serving.run("safe-to-terminate", "--serving") == 3
+    assert "VOLUME_EXPORTED" in serving.out
+    blind = world_of(snapshots.unknown())
+    assert blind.run("safe-to-terminate", "--serving") == 3
+    assert "UNOBSERVED" in blind.out
+
+
 def test_only_root_can_tell() -> None:
     assert World(root=False).run("safe-to-terminate") == 4

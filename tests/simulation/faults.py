@@ -291,7 +291,7 @@ class Faults(ControlFaults):
         is_needed = node.s.role is Role.PRIMARY and node.s.pdsk is not UP_TO_DATE
         if not machine.powered or node.backing is None or is_needed:
             return False
-        self._side(machine, "drbdadm detach", node.lose_disk)
+        self._side(machine, "drbdadm detach", machine.detach)
         return True
 
     def _admin_demotes(self, machine: Machine) -> bool:

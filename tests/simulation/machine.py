@@ -138,6 +138,11 @@ class Machine:
                 self.disk_lost_s = self.world.now_s
                 self.node.lose_disk()
 
+    def detach(self) -> None:
+        """`drbdadm detach`: the array runs on."""
+        self.disk_lost_s = self.world.now_s
+        self.node.lose_disk()
+
     def lose_disk(self) -> None:
         """The whole array fails under DRBD (dm-error, controller)."""
         self.disk_lost_s = self.world.now_s

@@ -16,7 +16,7 @@ from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView, contradictions
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import AgentError, Refused
-from storage_agent.model.finding import Finding, Severity, blocker, blockers
+from storage_agent.model.finding import Finding, Severity, blocker, blockers, warning
 from storage_agent.model.seal import SealFacts
 from storage_agent.model.wire import WireError, from_wire, to_wire
 
@@ -57,7 +57,9 @@ def go_live(
     on_text(f"move: a switchover to {volume.peer_of(primary.host)} would succeed")
     facts = {host: _facts(coordinator, volume, host) for host in volume.hosts}
     _refuse(volume, _capacity(volume, facts))
+    left = (*left, *_growth(volume, facts))
     on_text(f"capacity: array {_size(facts, 'array')}, replica {_size(facts, 'replica')}, on both")
+    on_text(f"growth: {_rooms(volume, facts)}")
     seal = primary.seal
     if view.is_sealed and seal is not None:
         return Live(
@@ -147,6 +149,45 @@ def _capacity(volume: VolumeSettings, facts: dict[str, SealFacts]) -> tuple[Find
                 )
             )
     return tuple(found)
+
+
+def _growth(volume: VolumeSettings, facts: dict[str, SealFacts]) -> tuple[Finding, ...]:
+    """What the disks of one side would not follow, in warnings: today both sides are as large."""
+    rooms = {host: facts[host].possible_array_bytes for host in volume.hosts}
+    known = {host: room for host, room in rooms.items() if room is not None}
+    if unknown := [host for host in volume.hosts if host not in known]:
+        return (
+            warning(
+                "GROWTH_UNKNOWN",
+                f"how far {volume.name} could grow is not known of {' and '.join(unknown)}",
+                measured=_rooms(volume, facts),
+                limit="both hosts show the room on each member of the array",
+                remedy=f"on {unknown[0]}: storage-agent status {volume.name}",
+            ),
+        )
+    small = min(known, key=lambda host: known[host])
+    large = volume.peer_of(small)
+    if known[small] == known[large]:
+        return ()
+    return (
+        warning(
+            "GROWTH_DIFFERS",
+            f"the disks of {small} limit {volume.name}: {large} has room for "
+            f"{known[large] - known[small]} bytes more",
+            measured=_rooms(volume, facts),
+            limit="the same room on both",
+            remedy=f"before {volume.name} is to grow, on {small}, disk after disk: "
+            f"mdadm /dev/md/{volume.name} --replace OLD --with LARGER",
+        ),
+    )
+
+
+def _rooms(volume: VolumeSettings, facts: dict[str, SealFacts]) -> str:
+    rooms = ((host, facts[host].possible_array_bytes) for host in volume.hosts)
+    return ", ".join(
+        f"{host}: array up to {'an unknown size' if room is None else _sectors(room)}"
+        for host, room in rooms
+    )
 
 
 def _proved(

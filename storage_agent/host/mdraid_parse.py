@@ -153,6 +153,12 @@ def read_array(root: str, name: str, serials: Mapping[str, str]) -> Array:
     mismatches = read_attribute(f"{md}/mismatch_cnt", absent="")
     # `new (old)` while it is being reshaped; empty while nothing is known.
     raid_disks = (read_attribute(f"{md}/raid_disks").split() or ["0"])[0]
+    size_bytes = _number(read_attribute(f"{folder}/size"), "size") * SECTOR_BYTES
+    members = tuple(
+        _member(md, entry, serials) for entry in names_in(md) if entry.startswith("dev-")
+    )
+    in_slots = tuple(member.disk for member in members if member.slot is not None)
+    is_whole = len(in_slots) == _number(raid_disks, "raid_disks")
     return Array(
         name=name,
         uuid=_sysfs_uuid(read_attribute(f"{md}/uuid", absent="")),
@@ -160,15 +166,39 @@ def read_array(root: str, name: str, serials: Mapping[str, str]) -> Array:
         state=_state(read_attribute(f"{md}/array_state")),
         raid_disks=_number(raid_disks, "raid_disks"),
         degraded=_number(degraded, "degraded") if degraded else None,
-        size_bytes=_number(read_attribute(f"{folder}/size"), "size") * SECTOR_BYTES,
+        size_bytes=size_bytes,
         sync_action=_sync_action(read_attribute(f"{md}/sync_action", absent="idle")),
-        members=tuple(
-            _member(md, entry, serials) for entry in names_in(md) if entry.startswith("dev-")
-        ),
+        members=members,
         sync_completed_ratio=_ratio(read_attribute(f"{md}/sync_completed", absent="none")),
         mismatch_count=_number(mismatches, "mismatch_cnt") if mismatches else None,
+        possible_bytes=_possible(root, md, in_slots, size_bytes) if is_whole else None,
         holders=names_in(f"{folder}/holders", absent=()),
     )
+
+
+def _possible(root: str, md: str, disks: tuple[str, ...], size_bytes: int) -> int | None:
+    """As the array uses now what it takes of each member (`component_size`, KiB), so it would use
+    all between the data's offset and the end of the smallest disk, in whole chunks
+    (super-1 metadata: super_1_rdev_size_change(); raid5_resize(), raid10_resize())."""
+    component = _optional(f"{md}/component_size")
+    if not component or not disks:
+        return None
+    component_bytes = component * 1024
+    chunk_bytes = _optional(f"{md}/chunk_size") or SECTOR_BYTES
+    rooms = []
+    for disk in disks:
+        disk_sectors = _optional(f"{root}/sys/class/block/{disk}/size")
+        offset_sectors = _optional(f"{md}/dev-{disk}/offset")
+        if disk_sectors is None or offset_sectors is None:
+            return None
+        rooms.append((disk_sectors - offset_sectors) * SECTOR_BYTES)
+    return size_bytes * (min(rooms) // chunk_bytes * chunk_bytes) // component_bytes
+
+
+def _optional(path: str) -> int | None:
+    """A number from sysfs; None where there is none."""
+    text = read_attribute(path, absent="")
+    return int(text) if re.fullmatch(r"[0-9]+", text) else None
 
 
 def _sysfs_uuid(text: str) -> str:

@@ -88,6 +88,8 @@ class Array:
 
     name: kernel name (`md127`).  degraded: missing members; None for levels without redundancy.
     sync_completed_ratio: 0..1 while sync_action is not idle and the kernel knows it.
+    possible_bytes: size_bytes if it took all of the room on its smallest member
+    (`mdadm --grow --size=max`); None while a member is missing or its room is not known.
     links: paths in /dev/md that lead to it; what udev assembled may have another one than ours.
     """
 
@@ -102,6 +104,7 @@ class Array:
     members: tuple[ArrayMember, ...]
     sync_completed_ratio: float | None = None
     mismatch_count: int | None = None
+    possible_bytes: int | None = None
     holders: tuple[str, ...] = ()
     links: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ class SealFacts:
 
     configuration: digest of the hosts and this volume, the same on both.  members: serials of the
     array's disks, sorted.  array_bytes: of the md device.  replica_bytes: of the DRBD device.
+    possible_array_bytes: see Array.possible_bytes; it is compared, and does not break a seal.
     """
 
     configuration: str
@@ -19,6 +20,7 @@ class SealFacts:
     members: tuple[str, ...]
     array_bytes: int
     replica_bytes: int
+    possible_array_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

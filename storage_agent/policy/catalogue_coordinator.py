@@ -114,6 +114,17 @@ COORDINATOR: dict[str, Explanation] = {
         risk="the smaller side cannot hold what the larger one can grow to",
         next_steps=("give the smaller side the same disks as its peer", _GO_LIVE),
     ),
+    "GROWTH_DIFFERS": Explanation(
+        meaning="Both sides are as large today, but the disks of one have room for a larger array.",
+        risk="the volume can grow only as far as the smaller disks go",
+        next_steps=("before it is to grow, give that side larger disks", _GO_LIVE),
+    ),
+    "GROWTH_UNKNOWN": Explanation(
+        meaning="The room on the members of an array cannot be seen, because one is missing or the "
+        "kernel does not show it.",
+        risk="that the other side cannot follow is found out only when the volume grows",
+        next_steps=("cat /proc/mdstat", "storage-agent status VOLUME", _GO_LIVE),
+    ),
     "EXPORT_UNPROVEN": Explanation(
         meaning="A client could not mount the export, write a file and read it back.",
         risk="the users' machines may not be able to either",

@@ -38,6 +38,7 @@ def seal_facts(
         members=tuple(sorted(member.serial for member in array.members)),
         array_bytes=array.size_bytes,
         replica_bytes=replica.size_bytes,
+        possible_array_bytes=array.possible_bytes,
     )
 
 

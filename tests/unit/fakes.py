@@ -160,6 +160,7 @@ class FakeHost:
     clock: FakeClock = field(default_factory=FakeClock)
     array: ArrayState | None = ArrayState.ACTIVE
     array_bytes: int = 512 << 20
+    possible_bytes: int | None = 512 << 20
     attached: tuple[Superblock, ...] = ()
     missing: tuple[str, ...] = ()
     replica: Replica | None = None
@@ -295,6 +296,7 @@ class FakeHost:
                 raid_disks=4,
                 degraded=0,
                 size_bytes=self.array_bytes,
+                possible_bytes=self.possible_bytes,
                 sync_action="idle",
                 members=(),
                 links=("/dev/md/data",),

@@ -15,6 +15,7 @@ from storage_agent.coordinator.go_live import Live, go_live
 from storage_agent.coordinator.switchover import switch_over
 from storage_agent.coordinator.views import contradictions
 from storage_agent.model.errors import AgentError, OperationFailed, Refused, UsageError
+from storage_agent.model.finding import Severity
 from storage_agent.model.nfs import ServerState
 from storage_agent.service.answers import Setup
 from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
@@ -65,6 +66,7 @@ def test_it_is_proved_and_sealed_on_both(pair: Pair, coordinator: Coordinator) -
         "pair",
         "move",
         "capacity",
+        "growth",
         "export",
         "seal",
         "seal",
@@ -143,6 +145,41 @@ def test_both_numbers_are_named(pair: Pair, coordinator: Coordinator) -> None:
         "alpha: 1048576 sectors (536870912 bytes), beta: 1048575 sectors (536870400 bytes)"
     )
     assert "smaller on beta" in finding.summary
+
+
+@pytest.mark.parametrize(("small", "large"), [("alpha", "beta"), ("beta", "alpha")])
+def test_the_side_that_limits_growth_is_named_and_by_how_much(
+    pair: Pair, coordinator: Coordinator, small: str, large: str
+) -> None:
+    pair.hosts[large].possible_bytes = (768 << 20) + 512
+    pair.hosts[small].possible_bytes = 768 << 20
+    done = live(coordinator)
+    (finding,) = [finding for finding in done.findings if "GROWTH" in finding.code]
+    assert (finding.code, finding.severity) == ("GROWTH_DIFFERS", Severity.WARNING)
+    assert finding.summary == (
+        f"the disks of {small} limit data: {large} has room for 512 bytes more"
+    )
+    assert f"{small}: array up to 1572864 sectors (805306368 bytes)" in finding.measured
+    assert f"{large}: array up to 1572865 sectors (805306880 bytes)" in finding.measured
+    assert seals(coordinator) == []
+
+
+def test_room_that_is_the_same_is_no_matter(pair: Pair, coordinator: Coordinator) -> None:
+    for host in pair.hosts.values():
+        host.possible_bytes = 768 << 20
+    assert [f for f in live(coordinator).findings if "GROWTH" in f.code] == []
+
+
+@pytest.mark.parametrize("blind", [("beta",), ("alpha", "beta")])
+def test_room_that_is_not_known_is_said(
+    pair: Pair, coordinator: Coordinator, blind: tuple[str, ...]
+) -> None:
+    for name in blind:
+        pair.hosts[name].possible_bytes = None
+    (finding,) = [f for f in live(coordinator).findings if "GROWTH" in f.code]
+    assert finding.code == "GROWTH_UNKNOWN"
+    assert finding.summary.endswith(" and ".join(blind))
+    assert "beta: array up to an unknown size" in finding.measured
 
 
 def test_never_adopted(pair: Pair) -> None:

@@ -145,6 +145,59 @@ def test_an_array_that_resyncs(tree: Tree) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("situation", "data_disks"),
+    [("raid10-initial-resync-alpha", 2), ("raid5-clean-bitmap-beta", 3)],
+)
+@pytest.mark.parametrize(
+    ("sectors", "component_kib"),
+    [
+        (1048576, 522240),
+        # Less than a chunk more is no use.
+        (1048576 + 1023, 522240),
+        (1048576 + 1024, 522240 + 512),
+        (2097152, 1046528),
+    ],
+)
+def test_what_an_array_could_grow_to(
+    tree: Tree, situation: str, data_disks: int, sectors: int, component_kib: int
+) -> None:
+    add_array(tree, "md127", situation)
+    for disk in ("vdb", "vdc", "vdd", "vde"):
+        # The smallest decides.
+        larger = sectors if disk == "vdc" else sectors * 3
+        tree.write(f"sys/class/block/{disk}/size", f"{larger}\n")
+    found = read_array(str(tree.root), "md127", SERIALS)
+    assert found.possible_bytes == data_disks * component_kib * 1024
+
+
+def test_a_level_without_chunks_grows_by_the_sector(tree: Tree) -> None:
+    add_array(tree, "md127", "raid10-initial-resync-alpha")
+    tree.write("sys/block/md127/md/chunk_size", "0\n")
+    for disk in SERIALS:
+        tree.write(f"sys/class/block/{disk}/size", f"{1048576 + 1}\n")
+    found = read_array(str(tree.root), "md127", SERIALS)
+    assert found.possible_bytes == 2 * (522240 * 1024 + 512)
+
+
+@pytest.mark.parametrize(
+    "situation", ["raid10-initial-resync-alpha", "raid10-member-unplugged-alpha"]
+)
+def test_room_that_is_not_shown_or_of_a_missing_member_is_not_known(
+    tree: Tree, situation: str
+) -> None:
+    add_array(tree, "md127", situation)
+    shown = ("vdb", "vdc", "vde") if "unplugged" in situation else ("vdb", "vdc", "vdd")
+    for disk in shown:
+        tree.write(f"sys/class/block/{disk}/size", "1048576\n")
+    assert read_array(str(tree.root), "md127", SERIALS).possible_bytes is None
+
+
+def test_an_inactive_array_has_no_size_to_grow_to(tree: Tree) -> None:
+    add_array(tree, "md127", "raid10-inactive-partial-3-of-4-alpha")
+    assert read_array(str(tree.root), "md127", SERIALS).possible_bytes is None
+
+
 def test_auto_read_only_shows_in_the_state(tree: Tree) -> None:
     found = array(tree, "raid10-foreign-auto-read-only-beta")
     assert found.state is ArrayState.READ_AUTO

@@ -22,6 +22,7 @@ FACTS = SealFacts(
     members=("alpha-0", "alpha-1"),
     array_bytes=512 << 20,
     replica_bytes=512 << 20,
+    possible_array_bytes=512 << 20,
 )
 SEAL = Seal(epoch=6, client="desk", facts=FACTS, sealed_unix_s=1)
 READY = Readiness(verdict=Verdict.READY, findings=())
@@ -92,6 +93,10 @@ def test_what_breaks_a_seal_is_named(now: SealFacts, words: str) -> None:
 
 def test_a_member_that_is_missing_does_not_break_it() -> None:
     assert differences(FACTS, changed(members=("alpha-0",))) == ()
+
+
+def test_room_to_grow_does_not_break_it() -> None:
+    assert differences(FACTS, changed(possible_array_bytes=1 << 30)) == ()
 
 
 def test_without_a_coordinator_nothing_is_said() -> None:

@@ -84,6 +84,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "members": [],
             "array_bytes": 512 << 20,
             "replica_bytes": 512 << 20,
+            "possible_array_bytes": 512 << 20,
         },
     },
     "sessions.end": {"key_id": "SHA256:abc"},

@@ -7,6 +7,7 @@ usage: scripts/bench --part lab [--moves N] [--idle-s SECONDS]
    processes that each step starts.
 2. `storage-agent status --json` against `python3 -c 'import json,socket'`, in a guest.
 3. The daemon at rest: CPU and resident memory.
+4. `standalone` on a serving host, and the `rejoin` after it, as their records have timed them.
 
 Exit status 1 if a goal of the design is missed.
 """
@@ -18,6 +19,7 @@ import itertools
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from typing import Any
 from tests.lab.harness import layers
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import data_in_sync, data_serving_on_alpha, move, operate
+from tests.lab.situations import data_in_sync, data_serving_on_alpha, is_in_sync, move, operate
 from tests.lab.writing import Writer, start_writer
 
 PROGRAMS = Path(__file__).parent / "clients"
@@ -49,6 +51,12 @@ STEPS_ENDED = (
 GOAL_STATUS_RATIO = 3.0
 GOAL_IDLE_CPU_RATIO = 0.01
 GOAL_RSS_MIB = 40.0
+STANDALONE_RUNS = 5
+# Natively; an emulated guest that keeps it leaves no doubt.
+GOAL_STANDALONE_S = 2.0
+REJOIN_S = 120
+# Small enough for any guest, large enough that a full sync would show.
+WRITE_ALONE = "dd if=/dev/urandom of=/srv/data/alone bs=1M count=8 conv=fsync status=none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ def main(arguments: list[str]) -> int:
         missed = [
             *bench_status(lab.hosts["alpha"]),
             *bench_idle(lab.hosts["alpha"], options.idle_s),
+            *bench_standalone(lab),
             *bench_moves(lab, options.moves),
         ]
     finally:
@@ -211,6 +220,42 @@ def operation_steps(host: Host) -> list[str]:
     newest: dict[str, Any] = records[0]
     steps = ", ".join(f"{step['kind']} {step['duration_s'] or 0:.2f}" for step in newest["steps"])
     return [f"{host.name} {newest['request']['kind']}: {steps}"]
+
+
+# --- alone and back ------------------------------------------------------------------------------
+
+
+def bench_standalone(lab: Lab) -> list[str]:
+    """alpha serves and drops its peer, is written to, and has it back; both in sync again."""
+    alpha = lab.hosts["alpha"]
+    alone, back, synced, steps = list[float](), list[float](), list[float](), list[str]()
+    for _ in range(STANDALONE_RUNS):
+        alone.append(succeeded(operate(alpha, "standalone", "data")))
+        steps = operation_steps(alpha)
+        alpha.run(WRITE_ALONE, timeout_s=60)
+        back.append(succeeded(operate(alpha, "rejoin", "data")))
+        begun_s = time.monotonic()
+        lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=REJOIN_S)
+        synced.append(time.monotonic() - begun_s)
+    print("\nstandalone and back, in an emulated guest, by the operations' own records")
+    for name, seconds in (("standalone", alone), ("rejoin", back), ("in sync after it", synced)):
+        print(
+            f"  {name:<28} median {statistics.median(seconds):6.2f} s   "
+            f"most {max(seconds):6.2f} s   ({len(seconds)} times)"
+        )
+    for line in steps:
+        print(f"  seconds of {line}")
+    print(f"  standalone's goal: under {GOAL_STANDALONE_S:g} s natively")
+    if max(alone) < GOAL_STANDALONE_S:
+        return []
+    return [f"standalone took {max(alone):.2f} s in a guest"]
+
+
+def succeeded(record: dict[str, Any]) -> float:
+    """How long it took, by its record; it must have changed something."""
+    if record["state"] != "succeeded" or not record["changed"]:
+        raise SystemExit(f"not done: {json.dumps(record)}")
+    return float(record["duration_s"])
 
 
 # --- status and rest -----------------------------------------------------------------------------

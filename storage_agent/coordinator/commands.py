@@ -16,3 +16,14 @@ class Ended:
 
 # (argv, stdin, timeout_s). Raises AgentError where the command did not end by itself.
 RunCommand = Callable[[tuple[str, ...], bytes, float], Ended]
+
+
+SHOWN_LIMIT = 300
+
+
+def shown(text: str) -> str:
+    """What a command has written, for a message: one line, escaped, and of much the end alone,
+    where the reason is."""
+    line = " ".join(text.split())
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return escaped if len(escaped) <= SHOWN_LIMIT else f"…{escaped[-SHOWN_LIMIT:]}"

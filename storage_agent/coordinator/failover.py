@@ -4,7 +4,8 @@ The proof is the coordinator's grant (arbitration = "coordinator"): a primary th
 waits frozen for an answer, and after this grant it gets none but `deny`. A fence agent, where one
 is configured, turns the old host off as well. Where nobody arbitrates (arbitration = "none") the
 old primary may write on alone: there the proof is that fence agent's word, or a person's who has
-typed the old host's name. The target's agent gets it with the promotion, and records it.
+typed the old host's name. The target's agent gets it with the promotion, and records it. A fence
+agent that cannot do its work stops a failover only where it would have been the only proof.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from storage_agent.coordinator.coordinator import (
     require_epochs,
     unproven,
 )
+from storage_agent.coordinator.fencing import BESIDE_TIMEOUT_S, ONLY_PROOF_TIMEOUT_S, Fence
 from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
@@ -137,12 +139,13 @@ def fail_over(
     *,
     automatic: bool = False,
     is_declared_off: bool = False,
-    fence: Callable[[str], str] | None = None,
+    fence: Fence | None = None,
     on_progress: OnProgress = lambda _host, _record: None,
+    on_text: Callable[[str], None] = lambda _text: None,
 ) -> TakenOver:
     """Brings the volume up on `target`. automatic: no person has asked; counted as such.
     is_declared_off: a person has typed the name of the old host, which is powered off.
-    fence: turns the named host off and says how that is known; called before the promotion.
+    fence: called before the promotion.  on_text: gets what went wrong and stops nothing.
 
     Raises Refused (nothing was changed), OperationFailed, OutcomeUnknown.
     """
@@ -156,28 +159,64 @@ def fail_over(
             code=found[0].code,
             findings=check.findings,
         )
-    needs_proof = check.arbitration == "none"
-    if needs_proof and not is_declared_off and fence is None:
+    proof = _Proof(
+        is_arbitrated=check.arbitration != "none",
+        is_declared_off=is_declared_off,
+        fence=fence,
+        on_text=on_text,
+    )
+    if not proof.may_come():
         raise refused(_needs_person(volume, target))
     giving = giving_of("failover", volume, target, automatic=automatic)
     coordinator.hooks.before(giving)
     try:
-        return _take_over(coordinator, view, giving, fence, on_progress, needs_proof=needs_proof)
+        return _take_over(coordinator, view, giving, proof, on_progress)
     except AgentError as exc:
         coordinator.hooks.after(giving, exc.message)
         raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Proof:
+    """By what it may be known that the old primary does not write. is_arbitrated: by the grant."""
+
+    is_arbitrated: bool
+    is_declared_off: bool
+    fence: Fence | None
+    on_text: Callable[[str], None]
+
+    def may_come(self) -> bool:
+        return self.is_arbitrated or self.is_declared_off or self.fence is not None
+
+    def require(self, volume: VolumeSettings, grant: Grant, old: str) -> str:
+        """In words. Raises OperationFailed (FENCING_FAILED): there is none."""
+        others = [f"grant of epoch {grant.epoch}"] if self.is_arbitrated else []
+        if self.is_declared_off and not self.is_arbitrated:
+            others.append(f"a person's word that {old} is off")
+        if self.fence is None:
+            return ", ".join(others)
+        try:
+            fenced = self.fence(old, BESIDE_TIMEOUT_S if others else ONLY_PROOF_TIMEOUT_S)
+        except AgentError as exc:
+            if not others:
+                raise OperationFailed(
+                    f"{exc.message}; nothing was promoted, for nothing else proves it",
+                    remedy=_power_remedy(volume, grant.host),
+                    code="FENCING_FAILED",
+                ) from exc
+            self.on_text(f"fencing failed, goes on by {', '.join(others)}: {exc.message}")
+            return ", ".join(others)
+        return ", ".join((*others, fenced) if self.is_arbitrated else (fenced,))
 
 
 def _take_over(
     coordinator: Coordinator,
     view: VolumeView,
     giving: Giving,
-    fence: Callable[[str], str] | None,
+    proof: _Proof,
     on_progress: OnProgress,
-    *,
-    needs_proof: bool,
 ) -> TakenOver:
-    """needs_proof: nobody arbitrates, so the agent gets the proof and no grant."""
+    """Where nobody arbitrates, the agent gets the proof and no grant."""
     volume, target, old = view.volume, giving.target, giving.source
     takeover_id = f"takeover-{coordinator.new_id()}"
     epochs = view.epochs()
@@ -190,13 +229,12 @@ def _take_over(
     grant = decision.grant
     assert grant is not None
     named = _named(volume, grant, decision.state)
-    proofs = [] if needs_proof else [f"grant of epoch {grant.epoch}"]
     try:
-        proofs += [fence(old)] if fence is not None else []
-        if needs_proof:
-            named["peer_is_off"] = old
-        else:
+        proven = proof.require(volume, grant, old)
+        if proof.is_arbitrated:
             coordinator.fleet.ask(target, "grant.promote", named)
+        else:
+            named["peer_is_off"] = old
     except AgentError:
         # Nothing was asked of the target yet that it could do without this.
         withdraw(coordinator, volume, grant)
@@ -216,7 +254,7 @@ def _take_over(
         volume=volume.key,
         target=target,
         epoch=grant.epoch,
-        proof=", ".join(proofs) or f"a person's word that {old} is off",
+        proof=proven,
         are_hooks_done=are_hooks_done,
     )
 
@@ -285,8 +323,14 @@ def _needs_person(volume: VolumeSettings, target: str) -> Finding:
         "agent nor a person has said that it is off",
         measured='arbitration = "none"',
         limit=f"{old} is off",
-        remedy=f"turn {old} off and make sure of it; then: "
-        f"storage-coordinator failover {volume.key} --to {target}",
+        remedy=_power_remedy(volume, target),
+    )
+
+
+def _power_remedy(volume: VolumeSettings, target: str) -> str:
+    return (
+        f"turn {volume.peer_of(target)} off and make sure of it; then: "
+        f"storage-coordinator failover {volume.key} --to {target}"
     )
 
 

@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from storage_agent.coordinator.commands import RunCommand
+from storage_agent.coordinator.commands import RunCommand, shown
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.model.errors import AgentError, ConfigurationError, Refused
 from storage_agent.model.wire import to_wire
@@ -102,7 +102,7 @@ class Hooks:
                     ended = self._run(
                         (os.fspath(path), "dry-run", point), _line(document), self._timeout_s
                     )
-                    text = ended.text.strip() or f"exit {ended.exit_status}"
+                    text = shown(ended.text) or f"exit {ended.exit_status}"
                 except AgentError as exc:
                     text = exc.message
                 said.append(f"{point} {path.name}: {text}")
@@ -136,7 +136,7 @@ class Hooks:
             return exc.message
         if ended.exit_status == 0:
             return ""
-        return ended.text.strip() or f"exit {ended.exit_status}"
+        return shown(ended.text) or f"exit {ended.exit_status}"
 
 
 def executables(folder: Path) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import fail_over
+from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import HostView, host_view
@@ -47,7 +48,7 @@ class Watch:
         self,
         coordinator: Coordinator,
         tell: Callable[[Event], None],
-        fence: Callable[[str], Callable[[str], str] | None] = lambda _host: None,
+        fence: Callable[[str], Fence | None] = lambda _host: None,
     ) -> None:
         self._coordinator = coordinator
         self._tell = tell
@@ -219,7 +220,13 @@ class Watch:
                 text=f"{owner} is gone for {int(now_s - self._seen_s[owner])} s: failing over",
             )
         )
-        done = fail_over(coordinator, volume, target, automatic=True, fence=self._fence(owner))
+
+        def tell(text: str) -> None:
+            self._tell_change("failover", owner, volume.key, Severity.WARNING, text)
+
+        done = fail_over(
+            coordinator, volume, target, automatic=True, fence=self._fence(owner), on_text=tell
+        )
         text = f"{target} serves: {done.proof}"
         severity = Severity.WARNING
         if not done.are_hooks_done:

@@ -113,6 +113,7 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
         is_declared_off=True,
         fence=fence_of(context)(dead),
         on_progress=StepPrinter(_screen(options, context)),
+        on_text=lambda text: context.err.line(clean(text)),
     )
     text = f"{volume.key}: serves from {done.target}, epoch {done.epoch}; proof: {done.proof}"
     return Answer(data=done, lines=(text,), changed=True, error=_hooks_failed(done))
@@ -129,12 +130,12 @@ def _hooks_failed(done: Moved | TakenOver) -> OperationFailed | None:
     )
 
 
-def fence_of(context: Context) -> Callable[[str], Callable[[str], str] | None]:
+def fence_of(context: Context) -> Callable[[str], fencing.Fence | None]:
     """For a host with a fence agent, what turns it off; None for others."""
     settings, clock = context.settings(), context.clock
 
-    def fence(host: str) -> str:
-        return fencing.require_off(settings.hosts[host], context.run_command, clock)
+    def fence(host: str, timeout_s: float) -> str:
+        return fencing.require_off(settings.hosts[host], context.run_command, clock, timeout_s)
 
     return lambda host: fence if settings.hosts[host].fence else None
 

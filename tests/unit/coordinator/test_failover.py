@@ -12,7 +12,6 @@ from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import check_takeover, fail_over
 from storage_agent.coordinator.incidents import answer_incidents
 from storage_agent.coordinator.switchover import switch_over
-from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import ServerState
@@ -147,25 +146,10 @@ def test_a_target_that_was_primary_for_a_moment_keeps_the_grant(
     assert pair.serving() == ["beta"]
 
 
-def test_a_fence_that_proves_nothing_stops_it(pair: Pair, coordinator: Coordinator) -> None:
-    pair.kill("alpha")
-
-    def fence(host: str) -> str:
-        raise OperationFailed(f"{host} is not proven to be off", code="FENCING_FAILED")
-
-    with pytest.raises(OperationFailed, match="not proven"):
-        fail_over(coordinator, VOLUME, "beta", fence=fence)
-    assert pair.serving() == []
-    assert sole(coordinator) is None
-    done = fail_over(coordinator, VOLUME, "beta", fence=lambda host: f"fence_x reports {host} off")
-    assert "alpha off" in done.proof
-    assert pair.serving() == ["beta"]
-
-
 def test_what_an_earlier_try_has_done_is_not_taken_back(
     pair: Pair, coordinator: Coordinator
 ) -> None:
-    """The first coordinator died after beta had taken over; the second one's fencing fails."""
+    """The first coordinator died after beta had taken over; the second one's grant is refused."""
 
     def die(_host: str, method: str) -> None:
         if method == "promote":
@@ -180,49 +164,18 @@ def test_what_an_earlier_try_has_done_is_not_taken_back(
     wait_until(lambda: pair.serving() == ["beta"])
     again = make_coordinator(pair)
 
-    def fence(host: str) -> str:
-        raise OperationFailed("the fence does not answer", code="FENCING_FAILED")
+    def refuse(_host: str, method: str) -> None:
+        if method == "grant.promote":
+            raise Refused("not now")
 
+    pair.before = refuse
     with pytest.raises((OperationFailed, Refused)):
-        fail_over(again, VOLUME, "beta", fence=fence)
+        fail_over(again, VOLUME, "beta")
+    pair.before = lambda _host, _method: None
     assert sole(again) == "beta"
     pair.alive.add("alpha")
     (answered,) = answer_incidents(make_coordinator(pair), "alpha")
     assert answered.verdict == "deny"
-    assert pair.serving() == ["beta"]
-
-
-def test_without_arbitration_somebody_has_to_say_that_the_old_primary_is_off(
-    tmp_path: Path,
-) -> None:
-    pair = Pair(tmp_path, arbitration=Arbitration.NONE)
-    coordinator = make_coordinator(pair)
-    coordinator.adopt(VOLUME)
-    with pytest.raises(Refused) as caught:
-        fail_over(coordinator, VOLUME, "beta", is_declared_off=True)
-    assert caught.value.code == "PEER_SERVES"
-    pair.kill("alpha")
-    with pytest.raises(Refused) as caught:
-        fail_over(coordinator, VOLUME, "beta", automatic=True)
-    assert caught.value.code == "PERSON_NEEDED"
-    assert "storage-coordinator failover office/data --to beta" in caught.value.remedy
-    assert pair.serving() == []
-    done = fail_over(coordinator, VOLUME, "beta", is_declared_off=True)
-    assert done.proof == "a person's word that alpha is off"
-    assert pair.serving() == ["beta"]
-
-
-def test_without_arbitration_a_fence_agent_may_say_it(tmp_path: Path) -> None:
-    pair = Pair(tmp_path, arbitration=Arbitration.NONE)
-    coordinator = make_coordinator(pair)
-    coordinator.adopt(VOLUME)
-    pair.kill("alpha")
-
-    def off(host: str) -> str:
-        return f"fence_x reports {host} off"
-
-    done = fail_over(coordinator, VOLUME, "beta", automatic=True, fence=off)
-    assert done.proof == "fence_x reports alpha off"
     assert pair.serving() == ["beta"]
 
 

@@ -1,4 +1,9 @@
-"""All hosts: one kept connection each, asked in parallel, found again when lost."""
+"""All hosts: one kept connection each, asked in parallel, found again when lost.
+
+An agent works on one request of a session at a time. What may be answered late (an operation, its
+plan) is therefore asked in a session of its own over the same connection: a frozen primary is
+answered while another volume of its host is being promoted.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +29,23 @@ from storage_agent.model.answers import (
     parse_status,
 )
 from storage_agent.model.clock import Clock, Deadline
-from storage_agent.model.errors import AgentError, Missing, NotPermitted, OutcomeUnknown, Refused
+from storage_agent.model.errors import (
+    AgentError,
+    Busy,
+    Missing,
+    NotPermitted,
+    OutcomeUnknown,
+    Refused,
+)
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MOST_S = 30.0
 REJOIN_POLL_S = 0.5
+# Late answers of a host at a time. Its agent takes 12 sessions of a key (service/sessions.py), sshd
+# 10 of a connection (MaxSessions); one is the kept one.
+BESIDE_LIMIT = 8
 
 T = TypeVar("T")
 Connect = Callable[[HostSettings], Channel]
@@ -40,9 +55,12 @@ OnRecord = Callable[[OperationRecord], None]
 @dataclass(slots=True)
 class _Host:
     """lock: held while connecting, so that one connection is made.  error: of the last try; it
-    counts until not_before_s."""
+    counts until not_before_s.  beside: how many more late answers may be waited for."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
+    beside: threading.BoundedSemaphore = field(
+        default_factory=lambda: threading.BoundedSemaphore(BESIDE_LIMIT)
+    )
     connection: Connection | None = None
     failures: int = 0
     not_before_s: float = 0.0
@@ -98,6 +116,32 @@ class Fleet:
             on_notification=on_notification,
         )
 
+    def ask_beside(
+        self,
+        host: str,
+        method: str,
+        params: dict[str, Any],
+        *,
+        timeout_s: float | None = None,
+        on_notification: OnNotification | None = None,
+    ) -> Any:
+        """As `ask`, for what may be answered late: nothing else asked of the host waits for it.
+        Raises also Busy, where BESIDE_LIMIT of them are under way until the deadline."""
+        limit_s = self.settings.deadlines.answer_s if timeout_s is None else timeout_s
+        connection = self.connection(host)
+        kept = self._hosts[host]
+        if not kept.beside.acquire(timeout=limit_s):
+            raise Busy(
+                f"{BESIDE_LIMIT} operations and plans run on {host} already",
+                remedy="storage-coordinator status",
+            )
+        try:
+            return connection.call_beside(
+                method, params, timeout_s=limit_s, on_notification=on_notification
+            )
+        finally:
+            kept.beside.release()
+
     def status(self, host: str) -> StatusAnswer:
         return parse_status(self.ask(host, "status"))
 
@@ -108,7 +152,7 @@ class Fleet:
     def plan(self, host: str, operation: OperationKind, volume: str, **more: Any) -> PlanAnswer:
         params = {"operation": str(operation), "volume": volume}
         params |= {key: value for key, value in more.items() if value is not None}
-        return parse_plan(self.ask(host, "plan", params))
+        return parse_plan(self.ask_beside(host, "plan", params))
 
     def each(self, items: Iterable[str], ask: Callable[[str], T]) -> dict[str, T | AgentError]:
         """`ask(item)` for all, at most `parallel` at the same time; an error is that item's
@@ -163,9 +207,10 @@ class Fleet:
         while True:
             try:
                 left_s = deadline.left_s(self.clock)
-                record = parse_record(
-                    self.ask(host, str(kind), wanted, timeout_s=left_s, on_notification=progress)
+                answer = self.ask_beside(
+                    host, str(kind), wanted, timeout_s=left_s, on_notification=progress
                 )
+                record = parse_record(answer)
             except (Disconnected, Missing) as exc:
                 if isinstance(exc, Missing) and exc.code != "HOST_UNREACHABLE":
                     raise

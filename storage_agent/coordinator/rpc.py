@@ -49,6 +49,11 @@ class Channel(Protocol):
         """Ends a `receive` that blocks in another thread."""
         ...
 
+    def beside(self) -> Channel:
+        """Another session of the same host, which ends with this one at the latest. Raises
+        AgentError."""
+        ...
+
 
 class _Waiting:
     """One request on its way."""
@@ -114,6 +119,22 @@ class Connection:
         if waiting.answer.get("error") is not None:
             raise parse_error(waiting.answer["error"])
         return waiting.answer.get("result")
+
+    def call_beside(
+        self,
+        method: str,
+        params: dict[str, Any],
+        *,
+        timeout_s: float,
+        on_notification: OnNotification | None = None,
+    ) -> Any:
+        """As `call`, in a session of its own: an agent takes the next request of a session only
+        when it has answered the one before."""
+        beside = Connection(self._name, self._channel.beside())
+        try:
+            return beside.call(method, params, timeout_s=timeout_s, on_notification=on_notification)
+        finally:
+            beside.close()
 
     def is_open(self) -> bool:
         return not self._ended_by

@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,11 +49,34 @@ DISABLED_ALGORITHMS = {
 
 
 class SshChannel:
-    """Implements rpc.Channel."""
+    """Implements rpc.Channel. end: what `close` closes: the transport, or this channel alone."""
 
-    def __init__(self, transport: paramiko.Transport, channel: paramiko.Channel) -> None:
+    def __init__(
+        self,
+        host: HostSettings,
+        transport: paramiko.Transport,
+        limit_s: float,
+        end: Callable[[], None] | None = None,
+    ) -> None:
+        """Raises what paramiko raises."""
+        self._host = host
         self._transport = transport
-        self._channel = channel
+        self._limit_s = limit_s
+        self._channel = transport.open_session(timeout=limit_s)
+        self._end = end or self._channel.close
+        # Waiting for the answer to `exec` has no limit of its own in paramiko.
+        alarm = threading.Timer(limit_s, self._channel.close)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            self._channel.settimeout(limit_s)
+            # The forced command runs whatever is asked for; this asks for nothing.
+            self._channel.exec_command("")
+        except BaseException:
+            self._channel.close()
+            raise
+        finally:
+            alarm.cancel()
 
     def send(self, line: bytes) -> None:
         self._channel.sendall(line)
@@ -69,7 +92,11 @@ class SshChannel:
                     raise ConnectionError("the SSH connection ended") from None
 
     def close(self) -> None:
-        self._transport.close()
+        self._end()
+
+    def beside(self) -> SshChannel:
+        with _errors(self._host):
+            return SshChannel(self._host, self._transport, self._limit_s)
 
 
 def connect(host: HostSettings, settings: Settings) -> SshChannel:
@@ -83,23 +110,14 @@ def connect(host: HostSettings, settings: Settings) -> SshChannel:
     limit_s = settings.deadlines.connect_s
     with _errors(host):
         transport = _transport(host, limit_s, key_type)
-        # Waiting for the answer to `exec` has no limit of its own in paramiko.
-        alarm = threading.Timer(4 * limit_s, transport.close)
-        alarm.start()
         try:
             transport.start_client(timeout=limit_s)
             _require_key(host, blob, transport.get_remote_server_key())
             transport.auth_publickey(USER, key)
-            channel = transport.open_session(timeout=limit_s)
-            channel.settimeout(limit_s)
-            # The forced command runs whatever is asked for; this asks for nothing.
-            channel.exec_command("")
+            return SshChannel(host, transport, limit_s, transport.close)
         except BaseException:
             transport.close()
             raise
-        finally:
-            alarm.cancel()
-    return SshChannel(transport, channel)
 
 
 def offered_key(host: HostSettings, timeout_s: float) -> tuple[str, bytes]:

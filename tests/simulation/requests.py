@@ -223,6 +223,18 @@ class SimFleet(Fleet):
         found = self._ask(host, method, params or {}, timeout_s, on_notification)
         return to_wire(found)
 
+    def ask_beside(
+        self,
+        host: str,
+        method: str,
+        params: dict[str, Any],
+        *,
+        timeout_s: float | None = None,
+        on_notification: OnNotification | None = None,
+    ) -> Any:
+        """Here no request waits for another one."""
+        return to_wire(self._ask(host, method, params, timeout_s, on_notification))
+
     def status(self, host: str) -> StatusAnswer:
         return _status(self._ask(host, "status", {}))
 

@@ -250,6 +250,7 @@ class Pipe:
         self.session = PipeSession()
         self.out: queue.Queue[bytes] = queue.Queue()
         self.is_closed = False
+        self.besides: list[Pipe] = []
 
     def send(self, line: bytes) -> None:
         if self.is_closed:
@@ -269,8 +270,16 @@ class Pipe:
         return self.out.get()
 
     def close(self) -> None:
+        for pipe in self.besides:
+            pipe.close()
         self.is_closed = True
         self.out.put(b"")
+
+    def beside(self) -> Channel:
+        pipe = Pipe(self.pair, self.host)
+        self.pair.pipes.append(pipe)
+        self.besides.append(pipe)
+        return pipe
 
     def _fresh(self) -> None:
         """The observer runs in no thread here: it looks before each answer."""

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from storage_agent.coordinator.rpc import LINE_LIMIT_BYTES, Connection, Disconnected, Silent
+from storage_agent.coordinator.rpc import (
+    LINE_LIMIT_BYTES,
+    Channel,
+    Connection,
+    Disconnected,
+    Silent,
+)
 from storage_agent.model.errors import AgentError, Refused
 
 
@@ -30,6 +36,9 @@ class Scripted:
 
     def close(self) -> None:
         self.out.put(b"")
+
+    def beside(self) -> Channel:
+        raise AssertionError("one session is enough here")
 
 
 def ask(channel: Scripted, timeout_s: float = 5) -> Any:

@@ -144,6 +144,21 @@ def test_many_requests_over_one_session(server: Server) -> None:
     connection.close()
 
 
+def test_a_session_beside_it_shares_the_connection_and_ends_alone(server: Server) -> None:
+    server.pin()
+    connection = Connection("alpha", ssh.connect(server.host, server.settings))
+    for number in range(3):
+        asked = {"n": number}
+        assert connection.call_beside("echo", asked, timeout_s=5) == asked
+        assert connection.call("echo", asked, timeout_s=5) == asked
+    assert (len(server.seen), server.gateway.commands) == (1, [b""] * 4)
+    server.seen[0].close()
+    wait_until(lambda: not connection.is_open())
+    with pytest.raises(AgentError) as caught:
+        connection.call_beside("echo", {}, timeout_s=5)
+    assert caught.value.code == "HOST_UNREACHABLE"
+
+
 def test_an_unknown_host_gets_nothing(server: Server) -> None:
     assert refusal(server).code == "HOST_KEY_UNKNOWN"
     assert server.seen == []

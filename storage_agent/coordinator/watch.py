@@ -1,7 +1,8 @@
 """The service: a subscription to every host, frozen primaries answered, and, where an admin has
 allowed it, a failover when a primary is gone.
 
-A thread a host, so that none waits for another. What they share is the record, which decides.
+A thread a host, and one a volume that may fail over by itself, so that none waits for another. What
+they share is the record, which decides.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import HostView, host_view
+from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Severity
 
@@ -61,22 +63,26 @@ class Watch:
         self._tried_s: dict[str, float] = {}
         self._last_told: dict[tuple[str, str, str], str] = {}
         self._threads: list[threading.Thread] = []
+        # Takeovers at a time; whoever waits for one judges after that.
+        self._may_judge = threading.BoundedSemaphore(coordinator.settings.parallel)
 
     # --- life -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         for host in self._coordinator.settings.hosts:
             self._start(f"watch {host}", lambda host=host: self._keep(host))  # type: ignore[misc]
-        if any(volume.automatic for volume in self._coordinator.settings.volumes.values()):
-            self._start("judge", self._judge)
+        for volume in self._coordinator.settings.volumes.values():
+            if volume.automatic:
+                self._start(f"judge {volume.key}", lambda volume=volume: self._judge(volume))  # type: ignore[misc]
 
     def stop(self) -> None:
         """No new decision is made after its return; one under way is in the record."""
         self._stopping.set()
         for hint in self._hints.values():
             hint.set()
+        deadline = Deadline.after(self._coordinator.clock, HEARTBEAT_TIMEOUT_S)
         for thread in self._threads:
-            thread.join(HEARTBEAT_TIMEOUT_S)
+            thread.join(deadline.left_s(self._coordinator.clock))
 
     def hint(self, host: str, method: str = "changed", _params: Any = None) -> None:
         """Something happened there: look now. For Fleet's on_notification and on_end."""
@@ -170,11 +176,10 @@ class Watch:
 
     # --- failing over ---------------------------------------------------------------------------
 
-    def _judge(self) -> None:
+    def _judge(self, volume: VolumeSettings) -> None:
         while not self._stopping.wait(JUDGE_S):
-            for volume in self._coordinator.settings.volumes.values():
-                if volume.automatic:
-                    self._try_to_judge(volume)
+            with self._may_judge:
+                self._try_to_judge(volume)
 
     def _try_to_judge(self, volume: VolumeSettings) -> None:
         try:

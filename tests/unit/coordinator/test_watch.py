@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import pytest
 
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.watch import Event, Watch
 from storage_agent.model.finding import Severity
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
@@ -112,6 +114,42 @@ def test_a_dead_primary_is_replaced_once(pair: Pair) -> None:
         state = watching.coordinator.store.get(VOLUME.key)
         assert state is not None
         assert state.automatic_used
+
+
+def test_a_takeover_that_takes_long_holds_up_nobody(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the judging of another volume nor a frozen primary."""
+    make_coordinator(pair).adopt(VOLUME)
+    coordinator = make_coordinator(pair, automatic=True)
+    volumes = {
+        key: dataclasses.replace(VOLUME, key=key, name=key.split("/")[1], automatic=True)
+        for key in (VOLUME.key, "office/slow", "office/more")
+    }
+    coordinator.settings = dataclasses.replace(coordinator.settings, volumes=volumes)
+    events: list[Event] = []
+    watch = Watch(coordinator, events.append)
+    judged: list[str] = []
+    is_slow, goes_on = threading.Event(), threading.Event()
+
+    def judge(volume: VolumeSettings) -> None:
+        if volume.name == "slow":
+            is_slow.set()
+            assert goes_on.wait(20)
+        judged.append(volume.name)
+
+    monkeypatch.setattr(watch, "judge", judge)
+    watch.start()
+    assert is_slow.wait(20)
+    judged.clear()
+    wait_until(lambda: {"data", "more"} <= set(judged))
+    pair.cut_link()
+    watch.hint("alpha")
+    wait_until(lambda: pair.serving() == ["alpha"])
+    assert "slow" not in judged
+    goes_on.set()
+    watch.stop()
+    coordinator.fleet.close()
 
 
 @pytest.mark.processes

@@ -18,6 +18,7 @@ from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
 from storage_agent.coordinator.settings import VolumeSettings
+from storage_agent.coordinator.store import STORE_CODES
 from storage_agent.coordinator.views import HostView, host_view
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError
@@ -112,10 +113,14 @@ class Watch:
                 self._hints[host].wait(HEARTBEAT_S)
                 self._hints[host].clear()
             except AgentError as exc:
+                pause_s = HEARTBEAT_S
+                if exc.code in STORE_CODES:
+                    # The host has done nothing wrong.
+                    self._tell_change("record", host, "", Severity.BLOCKER, exc.message)
+                    continue
                 self._tell_change("host", host, "", Severity.WARNING, exc.message)
                 if exc.code != "HOST_UNREACHABLE":
                     self._coordinator.fleet.drop(host)
-                pause_s = HEARTBEAT_S
             except Exception as exc:
                 # A fault of ours: whoever freezes there next must still be answered.
                 self._tell_change("host", host, "", Severity.BLOCKER, _broken_off(exc))

@@ -240,6 +240,12 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="The record cannot be read or written, and nothing is granted without it.",
         next_steps=("df -h /var/lib/storage-coordinator", "journalctl -k -n 50"),
     ),
+    "STORE_BUSY": Explanation(
+        meaning="Another process has been writing the record for ten seconds: a command that "
+        "hangs, or somebody's sqlite3.",
+        risk="nothing is granted until it lets go",
+        next_steps=("fuser -v /var/lib/storage-coordinator/coordinator.sqlite",),
+    ),
     "STORE_SCHEMA": Explanation(
         meaning="The record was written by a newer storage-coordinator.",
         next_steps=("install the newer version again",),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from storage_agent.coordinator import arbiter
+from storage_agent.coordinator import store as store_module
 from storage_agent.coordinator.arbiter import Decision, Incident, State
-from storage_agent.coordinator.store import Store
-from storage_agent.model.errors import AgentError
+from storage_agent.coordinator.store import LOCK_TIMEOUT_S, Store
+from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
 
 
 @pytest.fixture
@@ -92,8 +98,105 @@ def test_after_a_reboot_nothing_vouches_for_it(store: Store, tmp_path: Path) -> 
     assert not store.is_proven("p/data")
 
 
-def test_a_damaged_record_is_said_so(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "coordinator.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(AgentError) as caught:
-        store.get("p/data")
+@contextmanager
+def held(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Somebody else writes, and takes his time."""
+    other = sqlite3.connect(
+        folder / "coordinator.sqlite", isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def test_who_reads_waits_for_no_writer(store: Store, tmp_path: Path) -> None:
+    store.vouch(["p/data"])
+    begun_s = time.monotonic()
+    with held(tmp_path):
+        again = Store(tmp_path, tmp_path / "run")
+        assert again.is_proven("p/data")
+        assert again.grants("p/data") == []
+        found = again.get("p/data")
+    assert found is not None
+    assert found.epoch == 7
+    assert time.monotonic() - begun_s < LOCK_TIMEOUT_S / 2
+
+
+def test_who_writes_waits_for_its_turn(store: Store, tmp_path: Path) -> None:
+    with held(tmp_path) as other:
+        timer = threading.Timer(0.2, other.rollback)
+        timer.start()
+        assert store.decide("p/data", continue_alpha, 1).grant is not None
+        timer.join()
+
+
+def test_its_turn_does_not_come(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT_S", 0.01)
+    with held(tmp_path), pytest.raises(Busy) as caught:
+        store.decide("p/data", continue_alpha, 1)
+    assert caught.value.code == "STORE_BUSY"
+    found = store.get("p/data")
+    assert found is not None
+    assert found.epoch == 7
+
+
+def test_a_backup_is_recognised_by_who_only_reads(store: Store, tmp_path: Path) -> None:
+    shutil.copy(tmp_path / "coordinator.sqlite", tmp_path / "backup")
+    store.vouch(["p/data"])
+    store.decide("p/data", continue_alpha, 1)
+    shutil.copy(tmp_path / "backup", tmp_path / "coordinator.sqlite")
+    with held(tmp_path):
+        assert not store.is_proven("p/data")
+
+
+def nonsense(path: Path) -> None:
+    path.write_bytes(b"no database" * 100)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def no_numbers(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM meta")
+
+
+def no_state(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE volumes SET state = '[1]'")
+
+
+@pytest.mark.parametrize("damage", [nonsense, cut_short, no_numbers, no_state])
+def test_a_damaged_record_is_said_so(
+    store: Store, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(tmp_path / "coordinator.sqlite")
+    with pytest.raises(OutcomeUnknown) as caught:
+        Store(tmp_path, tmp_path / "run").get("p/data")
     assert caught.value.code == "STORE_FAILED"
+    assert "coordinator.sqlite" in caught.value.message
+    # And what it says to do helps.
+    assert "coordinator.sqlite.damaged; storage-coordinator adopt --all" in caught.value.remedy
+    (tmp_path / "coordinator.sqlite").rename(tmp_path / "coordinator.sqlite.damaged")
+    assert Store(tmp_path, tmp_path / "run").get("p/data") is None
+
+
+def test_what_cannot_be_opened_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "coordinator.sqlite").mkdir()
+    with pytest.raises(OutcomeUnknown) as caught:
+        Store(tmp_path, tmp_path / "run")
+    assert (caught.value.code, bool(caught.value.remedy)) == ("STORE_FAILED", True)
+
+
+def test_a_number_that_cannot_be_noted_is_said_so(store: Store, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").write_text("in the way")
+    with pytest.raises(OutcomeUnknown) as caught:
+        store.vouch(["p/data"])
+    assert caught.value.code == "STORE_FAILED"
+    assert str(tmp_path / "run" / "changes") in caught.value.message

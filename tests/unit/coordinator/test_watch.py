@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
+from storage_agent.coordinator import store
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.watch import Event, Watch
@@ -66,6 +68,38 @@ def test_a_fault_of_its_own_ends_no_watching(pair: Pair, monkeypatch: pytest.Mon
         wait_until(lambda: watching.told("ZeroDivisionError: oops") == 1)
         pair.cut_link()
         wait_until(lambda: pair.serving() == ["alpha"])
+
+
+def test_a_record_that_is_held_costs_no_connection_and_no_watching(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.5)
+    with Watching(pair) as watching:
+        fleet = watching.coordinator.fleet
+        connections = {host: fleet.connection(host) for host in pair.hosts}
+        with sqlite3.connect(pair.folder / "coordinator.sqlite", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            pair.cut_link()
+            watching.watch.hint("alpha")
+            wait_until(lambda: watching.told("STORE_BUSY") == 1)
+            other.execute("ROLLBACK")
+            wait_until(lambda: pair.serving() == ["alpha"])
+            # It notes now at each look when it was seen in sync, and cannot.
+            other.execute("BEGIN IMMEDIATE")
+            watching.watch.hint("alpha")
+            wait_until(lambda: watching.told("holds the record") > 1)
+            other.execute("ROLLBACK")
+        pair.link_up = True
+
+        def is_in_sync() -> bool:
+            watching.watch.hint("alpha")
+            state = watching.coordinator.store.get(VOLUME.key)
+            return state is not None and state.sole is None
+
+        wait_until(is_in_sync)
+        assert {host: fleet.connection(host) for host in pair.hosts} == connections
+    assert all(event.kind != "host" or event.text == "answers" for event in watching.events)
 
 
 def test_it_confirms_its_record_after_a_start_of_the_machine(pair: Pair, tmp_path: Path) -> None:

@@ -30,9 +30,11 @@ def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveC
     findings = list(_preconditions(view, target))
     source = view.peer_of(target)
     plans: dict[str, Plan] = {}
-    for host, kind in ((source, OperationKind.DEMOTE), (view.of(target), OperationKind.PROMOTE)):
+    wanted = ((source, OperationKind.DEMOTE), (view.of(target), OperationKind.PROMOTE))
+    # What one of them would do without the other is no answer to this question.
+    for host, kind in wanted if _do_both_answer(view) else ():
         is_needed = host.is_primary == (kind is OperationKind.DEMOTE)
-        if host.error is not None or not is_needed:
+        if not is_needed:
             continue
         try:
             waits = kind is OperationKind.PROMOTE and source.is_primary
@@ -54,7 +56,7 @@ def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveC
 
 def _preconditions(view: VolumeView, target: str) -> list[Finding]:
     volume, source = view.volume, view.peer_of(target)
-    if any(host.error is not None or host.replica is None for host in view.hosts):
+    if not _do_both_answer(view):
         return [
             blocker(
                 "BOTH_MUST_ANSWER",
@@ -101,6 +103,10 @@ def _preconditions(view: VolumeView, target: str) -> list[Finding]:
                 )
             )
     return found
+
+
+def _do_both_answer(view: VolumeView) -> bool:
+    return all(host.error is None and host.replica is not None for host in view.hosts)
 
 
 def _is_unfinished(view: VolumeView, target: str) -> bool:

@@ -136,12 +136,14 @@ def load_key(path: str) -> paramiko.PKey:
     """Raises ConfigurationError."""
     try:
         mode = os.stat(path).st_mode
-    except OSError as exc:
+    except FileNotFoundError as exc:
         raise ConfigurationError(
             f"{path}:1: {exc.strerror}",
             remedy=f"make one: ssh-keygen -t ed25519 -N '' -f {path}; then, on each host: "
             "storage-agent authorize --role grant KEYFILE",
         ) from exc
+    except OSError as exc:
+        raise _unreadable(path, exc) from exc
     if stat.S_IMODE(mode) & 0o077:
         raise ConfigurationError(f"{path}:1: others may read it", remedy=f"chmod 600 {path}")
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
@@ -150,10 +152,17 @@ def load_key(path: str) -> paramiko.PKey:
             return key
         except (paramiko.SSHException, ValueError):
             continue
+        except OSError as exc:
+            raise _unreadable(path, exc) from exc
     raise ConfigurationError(
         f"{path}:1: not a private key of type ed25519, ecdsa or rsa without a passphrase",
         remedy=f"make one: ssh-keygen -t ed25519 -N '' -f {path}",
     )
+
+
+def _unreadable(path: str, exc: OSError) -> ConfigurationError:
+    remedy = "run it as root (sudo)" if isinstance(exc, PermissionError) else f"ls -l {path}"
+    return ConfigurationError(f"{path}:1: {exc.strerror}", remedy=remedy)
 
 
 def _transport(host: HostSettings, limit_s: float, key_type: str | None) -> paramiko.Transport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import socket
 import struct
 import threading
@@ -255,7 +256,7 @@ def test_the_key_that_a_host_shows(server: Server) -> None:
     assert (key_type, blob) == (server.host_key.get_name(), server.host_key.asbytes())
 
 
-@pytest.mark.parametrize("what", ["missing", "readable by others", "no key"])
+@pytest.mark.parametrize("what", ["missing", "readable by others", "no key", "unreadable"])
 def test_our_key_must_be_ours_alone(server: Server, what: str) -> None:
     server.pin()
     path = Path(server.settings.key_file)
@@ -266,7 +267,24 @@ def test_our_key_must_be_ours_alone(server: Server, what: str) -> None:
     if what == "no key":
         path.write_text("nonsense")
         path.chmod(0o600)
+    if what == "unreadable":
+        # For root, too.
+        path.unlink()
+        path.mkdir(mode=0o700)
     assert isinstance(refusal(server), ConfigurationError)
+
+
+def test_a_key_that_only_root_may_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.touch(mode=0o600)
+
+    def refuse(_path: str) -> paramiko.PKey:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(paramiko.Ed25519Key, "from_private_key_file", refuse)
+    with pytest.raises(ConfigurationError, match="Permission denied") as caught:
+        ssh.load_key(str(path))
+    assert caught.value.remedy == "run it as root (sudo)"
 
 
 def test_known_hosts_that_others_may_write_are_not_believed(server: Server) -> None:

@@ -173,6 +173,21 @@ def test_switchover(adopted: Desk) -> None:
     assert "beta          " in adopted.out.getvalue()
 
 
+@pytest.mark.parametrize("dead", ["alpha", "beta"])
+def test_switchover_with_a_dead_host(adopted: Desk, dead: str) -> None:
+    serving = [host for host in ("alpha",) if host != dead]
+    adopted.pair.kill(dead)
+    assert adopted.run("switchover", "data", "--to", "beta") == 3
+    said = adopted.err.getvalue()
+    first, second = said.splitlines()[:2]
+    assert first.startswith("storage-coordinator: office/data cannot be moved to beta: ")
+    assert f"{dead} cannot be reached" in first
+    assert second.startswith("  try: ")
+    # And what the living one would say to its part alone is left out.
+    assert re.findall("BLOCKER ([A-Z_]+)", said) == ["BOTH_MUST_ANSWER"]
+    assert adopted.pair.serving() == serving
+
+
 @pytest.mark.processes
 def test_hooks_of_the_site(adopted: Desk) -> None:
     folder = Path(adopted.settings.hooks)

@@ -15,7 +15,7 @@ from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding, blocker, warning
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.operation import OperationRecord
-from storage_agent.model.replica import ConnectionState, Replica, Role
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.seal import Seal
 from storage_agent.model.snapshot import VolumeSnapshot
 
@@ -137,15 +137,23 @@ def host_view(volume: str, host: str, answer: StatusAnswer | AgentError) -> Host
 
 
 def contradictions(view: VolumeView) -> tuple[Finding, ...]:
-    """Everything in which the two hosts, or they and our record, do not agree."""
+    """Everything in which the two hosts, or they and our record, do not agree, and what keeps
+    that from being told."""
     return (
         *_unknown_hosts(view),
+        *disagreements(view),
+        *_unfinished(view),
+        *seal_findings(view),
+    )
+
+
+def disagreements(view: VolumeView) -> tuple[Finding, ...]:
+    """In what the two hosts, as far as they answer, contradict each other or our record."""
+    return (
         *_roles(view),
         *_views_of_each_other(view),
         *_epochs(view),
         *_configurations(view),
-        *_unfinished(view),
-        *seal_findings(view),
     )
 
 
@@ -210,7 +218,23 @@ def _views_of_each_other(view: VolumeView) -> list[Finding]:
     for host in view.hosts:
         other = view.peer_of(host.host)
         peer = host.replica.peer if host.replica else None
-        if peer is None or other.replica is None or not host.is_connected:
+        if peer is None or other.replica is None:
+            continue
+        # Also of a peer that is not there DRBD keeps what it knows for certain.
+        if peer.disk is not DiskState.DUNKNOWN and peer.disk is not other.replica.disk:
+            found.append(
+                warning(
+                    "DISK_VIEWS_DIFFER",
+                    f"{host.host} takes the copy of {other.host} for {peer.disk}, which calls it "
+                    f"{other.replica.disk}",
+                    measured=f"on {host.host}: {peer.disk}; on {other.host}: {other.replica.disk}",
+                    limit="the same on both",
+                    remedy=f"ask again: storage-coordinator status {view.volume.key}; if it stays, "
+                    f"believe the worse one, and on {other.host}: storage-agent status "
+                    f"{view.volume.name}",
+                )
+            )
+        if not host.is_connected:
             continue
         if peer.role is not Role.UNKNOWN and peer.role != other.role:
             found.append(
@@ -244,6 +268,19 @@ def _epochs(view: VolumeView) -> list[Finding]:
                     remedy=f"on {host.host}: storage-agent epoch restore {view.volume.name} NUMBER",
                 )
             )
+    is_moving = any(host.operation for host in view.hosts) or bool(_unfinished(view))
+    if len(set(known.values())) > 1 and not is_moving:
+        low, high = sorted(known, key=lambda host: known[host])
+        found.append(
+            warning(
+                "EPOCHS_DIFFER",
+                f"{low} has not heard of the last change of ownership of {view.volume.name}, which "
+                f"{high} has",
+                measured=f"epoch {known[low]} on {low}, {known[high]} on {high}",
+                limit="the same epoch on both",
+                remedy=f"storage-coordinator adopt {view.volume.key}",
+            )
+        )
     if view.state is None:
         found.append(not_adopted(view.volume))
         return found

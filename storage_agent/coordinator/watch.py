@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
+from storage_agent.coordinator.contradictions import LASTS_S, Contradictions
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.store import STORE_CODES
-from storage_agent.coordinator.views import HostView, host_view
+from storage_agent.coordinator.views import (
+    HostView,
+    VolumeView,
+    disagreements,
+    host_view,
+)
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Severity
@@ -61,6 +67,7 @@ class Watch:
         now_s = coordinator.clock.monotonic()
         self._seen_s = dict.fromkeys(coordinator.settings.hosts, now_s)
         self._views: dict[tuple[str, str], HostView] = {}
+        self._contradictions = Contradictions()
         self._tried_s: dict[str, float] = {}
         self._last_told: dict[tuple[str, str, str], str] = {}
         self._threads: list[threading.Thread] = []
@@ -145,6 +152,32 @@ class Watch:
                 self._prove(volume, host, is_known=record is not None)
             elif record.sole == host:
                 self._coordinator.note_sync(volume, record, view)
+            self._compare(volume, record)
+
+    def _compare(self, volume: VolumeSettings, record: State | None) -> None:
+        """Tells what the hosts have contradicted each other in for a while, or do no longer."""
+        now_s = self._coordinator.clock.monotonic()
+        one, two = (self._views.get((volume.key, host)) for host in volume.hosts)
+        if one is None or two is None:
+            return
+        if any(now_s - self._seen_s[host] >= LASTS_S for host in volume.hosts):
+            # What it showed last says nothing of now.
+            return
+        view = VolumeView(volume=volume, hosts=(one, two), state=record)
+        for finding, is_there in self._contradictions.seen(
+            volume.key, disagreements(view), now_s
+        ):  # fmt: skip
+            self._tell(
+                Event(
+                    kind="contradiction",
+                    host="",
+                    volume=volume.key,
+                    severity=finding.severity if is_there else Severity.NOTE,
+                    text=f"{finding.code}: {finding.summary}"
+                    if is_there
+                    else f"{finding.code}: no more",
+                )
+            )
 
     def _is_unheard(self, volume: VolumeSettings, record: State) -> bool:
         """Whether both agents have to be asked for their ear: after a start of this machine, an

@@ -73,6 +73,19 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="A host sees its peer in another role than the peer itself says.",
         next_steps=(_STATUS, "if it stays: on both hosts storage-agent events"),
     ),
+    "DISK_VIEWS_DIFFER": Explanation(
+        meaning="A host takes the other one's copy for something else than that one itself does: "
+        "a primary that went on alone calls its peer's copy Outdated, which still looks UpToDate "
+        "there.",
+        risk="the copy that looks better than it is lacks what was written since",
+        next_steps=(_STATUS, "believe the worse one; wait for the resync"),
+    ),
+    "EPOCHS_DIFFER": Explanation(
+        meaning="One host has accepted a newer change of ownership than the other: it was the only "
+        "one that had to, or the other one was not reached.",
+        risk="until both know the newest epoch, an older word is still heard by one of them",
+        next_steps=(_STATUS, _ADOPT),
+    ),
     "ONE_WAY_LINK": Explanation(
         meaning="One host is connected to the other, which is not connected to it.",
         next_steps=(_STATUS, "look at the replication network between the hosts"),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import store
+from storage_agent.coordinator import contradictions, store
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.watch import Event, Watch
 from storage_agent.model.finding import Severity
+from storage_agent.model.replica import DiskState
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
 from tests.unit.service.parts import wait_until
 
@@ -100,6 +101,27 @@ def test_a_record_that_is_held_costs_no_connection_and_no_watching(
         wait_until(is_in_sync)
         assert {host: fleet.connection(host) for host in pair.hosts} == connections
     assert all(event.kind != "host" or event.text == "answers" for event in watching.events)
+
+
+def test_a_contradiction_is_told_when_it_lasts_and_when_it_is_gone(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contradictions, "LASTS_S", 0.1)
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair) as watching:
+        pair.hosts["beta"].disk = DiskState.OUTDATED
+        wait_until(lambda: is_told(watching, "DISK_VIEWS_DIFFER: alpha takes"))
+        pair.hosts["beta"].disk = DiskState.UP_TO_DATE
+        wait_until(lambda: is_told(watching, "DISK_VIEWS_DIFFER: no more"))
+    told = [event for event in watching.events if event.kind == "contradiction"]
+    assert [event.severity for event in told] == [Severity.WARNING, Severity.NOTE]
+
+
+def is_told(watching: Watching, text: str) -> bool:
+    """After another look at both hosts."""
+    for host in ("alpha", "beta"):
+        watching.watch.hint(host)
+    return watching.told(text) == 1
 
 
 def test_it_confirms_its_record_after_a_start_of_the_machine(pair: Pair, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from storage_agent.coordinator.coordinator import (
     require_epochs,
     unproven,
 )
-from storage_agent.coordinator.fencing import BESIDE_TIMEOUT_S, ONLY_PROOF_TIMEOUT_S, Fence
+from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.hooks import Giving, giving_of
+from storage_agent.coordinator.proof import Proof, person_needed, wanted_proof
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import VolumeView, not_adopted
@@ -59,11 +60,13 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeoverCheck:
-    """Would a failover succeed now? arbitration: of the volume; empty where it is not known."""
+    """Would a failover succeed now? arbitration: of the volume; empty where it is not known.
+    proof: by what it would be known that the other host does not write, in words; likewise."""
 
     target: str
     findings: tuple[Finding, ...]
     arbitration: str
+    proof: str
     loss: Loss | None
     plan: Plan | None
 
@@ -90,7 +93,7 @@ def check_takeover(
         text = host.error.message if host.error else f"{target} does not know {volume.name}"
         finding = blocker("TARGET_UNKNOWN", text, remedy=f"bring {target} back first")
         return TakeoverCheck(
-            target=target, findings=(finding,), arbitration="", loss=None, plan=None
+            target=target, findings=(finding,), arbitration="", proof="", loss=None, plan=None
         )
     findings = list(_record_findings(coordinator, view, target))
     expected = _EXPECTED_BEFORE
@@ -127,6 +130,7 @@ def check_takeover(
         target=target,
         findings=tuple(dict.fromkeys(findings)),
         arbitration=arbitration,
+        proof=wanted_proof(coordinator.settings, volume, arbitration, old.host),
         loss=_loss(view, target, arbitration, _lost_since(coordinator, target, volume.name)),
         plan=plan,
     )
@@ -159,14 +163,14 @@ def fail_over(
             code=found[0].code,
             findings=check.findings,
         )
-    proof = _Proof(
+    proof = Proof(
         is_arbitrated=check.arbitration != "none",
         is_declared_off=is_declared_off,
         fence=fence,
         on_text=on_text,
     )
     if not proof.may_come():
-        raise refused(_needs_person(volume, target))
+        raise refused(person_needed(volume, target))
     giving = giving_of("failover", volume, target, automatic=automatic)
     coordinator.hooks.before(giving)
     try:
@@ -176,44 +180,11 @@ def fail_over(
         raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Proof:
-    """By what it may be known that the old primary does not write. is_arbitrated: by the grant."""
-
-    is_arbitrated: bool
-    is_declared_off: bool
-    fence: Fence | None
-    on_text: Callable[[str], None]
-
-    def may_come(self) -> bool:
-        return self.is_arbitrated or self.is_declared_off or self.fence is not None
-
-    def require(self, volume: VolumeSettings, grant: Grant, old: str) -> str:
-        """In words. Raises OperationFailed (FENCING_FAILED): there is none."""
-        others = [f"grant of epoch {grant.epoch}"] if self.is_arbitrated else []
-        if self.is_declared_off and not self.is_arbitrated:
-            others.append(f"a person's word that {old} is off")
-        if self.fence is None:
-            return ", ".join(others)
-        try:
-            fenced = self.fence(old, BESIDE_TIMEOUT_S if others else ONLY_PROOF_TIMEOUT_S)
-        except AgentError as exc:
-            if not others:
-                raise OperationFailed(
-                    f"{exc.message}; nothing was promoted, for nothing else proves it",
-                    remedy=_power_remedy(volume, grant.host),
-                    code="FENCING_FAILED",
-                ) from exc
-            self.on_text(f"fencing failed, goes on by {', '.join(others)}: {exc.message}")
-            return ", ".join(others)
-        return ", ".join((*others, fenced) if self.is_arbitrated else (fenced,))
-
-
 def _take_over(
     coordinator: Coordinator,
     view: VolumeView,
     giving: Giving,
-    proof: _Proof,
+    proof: Proof,
     on_progress: OnProgress,
 ) -> TakenOver:
     """Where nobody arbitrates, the agent gets the proof and no grant."""
@@ -313,25 +284,6 @@ def _arbitration(config: Any, volume: str) -> str:
         raise AgentError(
             f"the host's configuration does not show the volume {volume}", code="PROTOCOL"
         ) from None
-
-
-def _needs_person(volume: VolumeSettings, target: str) -> Finding:
-    old = volume.peer_of(target)
-    return blocker(
-        "PERSON_NEEDED",
-        f"nobody arbitrates {volume.name}: {old} may be writing on alone, and neither a fence "
-        "agent nor a person has said that it is off",
-        measured='arbitration = "none"',
-        limit=f"{old} is off",
-        remedy=_power_remedy(volume, target),
-    )
-
-
-def _power_remedy(volume: VolumeSettings, target: str) -> str:
-    return (
-        f"turn {volume.peer_of(target)} off and make sure of it; then: "
-        f"storage-coordinator failover {volume.key} --to {target}"
-    )
 
 
 def _loss(view: VolumeView, target: str, arbitration: str, seconds: int | None) -> Loss:

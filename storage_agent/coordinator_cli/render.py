@@ -110,10 +110,12 @@ def move_lines(view: VolumeView, move: MoveCheck, screen: Screen) -> Iterator[st
 
 
 def takeover_lines(check: TakeoverCheck, when: str, screen: Screen) -> Iterator[str]:
-    """As move_lines; and what would be lost."""
+    """As move_lines; what would be lost, and what proves that the other host does not write."""
     yield from _verdict(f"failover to {check.target}{when}", check.findings, screen)
     if check.loss is not None:
         yield f"      lost: {loss_text(check.loss)}"
+    if check.proof:
+        yield f"      proof: {check.proof}"
 
 
 def seal_lines(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.failover import fail_over
+from storage_agent.coordinator.failover import check_takeover, fail_over
+from storage_agent.coordinator.settings import FenceSettings
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import OperationFailed, Refused
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
@@ -105,3 +107,57 @@ def test_a_persons_word_decides_where_the_fence_fails(tmp_path: Path) -> None:
     assert done.proof == "a person's word that alpha is off"
     assert "alpha is not proven to be off: on" in told[0]
     assert pair.serving() == ["beta"]
+
+
+@pytest.mark.parametrize(
+    ("arbitration", "has_fence", "automatic", "proof"),
+    [
+        (
+            Arbitration.NONE,
+            False,
+            False,
+            "a person powers alpha off and types its name: nobody arbitrates, and alpha has no "
+            "fence agent",
+        ),
+        (
+            Arbitration.NONE,
+            False,
+            True,
+            "a person powers alpha off and types its name: nobody arbitrates, and alpha has no "
+            "fence agent; `automatic` can do nothing here",
+        ),
+        (
+            Arbitration.NONE,
+            True,
+            True,
+            "fence_x reports alpha off, or a person powers alpha off and types its name",
+        ),
+        (
+            Arbitration.COORDINATOR,
+            False,
+            True,
+            "this coordinator's grant: alpha does not go on without one",
+        ),
+        (
+            Arbitration.COORDINATOR,
+            True,
+            False,
+            "this coordinator's grant: alpha does not go on without one; fence_x turns alpha off "
+            "as well",
+        ),
+    ],
+)
+def test_it_is_said_beforehand_which_proof_is_wanted(
+    tmp_path: Path, arbitration: Arbitration, has_fence: bool, automatic: bool, proof: str
+) -> None:
+    coordinator = make_coordinator(Pair(tmp_path, arbitration=arbitration))
+    fence = FenceSettings(agent="fence_x", options="/none") if has_fence else None
+    hosts = coordinator.settings.hosts
+    alpha = dataclasses.replace(hosts["alpha"], fence=fence)
+    coordinator.settings = dataclasses.replace(
+        coordinator.settings, hosts={**hosts, "alpha": alpha}
+    )
+    coordinator.adopt(VOLUME)
+    volume = dataclasses.replace(VOLUME, automatic=automatic)
+    check = check_takeover(coordinator, coordinator.look(volume), "beta", if_peer_died=True)
+    assert check.proof == proof

@@ -103,6 +103,12 @@ class VolumeView:
             for host in self.hosts
         )
 
+    @property
+    def is_safe(self) -> bool:
+        """One host serves it, and the other one has a copy that could take over."""
+        primary = self.primary()
+        return primary is not None and primary.is_serving and all(h.is_in_sync for h in self.hosts)
+
     def primary(self) -> HostView | None:
         """The one host that is primary; None for none, two, or where it cannot be known."""
         found = [view for view in self.hosts if view.is_primary]

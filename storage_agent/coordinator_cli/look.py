@@ -37,17 +37,20 @@ def chosen(settings: Settings, names: list[str]) -> list[VolumeSettings]:
 
 
 def status(options: argparse.Namespace, context: Context) -> Answer:
-    """With --json one object a line and volume, as they come; for people in order."""
+    """With --json one object a line and volume, as they come; for people in order. Exit status 1
+    where a host does not answer, or a volume is at risk."""
     volumes = chosen(context.settings(), options.volume)
-    views = context.coordinator().look_at_all(volumes)
-    if options.json:
-        for view in views:
-            _json_line(context, view_document(view, contradictions(view)))
-        return Answer()
-    for view in sorted(views, key=lambda found: found.volume.key):
-        for line in view_lines(view, contradictions(view), context.out):
-            context.out.line(line)
-    return Answer()
+    found = []
+    for view in context.coordinator().look_at_all(volumes):
+        found.append((view, contradictions(view)))
+        if options.json:
+            _json_line(context, view_document(*found[-1]))
+    if not options.json:
+        for view, findings in sorted(found, key=lambda one: one[0].volume.key):
+            for line in view_lines(view, findings, context.out):
+                context.out.line(line)
+    is_well = all(view.is_safe and not blockers(findings) for view, findings in found)
+    return Answer(exit_status=0 if is_well else OperationFailed.exit_status)
 
 
 def preflight(options: argparse.Namespace, context: Context) -> Answer:

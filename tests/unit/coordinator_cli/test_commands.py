@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from storage_agent.coordinator.settings import FenceSettings
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.main import run
 from storage_agent.model.errors import AgentError, Missing
+from storage_agent.model.nfs import ServerState
 from tests.unit.cli.golden import assert_golden
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator, make_settings
 from tests.unit.service.parts import ThreadClock
@@ -127,14 +129,15 @@ def test_go_live(desk: Desk) -> None:
 def test_status_names_what_contradicts(adopted: Desk) -> None:
     adopted.pair.kill("beta")
     other = make_coordinator(adopted.pair, adopted.pair.folder / "other")
-    assert adopted.run("status", "office/data") == 0
+    assert adopted.run("status", "office/data") == 1
     assert "NO FALLBACK" in adopted.out.getvalue()
     assert "HOST_UNREACHABLE" in adopted.out.getvalue()
+    assert adopted.err.getvalue() == ""
     adopted.pair.alive.add("beta")
     adopted.pair.link_up = True
     other.adopt(VOLUME)
     adopted.coordinator = make_coordinator(adopted.pair)
-    assert adopted.run("status", "--json") == 0
+    assert adopted.run("status", "--json") == 1
     codes = [f["code"] for f in json.loads(adopted.out.getvalue())["findings"]]
     assert "EPOCH_AHEAD" in codes
 
@@ -142,8 +145,26 @@ def test_status_names_what_contradicts(adopted: Desk) -> None:
 def test_both_primary_is_said_loudest(adopted: Desk) -> None:
     adopted.pair.link_up = False
     adopted.pair.serve("beta")
-    assert adopted.run("status") == 0
+    assert adopted.run("status") == 1
     assert "BLOCKER BOTH_PRIMARY" in adopted.out.getvalue()
+
+
+def cut_link(pair: Pair) -> None:
+    pair.link_up = False
+
+
+def stop_server(pair: Pair) -> None:
+    pair.hosts["alpha"].server = ServerState.ABSENT
+
+
+@pytest.mark.parametrize("harm", [Pair.cut_link, cut_link, stop_server])
+def test_status_fails_for_a_volume_at_risk(adopted: Desk, harm: Callable[[Pair], None]) -> None:
+    """Frozen; without a fallback; primary and not served."""
+    assert adopted.run("status", "--json") == 0
+    harm(adopted.pair)
+    assert adopted.run("status", "--json") == 1
+    (line,) = adopted.out.getvalue().splitlines()
+    assert json.loads(line)["volume"] == "office/data"
 
 
 def test_preflight(adopted: Desk) -> None:

@@ -58,6 +58,7 @@ def counted(kind, name):
     setattr(kind, name, step)
 
 counted(Fleet, "ask")
+counted(Fleet, "ask_beside")
 counted(Store, "_note")
 sys.exit(main(sys.argv[2:]))
 """

@@ -16,7 +16,7 @@ from storage_agent.coordinator.arbiter import Decision, Grant, State, decide_mov
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.fleet import OnRecord
 from storage_agent.coordinator.hooks import giving_of
-from storage_agent.coordinator.move_check import check_move
+from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
@@ -48,10 +48,12 @@ def switch_over(
     volume: VolumeSettings,
     target: str,
     *,
+    on_check: Callable[[MoveCheck], None] = lambda _check: None,
     on_progress: OnProgress = lambda _host, _record: None,
     on_text: Callable[[str], None] = lambda _text: None,
 ) -> Moved:
-    """Moves the volume to `target`.
+    """Moves the volume to `target`. on_check: gets what both hosts have planned, before anything
+    is changed.
 
     Raises Refused (nothing was changed), OperationFailed (it is back where it was, or the message
     names where it stands), OutcomeUnknown (the message says what to look at).
@@ -73,6 +75,7 @@ def switch_over(
             code=found[0].code,
             findings=check.findings,
         )
+    on_check(check)
     giving = giving_of("switchover", volume, target)
     coordinator.hooks.before(giving)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable, Iterator
 
 from storage_agent.cli.context import Answer
@@ -13,7 +14,7 @@ from storage_agent.cli.text import clean, duration_text
 from storage_agent.coordinator import fencing
 from storage_agent.coordinator.failover import TakenOver, check_takeover, fail_over
 from storage_agent.coordinator.hooks import giving_of
-from storage_agent.coordinator.move_check import check_move
+from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import Moved, switch_over
 from storage_agent.coordinator_cli.context import Context
@@ -29,23 +30,35 @@ _UNENDED = frozenset({StepOutcome.RUNNING, StepOutcome.UNDOING})
 
 
 class StepPrinter:
-    """Each step of each host once, when it ends: `beta  ✓ mount /srv/data  0.3 s`."""
+    """Each step of each host once, when it ends: `beta  ✓ mount /srv/data  0.3 s`. Two hosts tell
+    theirs in two threads."""
 
     def __init__(self, screen: Screen | None) -> None:
         self._screen = screen
+        self._lock = threading.Lock()
         self._printed: dict[tuple[str, str], int] = {}
 
     def __call__(self, host: str, record: OperationRecord) -> None:
-        if self._screen is None:
-            return
+        if self._screen is not None:
+            with self._lock:
+                self._print(host, record, self._screen)
+
+    def text(self, err: Screen, text: str) -> None:
+        """A line on another stream, which may be the same terminal."""
+        with self._lock:
+            if self._screen is not None:
+                self._screen.drop_transient()
+            err.line(clean(text))
+
+    def _print(self, host: str, record: OperationRecord, screen: Screen) -> None:
         key = (host, record.request.operation_id)
         ended = [step for step in record.steps if step.outcome not in _UNENDED]
         for step in ended[self._printed.get(key, 0) :]:
-            self._screen.line(f"{host:<12}{step_line(step, self._screen)}")
+            screen.line(f"{host:<12}{step_line(step, screen)}")
         self._printed[key] = max(len(ended), self._printed.get(key, 0))
         running = [step for step in record.steps if step.outcome in _UNENDED]
         if running:
-            self._screen.transient(f"{host:<12}{step_line(running[-1], self._screen)}")
+            screen.transient(f"{host:<12}{step_line(running[-1], screen)}")
 
 
 def switchover(options: argparse.Namespace, context: Context) -> Answer:
@@ -64,12 +77,20 @@ def switchover(options: argparse.Namespace, context: Context) -> Answer:
             findings=check.findings,
             error=_would_be_refused("switchover", volume, check.findings),
         )
+    printer = StepPrinter(_screen(options, context))
+
+    def show(check: MoveCheck) -> None:
+        if not options.json:
+            for line in _plans(check.plans, context):
+                context.out.line(line)
+
     moved = switch_over(
         coordinator,
         volume,
         options.target,
-        on_progress=StepPrinter(_screen(options, context)),
-        on_text=lambda text: context.err.line(clean(text)),
+        on_check=show,
+        on_progress=printer,
+        on_text=lambda text: printer.text(context.err, text),
     )
     if moved.is_already:
         lines = (f"{volume.key} serves from {options.target} already",)
@@ -106,14 +127,15 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
         what=f"that {dead} is off, or given up where a coordinator arbitrates",
         json=options.json,
     )
+    printer = StepPrinter(_screen(options, context))
     done = fail_over(
         coordinator,
         volume,
         options.target,
         is_declared_off=True,
         fence=fence_of(context)(dead),
-        on_progress=StepPrinter(_screen(options, context)),
-        on_text=lambda text: context.err.line(clean(text)),
+        on_progress=printer,
+        on_text=lambda text: printer.text(context.err, text),
     )
     text = f"{volume.key}: serves from {done.target}, epoch {done.epoch}; proof: {done.proof}"
     return Answer(data=done, lines=(text,), changed=True, error=_hooks_failed(done))

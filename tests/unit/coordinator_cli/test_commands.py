@@ -194,6 +194,17 @@ def test_switchover(adopted: Desk) -> None:
     assert "beta          " in adopted.out.getvalue()
 
 
+def test_switchover_shows_both_plans_before_the_first_step(adopted: Desk) -> None:
+    shown: list[str] = []
+    adopted.pair.before = lambda _host, method: shown.append(
+        f"{method}: {adopted.out.getvalue()}"
+    )  # fmt: skip
+    assert adopted.run("switchover", "data", "--to", "beta") == 0
+    first = next(text for text in shown if text.startswith("promote: "))
+    assert "on alpha:\nplan: demote data on alpha\n" in first
+    assert "on beta:\nplan: promote data on beta\n" in first
+
+
 @pytest.mark.parametrize("dead", ["alpha", "beta"])
 def test_switchover_with_a_dead_host(adopted: Desk, dead: str) -> None:
     serving = [host for host in ("alpha",) if host != dead]

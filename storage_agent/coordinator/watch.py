@@ -117,6 +117,9 @@ class Watch:
                 self.look(host)
                 pause_s = 0.0
                 self._tell_change("host", host, "", Severity.NOTE, "answers")
+                if ("record", host, "") in self._last_told:
+                    text = "the record can be used again"
+                    self._tell_change("record", host, "", Severity.NOTE, text)
                 self._hints[host].wait(HEARTBEAT_S)
                 self._hints[host].clear()
             except AgentError as exc:
@@ -158,7 +161,7 @@ class Watch:
         """Tells what the hosts have contradicted each other in for a while, or do no longer."""
         now_s = self._coordinator.clock.monotonic()
         one, two = (self._views.get((volume.key, host)) for host in volume.hosts)
-        if one is None or two is None:
+        if one is None or two is None or record is None:
             return
         if any(now_s - self._seen_s[host] >= LASTS_S for host in volume.hosts):
             # What it showed last says nothing of now.
@@ -217,7 +220,8 @@ class Watch:
     def _judge(self, volume: VolumeSettings) -> None:
         while not self._stopping.wait(JUDGE_S):
             with self._may_judge:
-                self._try_to_judge(volume)
+                if not self._stopping.is_set():
+                    self._try_to_judge(volume)
 
     def _try_to_judge(self, volume: VolumeSettings) -> None:
         try:

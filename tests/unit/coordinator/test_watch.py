@@ -91,6 +91,7 @@ def test_a_record_that_is_held_costs_no_connection_and_no_watching(
             watching.watch.hint("alpha")
             wait_until(lambda: watching.told("holds the record") > 1)
             other.execute("ROLLBACK")
+            wait_until(lambda: watching.told("can be used again") == 1)
         pair.link_up = True
 
         def is_in_sync() -> bool:

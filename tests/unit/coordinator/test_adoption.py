@@ -57,6 +57,20 @@ def test_two_records_with_the_same_numbers(pair: Pair, tmp_path: Path) -> None:
     assert pair.serving() == ["beta"]
 
 
+def test_epochs_that_an_incident_has_left_apart_are_named_and_joined_again(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    pair.cut_link()
+    answer_incidents(coordinator, "alpha")
+    pair.link_up = True
+    coordinator.look(VOLUME)
+    found = {f.code: f for f in contradictions(coordinator.look(VOLUME))}
+    assert found["EPOCHS_DIFFER"].measured == "epoch 6 on beta, 7 on alpha"
+    assert found["EPOCHS_DIFFER"].remedy == "storage-coordinator adopt office/data"
+    view = coordinator.adopt(VOLUME)
+    assert "EPOCHS_DIFFER" not in {f.code for f in contradictions(view)}
+
+
 def test_the_one_that_is_not_listened_to_says_so(pair: Pair, tmp_path: Path) -> None:
     first = make_coordinator(pair, tmp_path / "first")
     first.adopt(VOLUME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from tests.simulation.faults import ALL_KINDS
 from tests.simulation.schedule import Outcome, run_schedule
 
 CHUNK = 50
+GARBAGE_AT_ONCE = 50_000
 # What the configuration or the kernel does, and no checker holds against the agent.
 KNOWN = {
     "ALONE_WITHOUT_ARBITRATION": "arbitration none: acknowledged alone after the link was lost, "
@@ -117,11 +119,15 @@ def run_parallel(first: int, count: int, jobs: int) -> Iterator[Summary]:
         for start in range(first, first + count, CHUNK)
     ]
     total = Summary()
+    # Cycles by the thousand a second, none of them large.
+    gc.set_threshold(GARBAGE_AT_ONCE)
     if jobs == 1:
         done: Iterator[Summary] = map(run_seeds, parts)
         yield from _sum(total, done, begun_s)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(
+        jobs, initializer=gc.set_threshold, initargs=(GARBAGE_AT_ONCE,)
+    ) as pool:
         yield from _sum(total, pool.map(run_seeds, parts), begun_s)
 
 

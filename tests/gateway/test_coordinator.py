@@ -4,6 +4,7 @@ hostile inputs."""
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from storage_agent.coordinator.store import Store
 from storage_agent.coordinator_cli.wiring import run_command
 from storage_agent.host.clock import SystemClock
 from storage_agent.model.errors import Refused
+from storage_agent.model.operation import OperationRecord, OperationState
+from storage_agent.model.plan import OperationKind
 from tests.gateway.host import StorageHost
 from tests.unit.coordinator.pair import VOLUME, make_settings
 
@@ -56,6 +59,33 @@ def test_the_right_host_is_asked(host: StorageHost, tmp_path: Path) -> None:
     assert coordinator.fleet.status("alpha").host == "alpha"
     assert coordinator.fleet.ask("alpha", "ping")["host"] == "alpha"
     coordinator.fleet.close()
+
+
+def test_nothing_waits_for_an_operation_that_runs(host: StorageHost, tmp_path: Path) -> None:
+    """The daemon takes a session's next request when it has answered the one before."""
+    fleet = coordinator_of(host, tmp_path, name="alpha").fleet
+    fleet.ask("alpha", "ping")
+    given = host.next_epoch()
+    asked = {"volume": "data", "operation_id": f"op-late-{given['epoch']}", **given}
+    told: list[OperationRecord] = []
+    answered: list[list[OperationState]] = []
+
+    def promote() -> None:
+        told.append(fleet.operate("alpha", OperationKind.PROMOTE, asked, told.append))
+
+    running = threading.Thread(target=promote)
+    running.start()
+    while running.is_alive():
+        assert fleet.ask("alpha", "incident.list")["incidents"] == []
+        answered.append([record.state for record in told[-1:]])
+    running.join()
+    assert told[-1].state is OperationState.SUCCEEDED
+    # Half a second of it is one slow step.
+    assert answered.count([OperationState.RUNNING]) > 3
+    assert fleet.is_connected("alpha")
+    back = {"volume": "data", "operation_id": f"{asked['operation_id']}-back"}
+    assert fleet.operate("alpha", OperationKind.DEMOTE, back).state is OperationState.SUCCEEDED
+    fleet.close()
 
 
 def test_another_host_is_asked_for_nothing_but_its_name(

@@ -93,8 +93,7 @@ class ThisHost:
 
 def _unfinished() -> dict[str, Any]:
     """Operations that a daemon has left, or why they cannot be told."""
-    from storage_agent.engine.engine import unfinished
-    from storage_agent.engine.journal import Journal
+    from storage_agent.engine.journal import Journal, unfinished
     from storage_agent.host.store import FileStore
     from storage_agent.model.errors import AgentError
     from storage_agent.model.wire import to_wire

@@ -16,7 +16,7 @@ from contextlib import suppress
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.decide import findings_for
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.engine.journal import Entry, Journal
+from storage_agent.engine.journal import Entry, Journal, resumed, unfinished
 from storage_agent.engine.run import Run, Wait
 from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock
@@ -218,14 +218,14 @@ class Engine:
         entry = self._journal.read(operation_id)
         if entry is None:
             return None
-        return entry.record or _resumed(entry)
+        return entry.record or resumed(entry)
 
     def history(self, limit: int) -> tuple[OperationRecord, ...]:
         """The newest operations, newest first, running ones included."""
         entries = self._journal.entries()
         ended = self._unrecorded
         found = [
-            entry.record or ended.get(entry.request.operation_id) or _resumed(entry)
+            entry.record or ended.get(entry.request.operation_id) or resumed(entry)
             for entry in reversed(entries)
         ]
         return tuple(found[:limit])
@@ -375,11 +375,6 @@ class Engine:
         self._on_change(record)
 
 
-def unfinished(journal: Journal) -> tuple[OperationRecord, ...]:
-    """What was accepted and did not end, oldest first."""
-    return tuple(_resumed(entry) for entry in journal.entries() if entry.record is None)
-
-
 def _same(known: OperationRecord, request: OperationRequest) -> OperationRecord:
     """The same id asked again gets the same answer; used for something else it is an error."""
     asked = (request.kind, request.volume, request.epoch)
@@ -390,14 +385,3 @@ def _same(known: OperationRecord, request: OperationRequest) -> OperationRecord:
             remedy="choose a new id for a new operation",
         )
     return known
-
-
-def _resumed(entry: Entry) -> OperationRecord:
-    return OperationRecord(
-        request=entry.request,
-        state=OperationState.RUNNING,
-        changed=bool(entry.intended),
-        epoch=entry.epoch,
-        message="interrupted, will be resumed",
-        started_wall_s=entry.accepted_wall_s,
-    )

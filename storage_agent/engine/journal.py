@@ -13,7 +13,7 @@ from typing import Any
 
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.finding import Finding
-from storage_agent.model.operation import OperationRecord, OperationRequest
+from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import Plan, StepKind
 from storage_agent.model.ports import Store
 from storage_agent.model.wire import from_wire, to_wire
@@ -103,6 +103,23 @@ class Journal:
         ended = [entry for entry in self.entries() if entry.record is not None]
         for entry in ended[: max(0, len(ended) - KEPT_OPERATIONS)]:
             self._store.remove(_name(entry.request.operation_id))
+
+
+def unfinished(journal: Journal) -> tuple[OperationRecord, ...]:
+    """What was accepted and did not end, oldest first."""
+    return tuple(resumed(entry) for entry in journal.entries() if entry.record is None)
+
+
+def resumed(entry: Entry) -> OperationRecord:
+    """What is told of an operation whose end is not known yet."""
+    return OperationRecord(
+        request=entry.request,
+        state=OperationState.RUNNING,
+        changed=bool(entry.intended),
+        epoch=entry.epoch,
+        message="interrupted, will be resumed",
+        started_wall_s=entry.accepted_wall_s,
+    )
 
 
 def _line(phase: str, fields: dict[str, object]) -> bytes:

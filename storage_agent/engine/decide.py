@@ -1,18 +1,20 @@
-"""Puts the policies together for one request: what speaks against it, from one look."""
+"""Puts the policies together for one request: what speaks against it."""
 
 from __future__ import annotations
+
+import dataclasses
 
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort
-from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
-from storage_agent.policy.liveguard import service_findings
+from storage_agent.policy.liveguard import needs_use, service_findings
 from storage_agent.policy.promotion import content_findings, promotion_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
@@ -33,8 +35,9 @@ def findings_for(
     """Blockers refuse the request, warnings go with its answer. is_granted: the coordinator has
     said that the peer will not write, to exactly this request.
 
-    `create` looks at the disks themselves, which are not part of a volume's snapshot.
+    What costs too much for every look is looked at here: for `create` the disks themselves.
     """
+    snapshot = _looked_closely(volume, snapshot, request, host)
     if request.kind is OperationKind.ASSEMBLE:
         return assembly_findings(volume, snapshot)
     other = config.peer_of(config.host)
@@ -58,3 +61,16 @@ def findings_for(
         return split_brain_findings(volume, snapshot, request, peer)
     disks = host.disks(volume.array.disks.get(config.host, ()))
     return (*service_findings(volume, snapshot), *creation_findings(config, volume, disks))
+
+
+def _looked_closely(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, host: HostPort
+) -> VolumeSnapshot:
+    """With what only this decision needs."""
+    if needs_use(volume, snapshot, request):
+        use = host.observe(volume, frozenset({Facet.USE})).use
+        return dataclasses.replace(snapshot, use=use)
+    if request.kind is OperationKind.PROMOTE:
+        content = host.observe(volume, frozenset({Facet.CONTENT})).content
+        return dataclasses.replace(snapshot, content=content)
+    return snapshot

@@ -32,11 +32,10 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.ports import HostPort, Store
-from storage_agent.model.snapshot import Facet, VolumeSnapshot
+from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.operations.creation import with_identity
 from storage_agent.operations.planners import make_plan
 from storage_agent.policy.epoch import epoch_findings
-from storage_agent.policy.liveguard import needs_use
 from storage_agent.policy.promotion import without_primary_peer
 
 # A host that goes down leaves its volumes also where their epoch is lost.
@@ -320,23 +319,10 @@ class Engine:
             return run.stale_plan(plan)
         return run.execute(volume, plan, findings, epoch)
 
-    def _looked_closely(
-        self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
-    ) -> VolumeSnapshot:
-        """Adds what only this decision needs, and what costs too much for every look."""
-        if needs_use(volume, snapshot, request):
-            use = self._host.observe(volume, frozenset({Facet.USE})).use
-            return dataclasses.replace(snapshot, use=use)
-        if request.kind is OperationKind.PROMOTE:
-            content = self._host.observe(volume, frozenset({Facet.CONTENT})).content
-            return dataclasses.replace(snapshot, content=content)
-        return snapshot
-
     def _decide(
         self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
     ) -> tuple[Finding, ...]:
         """A plan that waits for the peer decides again before it takes the role."""
-        snapshot = self._looked_closely(volume, snapshot, request)
         granted = self.arbitration.is_granted(request)
         findings = findings_for(
             self._config, volume, snapshot, request, self._host, is_granted=granted

@@ -200,7 +200,7 @@ _ON_SYNC = Transfer._on_sync
 
 
 def loses_a_block(self: Transfer, node: Any, blocks: Any) -> None:
-    _ON_SYNC(self, node, tuple((key, "lost") for key, _ in blocks))
+    _ON_SYNC(self, node, tuple((key, None) for key, _ in blocks))
 
 
 def fulfilled(volume: Any, snapshot: Any) -> str:

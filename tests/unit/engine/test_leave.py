@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from storage_agent.engine.engine import Engine, unfinished
-from storage_agent.engine.journal import Journal
+from storage_agent.engine.engine import Engine
+from storage_agent.engine.journal import Journal, unfinished
 from storage_agent.model.filesystem import Holder
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState

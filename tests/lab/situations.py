@@ -256,5 +256,6 @@ SITUATIONS = {
     "two-serving-apart": Situation(None, two_serving_apart),
     "arbitrated-serving-on-alpha": Situation(None, arbitrated_serving_on_alpha),
     "coordinated-by-hand": Situation("data-serving-on-alpha", coordination.by_hand),
+    "arbitrated-by-hand": Situation("arbitrated-serving-on-alpha", coordination.by_hand),
     "coordinated-by-itself": Situation("arbitrated-serving-on-alpha", coordination.by_itself),
 }

@@ -14,6 +14,7 @@ from tests.lab.situations import ask, is_in_sync, operate, proc_drbd, role, stat
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 BY_HAND = pytest.mark.lab_situation("coordinated-by-hand")
+ARBITRATED = pytest.mark.lab_situation("arbitrated-by-hand")
 BY_ITSELF = pytest.mark.lab_situation("coordinated-by-itself")
 
 
@@ -108,6 +109,51 @@ def test_killed_after_each_of_its_steps_the_same_command_ends_the_move(lab: Lab)
     assert step > 8
     print(f"killed after each of {step - 1} steps")
     assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@BY_HAND
+def test_killed_after_each_of_its_steps_in_turn_it_adopts_and_goes_live(lab: Lab) -> None:
+    control, beta = lab.hosts["client"], lab.hosts["beta"]
+    for words in (("adopt", "data"), ("go-live", "data")):
+        assert kills(control, *words) > 4
+    assert coordinate(control, "status")["is_sealed"]
+    coordinate(control, "switchover", "data", "--to", "beta")
+    assert role(beta) == "Primary"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.lab_allows(WAITS_LONG)
+@ARBITRATED
+def test_killed_after_each_of_its_steps_in_turn_a_failover_ends(lab: Lab) -> None:
+    """The hosts lose each other, a person lets beta take over, alpha stays frozen."""
+    control, alpha, beta = (lab.hosts[name] for name in ("client", "alpha", "beta"))
+    writer = start_writer(lab)
+    for link in ("replication", "service"):
+        lab.cut("alpha", link=link)
+    lab.wait_until("beta misses alpha", lambda: misses_peer(beta), timeout_s=60)
+    assert kills(control, "failover", "data", "--to", "beta") > 6
+    assert role(beta) == "Primary"
+    writer.wait_for_more(10)
+    lab.power_off("alpha")
+    for link in ("replication", "service"):
+        lab.mend("alpha", link=link)
+    lab.power_on("alpha")
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
+    assert (role(alpha), role(beta)) == ("Secondary", "Primary")
+    assert_nothing_lost(writer.finish())
+
+
+def kills(control: Host, *words: str) -> int:
+    """How often the command was killed until it ended: the first time after its first step, the
+    next after its second, on from where the last was killed."""
+    for count in itertools.count():
+        if not is_killed_after(control, count + 1, *words):
+            print(f"{words[0]}: killed after each of {count} steps")
+            return count
+    raise AssertionError
 
 
 @pytest.mark.long

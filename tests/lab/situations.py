@@ -208,6 +208,22 @@ def wait_for_evidence(lab: Lab, name: str, volume: str) -> None:
     lab.wait_until(f"{name} has long been in sync", is_proven, timeout_s=SYNC_TIMEOUT_S)
 
 
+def assert_same_data(lab: Lab, minor: int = 0) -> None:
+    """I18: in sync, the two copies below DRBD are the same, byte for byte. Whoever serves it lets
+    go first, so that nothing changes while they are read."""
+    for name in HOSTS:
+        if role(lab.hosts[name], minor) == "Primary":
+            operate(lab.hosts[name], "demote", "data")
+    size_bytes = 512 * int(lab.hosts["alpha"].read_file(f"/sys/block/drbd{minor}/size"))
+    # Past the page cache, which knows nothing of what DRBD writes.
+    line = (
+        f"dd if=/dev/md/data iflag=direct,count_bytes count={size_bytes} bs=1M status=none"
+        " | sha256sum"
+    )
+    sums = {name: lab.hosts[name].run(line, timeout_s=120).stdout for name in HOSTS}
+    assert len(set(sums.values())) == 1, sums
+
+
 def data_in_sync(lab: Lab) -> None:
     created(lab, one_volume(), ("data",))
 

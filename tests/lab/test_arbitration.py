@@ -9,7 +9,17 @@ import pytest
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import HOSTS, agent, ask, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import (
+    HOSTS,
+    agent,
+    ask,
+    assert_same_data,
+    is_in_sync,
+    operate,
+    proc_drbd,
+    role,
+    status,
+)
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import Writer, assert_nothing_lost, start_writer
 
@@ -86,6 +96,7 @@ def test_the_frozen_primary_may_go_on(lab: Lab) -> None:
     lab.mend("beta")
     lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=120)
     assert_nothing_lost(writer.finish())
+    assert_same_data(lab)
 
 
 def test_the_other_host_is_granted_the_volume(lab: Lab) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.lab.coordination import coordinate, is_killed_after, refused, words_of
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import ask, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import ask, assert_same_data, is_in_sync, operate, proc_drbd, role, status
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 BY_HAND = pytest.mark.lab_situation("coordinated-by-hand")
@@ -85,6 +85,7 @@ def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab:
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())
+    assert_same_data(lab)
 
 
 @pytest.mark.long
@@ -144,6 +145,7 @@ def test_killed_after_each_of_its_steps_in_turn_a_failover_ends(lab: Lab) -> Non
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())
+    assert_same_data(lab)
 
 
 def kills(control: Host, *words: str) -> int:
@@ -211,6 +213,7 @@ def test_of_two_coordinators_one_wins_and_the_other_says_so(lab: Lab) -> None:
     coordinate(control, "switchover", "data", "--to", "beta")
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())
+    assert_same_data(lab)
 
 
 def answered_after_s(host: Host) -> float:

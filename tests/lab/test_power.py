@@ -10,6 +10,7 @@ import pytest
 from tests.lab.harness.lab import Lab, in_parallel
 from tests.lab.situations import (
     HOSTS,
+    assert_same_data,
     data_on_volatile_disks,
     is_at_rest,
     is_in_sync,
@@ -49,3 +50,4 @@ def test_both_hosts_lose_their_power_at_once(lab: Lab) -> None:
     operate(alpha, "promote", "data")
     writer.wait_for_more(5)
     assert_nothing_lost(writer.finish())
+    assert_same_data(lab)

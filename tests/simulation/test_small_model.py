@@ -16,7 +16,8 @@ from tests.simulation.small_world import ANY, Limits, Rules, start
 
 # Some 25 s where nothing else runs.
 WHOLE = Limits(grants=3, crashes=ANY, admin=0)
-WITH_ADMIN = Limits(grants=2, crashes=1, admin=1)
+# Some 110 s.
+WITH_ADMIN = Limits(grants=3, crashes=1, admin=1)
 SMALL = Limits(grants=3, crashes=0, admin=0)
 COVERED = Limits(grants=2, crashes=ANY, admin=0)
 # Some 10 s. With three grants, which is what a rule that is left out needs to be missed, two
@@ -29,7 +30,7 @@ THREE_GRANTS = Limits(grants=3, adoptions=1)
     ("limits", "states"),
     [
         (WHOLE, 100_000),
-        (WITH_ADMIN, 20_000),
+        (WITH_ADMIN, 500_000),
         (TWO_COORDINATORS, 20_000),
     ],
     ids=["one coordinator", "an admin beside it", "two coordinators"],

@@ -18,6 +18,7 @@ from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.host.authorized_keys import KeyFile
 from storage_agent.host.store import FileStore
+from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.operation import Epoch
 from storage_agent.model.plan import StepKind
 from storage_agent.policy.readiness import assess
@@ -29,6 +30,7 @@ from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
 from storage_agent.service.methods import Dispatcher
 from storage_agent.service.server import Server
 from storage_agent.service.session import Call
+from storage_agent.service.sources import Source
 from tests.unit.fakes import COORDINATOR, FakeHost, agent_config
 from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
 
@@ -40,15 +42,7 @@ SLOW = RUN_FOLDER / "slow"
 
 
 def main() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(20),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log_to_stderr()
 
     def slow_step(kind: StepKind) -> Callable[[], None]:
         """What `/run/storage-agent/slow` names takes its time, or the start of the server."""
@@ -59,25 +53,60 @@ def main() -> None:
 
         return wait
 
-    config, host, store, clock = agent_config(), FakeHost(), FileStore(STATE), ThreadClock()
+    config, host = agent_config(), FakeHost()
     if KERNEL.exists():
         vars(host).update(pickle.loads(KERNEL.read_bytes()))
     host.faults = {kind: slow_step(kind) for kind in StepKind}
-    if not store.names("epoch-"):
-        first = Epoch(number=5, operation_id="before", coordinator=COORDINATOR)
-        EpochStore(store).write("data", first)
 
     def dispatch(call: Call) -> None:
         Dispatcher(agent)(call)
 
-    server = Server(
+    server = make_server(dispatch)
+    agent = make_agent(config, host, FileStore(STATE), server)
+    serve(server, agent)
+    KERNEL.write_bytes(pickle.dumps({name: getattr(host, name) for name in KERNEL_HAS}))
+
+
+def log_to_stderr() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    # A thread that dies is a traceback, which the tests look for.
+    threading.excepthook = lambda args: structlog.get_logger().error(
+        "a thread died", exc_info=args.exc_value
+    )
+
+
+def make_server(dispatch: Callable[[Call], None]) -> Server:
+    clock = ThreadClock()
+    return Server(
         listener=open_listener(RUN_FOLDER),
         dispatch=dispatch,
         clock=clock,
         gateway_uid=user_id(GATEWAY_USER),
         answered=Audit(clock),
     )
-    setup = Setup(config=config, digest="d")
+
+
+def make_agent(
+    config: AgentConfig,
+    host: FakeHost,
+    store: FileStore,
+    server: Server,
+    *,
+    sources: tuple[Source, ...] = (),
+) -> Agent:
+    """With the real engine; its volume is known from epoch 5 on."""
+    clock, setup = ThreadClock(), Setup(config=config, digest="d")
+    if not store.names("epoch-"):
+        first = Epoch(number=5, operation_id="before", coordinator=COORDINATOR)
+        EpochStore(store).write("data", first)
     engine = Engine(
         config=config,
         host=host,
@@ -91,7 +120,7 @@ def main() -> None:
         load=lambda: setup,
         apply=lambda _: None,
         engine=engine,
-        observer=make_observer(config, host, clock=clock),
+        observer=make_observer(config, host, sources=sources, clock=clock),
         assess=assess,
         clock=clock,
         broadcast=lambda name, what: server.post(lambda: server.broadcast(name, what)),
@@ -99,15 +128,17 @@ def main() -> None:
         ticks=idle_ticks(),
         key_role=KeyFile().role_of,
     )
+    return agent
+
+
+def serve(server: Server, *agents: Agent) -> None:
+    """Until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
-    # A thread that dies is a traceback, which the tests look for.
-    threading.excepthook = lambda args: structlog.get_logger().error(
-        "a thread died", exc_info=args.exc_value
-    )
-    agent.start()
+    for agent in agents:
+        agent.start()
     server.run()
-    agent.stop(1.0)
-    KERNEL.write_bytes(pickle.dumps({name: getattr(host, name) for name in KERNEL_HAS}))
+    for agent in agents:
+        agent.stop(1.0)
 
 
 if __name__ == "__main__":

@@ -45,21 +45,18 @@ def test_who_does_not_log_in_keeps_nobody_out_for_good(host: StorageHost) -> Non
     assert session.end() == 0
 
 
-STEPS = ("primary", "mount", "write-marker", "start-server", "link-up", "prove-export")
+PROMOTE_STEPS = ("primary", "mount", "write-marker", "start-server", "link-up", "prove-export")
+DEMOTE_STEPS = ("link-down", "stop-server", "unmount", "secondary")
+SLOW = "/run/storage-agent/slow"
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_daemon_that_is_stopped_in_a_step_finishes_it_after_its_start(
-    host: StorageHost, step: str
-) -> None:
-    """The next daemon finds the journal, and the kernel as the step has left it."""
-    given = host.next_epoch()
-    epoch, operation_id = given["epoch"], f"op-stopped-{given['epoch']}"
-    slow = "/run/storage-agent/slow"
-    assert host.inside("sh", "-c", f"echo {step} >{slow}").returncode == 0
+def stopped_in(host: StorageHost, step: str, method: str, **asked: Any) -> Any:
+    """The record of an operation whose daemon was stopped in this step and started again. The
+    next daemon finds the journal, and the kernel as the step has left it."""
+    assert host.inside("sh", "-c", f"echo {step} >{SLOW}").returncode == 0
     session = host.session("operate")
     session.ask("ping")
-    session.send(frame("promote", "p", volume="data", operation_id=operation_id, **given))
+    session.send(frame(method, "p", volume="data", **asked))
 
     def is_in_it() -> bool:
         told = [line["params"]["steps"] for line in session.lines if "method" in line]
@@ -70,17 +67,48 @@ def test_a_daemon_that_is_stopped_in_a_step_finishes_it_after_its_start(
         host.stop_daemon()
         assert session.wait() == 1
     finally:
-        host.inside("rm", "-f", slow)
+        host.inside("rm", "-f", SLOW)
         host.start_daemon()
 
     def ended() -> Any:
-        (answer,) = host.local(frame("operation.show", operation_id=operation_id))
+        (answer,) = host.local(frame("operation.show", operation_id=asked["operation_id"]))
         record = answer["result"]
         return record if record["state"] != "running" else None
 
-    record = wait_for(ended, "it is resumed, and ends")
-    assert (record["state"], record["epoch"]) == ("succeeded", epoch)
-    again = host.local(frame("promote", volume="data", operation_id=operation_id, **given))
-    assert again[-1]["result"]["state"] == "succeeded"
-    back = host.local(frame("demote", volume="data", operation_id=f"{operation_id}-back"))
-    assert back[-1]["result"]["state"] == "succeeded"
+    return wait_for(ended, "it is resumed, and ends")
+
+
+def state_of(host: StorageHost, method: str, **asked: Any) -> Any:
+    return host.local(frame(method, volume="data", **asked))[-1]["result"]["state"]
+
+
+@pytest.mark.parametrize("step", PROMOTE_STEPS)
+def test_a_daemon_that_is_stopped_in_a_promote_finishes_it_after_its_start(
+    host: StorageHost, step: str
+) -> None:
+    given = host.next_epoch()
+    asked = {"operation_id": f"op-stopped-{given['epoch']}", **given}
+    record = stopped_in(host, step, "promote", **asked)
+    assert (record["state"], record["epoch"]) == ("succeeded", given["epoch"])
+    assert state_of(host, "promote", **asked) == "succeeded"
+    assert state_of(host, "demote", operation_id=f"{asked['operation_id']}-back") == "succeeded"
+
+
+@pytest.mark.parametrize("step", DEMOTE_STEPS)
+def test_a_daemon_that_is_stopped_in_a_demote_finishes_it_after_its_start(
+    host: StorageHost, step: str
+) -> None:
+    given = host.next_epoch()
+    operation_id = f"op-stopped-{given['epoch']}"
+    assert state_of(host, "promote", operation_id=operation_id, **given) == "succeeded"
+    operation_id += "-back"
+    record = stopped_in(host, step, "demote", operation_id=operation_id)
+    assert record["state"] == "succeeded"
+
+    def is_secondary() -> bool:
+        (status,) = host.local(frame("status"))
+        replica = status["result"]["snapshot"]["volumes"]["data"]["replica"]
+        return bool(replica.get("role") == "Secondary")
+
+    wait_for(is_secondary, "the new daemon has looked")
+    assert state_of(host, "demote", operation_id=operation_id) == "succeeded"

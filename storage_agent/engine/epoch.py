@@ -20,6 +20,9 @@ from storage_agent.policy.epoch import (
     unusable_epoch,
 )
 
+_KEYS = frozenset({"epoch", "operation_id", "coordinator"})
+_DAMAGED = "is damaged or of a newer version of the agent"
+
 
 class EpochStore:
     """File `epoch-VOLUME`: JSON with a checksum. Missing or damaged means: no changes."""
@@ -39,6 +42,9 @@ class EpochStore:
             if int(checksum, 16) != zlib.crc32(body):
                 raise ValueError("checksum")
             value = json.loads(body)
+            if not value.keys() <= _KEYS:
+                # Of a newer version: what is not understood may forbid what would be done.
+                raise ValueError("unknown keys")
             return Epoch(
                 number=value["epoch"],
                 operation_id=value["operation_id"],
@@ -46,7 +52,7 @@ class EpochStore:
                 coordinator=value.get("coordinator", ""),
             )
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise _refused(unusable_epoch(volume, "EPOCH_DAMAGED", "is damaged")) from None
+            raise _refused(unusable_epoch(volume, "EPOCH_DAMAGED", _DAMAGED)) from None
 
     def own(
         self, request: OperationRequest, number: int, then: Callable[[], None] = lambda: None

@@ -156,7 +156,8 @@ HOST: dict[str, Explanation] = {
         next_steps=(_STATE_FOLDER, "storage-agent epoch restore VOLUME NUMBER"),
     ),
     "EPOCH_DAMAGED": Explanation(
-        meaning="The file that says how often the volume has changed hands is damaged.",
+        meaning="The file that says how often the volume has changed hands is damaged, "
+        "or was written by a newer version of the agent.",
         risk="a stale request could not be told from a new one, so nothing is changed",
         next_steps=(_STATE_FOLDER, "storage-agent epoch restore VOLUME NUMBER"),
     ),

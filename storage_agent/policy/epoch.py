@@ -79,7 +79,7 @@ def coordinator_findings(volume: str, coordinator: str, known: Epoch) -> tuple[F
 
 
 def unusable_epoch(volume: str, code: str, what: str) -> Finding:
-    """what: `is missing` or `is damaged`."""
+    """what: `is missing` or `is damaged ...`."""
     return blocker(
         code,
         f"the epoch file of {volume} on this host {what}: it could miss a change of ownership",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from storage_agent.engine.epoch import EpochStore
@@ -11,6 +13,10 @@ from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.snapshot import Facet
 from tests.unit.engine.parts import is_secondary, make_engine, request, run, served_marker
 from tests.unit.fakes import FakeHost, MemoryStore
+
+_NEWER = b'{"epoch": 5, "operation_id": "before", "coordinator": "claim-1", "retired": true}'
+# Whole, but with a word that this version does not know.
+NEWER = _NEWER + b"\n%08x\n" % zlib.crc32(_NEWER)
 
 
 def test_an_admins_epoch_follows_the_filesystem() -> None:
@@ -67,7 +73,12 @@ def test_wrong_epochs_are_refused(epoch: int, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "code"),
-    [(None, "EPOCH_MISSING"), (b"", "EPOCH_DAMAGED"), (b"{}\n00000000\n", "EPOCH_DAMAGED")],
+    [
+        (None, "EPOCH_MISSING"),
+        (b"", "EPOCH_DAMAGED"),
+        (b"{}\n00000000\n", "EPOCH_DAMAGED"),
+        (NEWER, "EPOCH_DAMAGED"),
+    ],
 )
 def test_an_unusable_epoch_file_refuses_changes(content: bytes | None, code: str) -> None:
     host, store = FakeHost(), MemoryStore()

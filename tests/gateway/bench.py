@@ -67,26 +67,15 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     missed = bench_events()
     with StorageHost() as host:
-        make_echo_user(host)
+        host.add_shell_user(ECHO_USER)
         missed += [*bench_requests(host, options.requests), *bench_cold(host, options.logins)]
     # Each real host has an sshd of its own that counts those who are not yet logged in.
     with StorageHost("MaxStartups=4096", daemon="tests.gateway.bench_daemon") as host:
-        make_echo_user(host)
+        host.add_shell_user(ECHO_USER)
         missed += bench_fleet(host, options.hosts)
     for goal in missed:
         print(f"MISSED: {goal}")
     return 1 if missed else 0
-
-
-def make_echo_user(host: StorageHost) -> None:
-    """With an ordinary shell; the key that may also `operate` logs it in."""
-    home = "/run/echo"
-    made = host.inside("useradd", "-r", "-m", "-d", home, "-s", "/bin/sh", ECHO_USER)
-    assert made.returncode == 0, made.stderr
-    key = host.key("operate").with_suffix(".pub").read_text()
-    keys = 'mkdir -p "$1/.ssh" && printf %s "$2" >"$1/.ssh/authorized_keys"'
-    written = host.inside("sh", "-c", keys, "sh", home, key)
-    assert written.returncode == 0, written.stderr
 
 
 # --- one request ---------------------------------------------------------------------------------

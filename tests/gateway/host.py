@@ -186,6 +186,16 @@ class StorageHost:
                     found.append(int(path.name))
         return found
 
+    def add_shell_user(self, name: str) -> None:
+        """With an ordinary shell; the key that may also `operate` logs it in."""
+        home = f"/run/{name}"
+        made = self.inside("useradd", "-r", "-m", "-d", home, "-s", "/bin/sh", name)
+        assert made.returncode == 0, made.stderr
+        key = self.key("operate").with_suffix(".pub").read_text()
+        keys = 'mkdir -p "$1/.ssh" && printf %s "$2" >"$1/.ssh/authorized_keys"'
+        written = self.inside("sh", "-c", keys, "sh", home, key)
+        assert written.returncode == 0, written.stderr
+
     # -- the coordinator's side -------------------------------------------------------------------
 
     def ssh(self, role: str, *options: str, command: str | None = None) -> list[str]:

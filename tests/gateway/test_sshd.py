@@ -6,11 +6,12 @@ import contextlib
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.host import ROOT, StorageHost, code_of, frame, wait_for
+from tests.gateway.host import ROOT, Session, StorageHost, code_of, frame, wait_for
 
 PING = frame("ping")
 DROP_IN = ROOT / "debian/sshd_config.d/storage-agent.conf"
@@ -207,11 +208,41 @@ def test_a_forwarded_port_leads_nowhere(host: StorageHost, tmp_path: Path, kind:
     session.end()
 
 
-def test_the_agent_and_the_display_are_not_forwarded(host: StorageHost, pong: bytes) -> None:
-    options = ("-A", "-X", "-o", "ForwardX11Trusted=yes", "-w", "any")
-    answer, _, status = run(host.ssh("observe", "-T", "-A", "-X"), DISPLAY=":99")
-    assert (answer, status) == (pong, 0)
-    _, errors, _ = run(host.ssh("observe", "-T", *options[-2:]))
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[str]:
+    """The socket of a real ssh-agent."""
+    path = str(tmp_path / "agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: Path(path).exists(), "the agent listens")
+        yield path
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_the_agent_and_the_display_are_not_forwarded(host: StorageHost, agent: str) -> None:
+    options = ("-A", "-X", "-o", "ForwardX11Trusted=yes", "-o", f"IdentityAgent={agent}")
+    # Another user of the same sshd gets it: it is offered.
+    user = "storage-shell"
+    host.add_shell_user(user)
+    answer, _, status = run(
+        host.ssh("operate", "-T", "-l", user, *options, command="printenv SSH_AUTH_SOCK")
+    )
+    assert (answer.startswith(b"/"), status) == (True, 0)
+    others = set(host.gateways())
+    session = Session(host.ssh("operate", "-T", *options))
+    assert code_of(session.ask("ping")) == "ok"
+    (gateway,) = set(host.gateways()) - others
+    environment = Path(f"/proc/{gateway}/environ").read_bytes().split(b"\0")
+    names = {entry.partition(b"=")[0] for entry in environment}
+    assert b"SSH_CONNECTION" in names
+    assert not names & {b"SSH_AUTH_SOCK", b"DISPLAY", b"SSH_TTY", b"SSH_TUNNEL"}
+    assert session.end() == 0
+
+
+def test_no_tunnel_is_made(host: StorageHost) -> None:
+    _, errors, _ = run(host.ssh("observe", "-T", "-w", "any"))
     assert "unnel" in errors
 
 

@@ -247,24 +247,28 @@ class Fleet:
             if kept.error is not None and self.clock.monotonic() < kept.not_before_s:
                 raise kept.error
             try:
-                channel = self._connect(self.settings.hosts[host])
+                connection = self._open(host)
             except AgentError as exc:
                 self._put_off(kept, exc)
                 raise
             kept.failures = 0
-            connection = Connection(
-                host,
-                channel,
-                on_notification=lambda method, params: self._on_notification(host, method, params),
-                on_end=lambda why: self._on_end(host, why),
-            )
-            try:
-                self._require_named(host, connection)
-            except BaseException:
-                connection.close()
-                raise
             kept.connection = connection
             return connection
+
+    def _open(self, host: str) -> Connection:
+        """A new one, whose other end has said who it is. Raises AgentError."""
+        connection = Connection(
+            host,
+            self._connect(self.settings.hosts[host]),
+            on_notification=lambda method, params: self._on_notification(host, method, params),
+            on_end=lambda why: self._on_end(host, why),
+        )
+        try:
+            self._require_named(host, connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def drop(self, host: str) -> None:
         """Gives a connection up whose other end does not answer."""

@@ -28,6 +28,8 @@ from storage_agent.model.errors import AgentError, OperationFailed, Refused
 from storage_agent.model.finding import blockers
 from storage_agent.model.wire import to_wire
 
+_Checked = tuple[VolumeView, MoveCheck, TakeoverCheck]
+
 
 def chosen(settings: Settings, names: list[str]) -> list[VolumeSettings]:
     """Those named, or all. Raises UsageError."""
@@ -55,14 +57,24 @@ def status(options: argparse.Namespace, context: Context) -> Answer:
 
 def preflight(options: argparse.Namespace, context: Context) -> Answer:
     """Would a switchover, would a failover succeed now, and has the pair gone live? Exit status 3
-    where a switchover would be refused, and for a pair that is not sealed."""
+    where a switchover would be refused, and for a pair that is not sealed.
+
+    With --json one object a line and volume, as they come; for people in order. One that breaks
+    off hides no other: the first error is raised after all that was found out.
+    """
     volumes = {v.key: v for v in chosen(context.settings(), options.volume)}
     coordinator = context.coordinator()
-    found = coordinator.fleet.each(volumes, lambda key: _check(coordinator, volumes[key]))
-    refused = False
-    for key, answer in found.items():
+    found: Iterable[tuple[str, _Checked | AgentError]] = coordinator.fleet.as_answered(
+        volumes, lambda key: _check(coordinator, volumes[key])
+    )
+    if not options.json:
+        known = dict(found)
+        found = [(key, known[key]) for key in volumes]
+    refused, failed = False, []
+    for key, answer in found:
         if isinstance(answer, AgentError):
-            raise answer
+            failed.append(answer)
+            continue
         view, move, takeover = answer
         unsealed = seal_findings(view)
         refused = refused or bool(blockers(move.findings) or unsealed)
@@ -83,12 +95,12 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
                 *seal_lines(unsealed, context.out),
             ):
                 context.out.line(line)
+    if failed:
+        raise failed[0]
     return Answer(exit_status=Refused.exit_status if refused else 0)
 
 
-def _check(
-    coordinator: Coordinator, volume: VolumeSettings
-) -> tuple[VolumeView, MoveCheck, TakeoverCheck]:
+def _check(coordinator: Coordinator, volume: VolumeSettings) -> _Checked:
     """Where a move would go: away from the primary, or from the recorded owner."""
     view = coordinator.look(volume)
     primary = view.primary()

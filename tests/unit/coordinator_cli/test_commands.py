@@ -17,10 +17,11 @@ from storage_agent.cli.terminal import Screen
 from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.host_keys import HostKeys, fingerprint
-from storage_agent.coordinator.settings import FenceSettings
+from storage_agent.coordinator.settings import FenceSettings, VolumeSettings
+from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.main import run
-from storage_agent.model.errors import AgentError, Missing
+from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown
 from storage_agent.model.nfs import ServerState
 from tests.unit.cli.golden import assert_golden
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator, make_settings
@@ -35,7 +36,9 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 class Desk:
-    """Runs commands and keeps what they print."""
+    """Runs commands and keeps what they print. make_out: a stream for each run."""
+
+    make_out: Callable[[], io.StringIO] = io.StringIO
 
     def __init__(self, folder: Path) -> None:
         self.pair = Pair(folder)
@@ -54,7 +57,7 @@ class Desk:
         return self.ends
 
     def run(self, *arguments: str) -> int:
-        self.out, self.err = io.StringIO(), io.StringIO()
+        self.out, self.err = self.make_out(), io.StringIO()
         context = Context(
             out=Screen(stream=self.out),
             err=Screen(stream=self.err),
@@ -175,6 +178,30 @@ def test_preflight(adopted: Desk) -> None:
     assert "MOUNT_POINT" in adopted.out.getvalue()
     assert adopted.run("preflight", "--json") == 3
     assert json.loads(adopted.out.getvalue())["switchover"]["target"] == "beta"
+
+
+def test_a_preflight_that_breaks_off_hides_no_other(adopted: Desk) -> None:
+    """One host goes while it is asked for its plan; its pair stands first."""
+    settings = adopted.coordinator.settings
+    settings.volumes.clear()
+    for volume in (dataclasses.replace(VOLUME, key="lost/data"), VOLUME):
+        settings.volumes[volume.key] = volume
+    checked: list[str] = []
+
+    def goes(volume: VolumeSettings) -> VolumeView:
+        checked.append(volume.key)
+        if volume.key == "lost/data":
+            raise OutcomeUnknown("beta went", remedy="look", code="HOST_DISCONNECTED")
+        return look(volume)
+
+    look = adopted.coordinator.look
+    adopted.coordinator.look = goes  # type: ignore[method-assign]
+    adopted.settings = settings
+    for options in (("--json",), ()):
+        assert adopted.run("preflight", *options) == OutcomeUnknown.exit_status
+        assert "office/data" in adopted.out.getvalue()
+        assert "beta went" in adopted.out.getvalue() + adopted.err.getvalue()
+    assert sorted(set(checked)) == ["lost/data", "office/data"]
 
 
 def test_switchover(adopted: Desk) -> None:

@@ -7,7 +7,7 @@ import errno
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -193,20 +193,134 @@ def test_nobody_there(server: Server) -> None:
     assert refusal(server).code == "HOST_UNREACHABLE"
 
 
-@pytest.mark.parametrize(
-    ("what", "algorithms"),
-    [
-        ("ciphers", ("aes128-cbc", "3des-cbc")),
-        ("digests", ("hmac-sha1", "hmac-md5")),
-        ("digests", ("hmac-sha2-256-etm@openssh.com",)),
-        ("kex", ("diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1")),
-    ],
-)
-def test_weak_algorithms_are_not_spoken(
-    server: Server, what: str, algorithms: tuple[str, ...]
-) -> None:
+# -- algorithms -----------------------------------------------------------------------------------
+
+# All that may ever be offered. What no list here has, a newer paramiko brought: to be judged.
+STRONG = {
+    "kex": {
+        "curve25519-sha256",
+        "curve25519-sha256@libssh.org",
+        "ecdh-sha2-nistp256",
+        "ecdh-sha2-nistp384",
+        "ecdh-sha2-nistp521",
+        "diffie-hellman-group14-sha256",
+        "diffie-hellman-group16-sha512",
+    },
+    "keys": {
+        "ssh-ed25519",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "rsa-sha2-512",
+        "rsa-sha2-256",
+    },
+    "ciphers": {"aes128-ctr", "aes192-ctr", "aes256-ctr"},
+    "macs": {"hmac-sha2-256", "hmac-sha2-512"},
+    "compression": {"none"},
+}
+# Debian 12's paramiko 2.12.0, Transport._preferred_*: offered by default, and weak.
+WEAK = {
+    "kex": {
+        "diffie-hellman-group-exchange-sha256",
+        "diffie-hellman-group-exchange-sha1",
+        "diffie-hellman-group14-sha1",
+        "diffie-hellman-group1-sha1",
+    },
+    "keys": {"ssh-rsa", "ssh-dss"},
+    "ciphers": {"aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"},
+    "macs": {
+        "hmac-sha2-256-etm@openssh.com",
+        "hmac-sha2-512-etm@openssh.com",
+        "hmac-sha1",
+        "hmac-md5",
+        "hmac-sha1-96",
+        "hmac-md5-96",
+    },
+    "compression": set(),
+}
+# No algorithms: what either side understands (RFC 8308, OpenSSH's PROTOCOL 1.10).
+MARKERS = {"ext-info-c", "kex-strict-c-v00@openssh.com"}
+# RFC 4253 section 7.1; after them only languages.
+OFFER = ("kex", "keys", "ciphers", "ciphers", "macs", "macs", "compression", "compression")
+
+
+def offer(look: Callable[[HostSettings], object]) -> list[set[str]]:
+    """What a client sends before anything is agreed on: its SSH_MSG_KEXINIT, list by list. A
+    certificate of a strong key counts as that key."""
+    sent = bytearray()
+
+    def listen(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(5)
+            connection.sendall(b"SSH-2.0-listener\r\n")
+            while (end := sent.find(b"\n") + 1) == 0 or len(sent) < end + 4 + int.from_bytes(
+                sent[end : end + 4], "big"
+            ):
+                sent.extend(connection.recv(65536))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=listen, args=(listener,))
+        thread.start()
+        with pytest.raises(AgentError):
+            look(HostSettings(name="alpha", address="127.0.0.1", port=listener.getsockname()[1]))
+        thread.join(10)
+    payload = bytes(sent).partition(b"\n")[2][5:]
+    assert payload[:1] == b"\x14"
+    at, lists = 1 + 16, []
+    for _ in OFFER:
+        size = int.from_bytes(payload[at : at + 4], "big")
+        names = payload[at + 4 : at + 4 + size].decode().split(",")
+        lists.append({name.removesuffix("-cert-v01@openssh.com") for name in names} - MARKERS)
+        at += 4 + size
+    return lists
+
+
+def test_every_algorithm_that_paramiko_would_offer_is_judged() -> None:
+    for kind, strong in STRONG.items():
+        defaults = set(getattr(paramiko.Transport, f"_preferred_{kind}"))
+        assert defaults - MARKERS <= strong | WEAK[kind], kind
+        if paramiko.__version__ == "2.12.0":
+            assert defaults - strong == WEAK[kind], kind
+
+
+def test_nothing_weak_is_offered_where_nothing_is_pinned(server: Server) -> None:
+    sent = offer(lambda host: ssh.offered_key(host, 5))
+    for kind, names in zip(OFFER, sent, strict=True):
+        assert set() < names <= STRONG[kind], kind
+
+
+def test_nothing_weak_is_offered_to_a_host(server: Server) -> None:
+    """And of the kinds of keys only the pinned one."""
     server.pin()
-    server.security[what] = algorithms
+    sent = offer(lambda host: ssh.connect(host, server.settings))
+    assert sent[OFFER.index("keys")] == {server.host_key.get_name()}
+    for kind, names in zip(OFFER, sent, strict=True):
+        assert set() < names <= STRONG[kind], kind
+
+
+OPTIONS = {"kex": "kex", "keys": "key_types", "ciphers": "ciphers", "macs": "digests"}
+# Without a file of groups paramiko's own server speaks no group exchange.
+SPOKEN = [
+    (kind, name)
+    for kind in OPTIONS
+    for name in sorted(WEAK[kind])
+    if "group-exchange" not in name and name != "ssh-dss"
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), SPOKEN)
+def test_a_host_that_speaks_only_what_is_weak_is_not_spoken_to(
+    server: Server, kind: str, name: str
+) -> None:
+    if kind == "keys":
+        server.host_key = paramiko.RSAKey.generate(2048)
+    server.pin()
+    server.security[OPTIONS[kind]] = (name,)
+    # It does speak: paramiko as it comes agrees on it.
+    plain = paramiko.Transport((server.host.address, server.host.port))
+    plain.start_client(timeout=10)
+    plain.close()
     assert refusal(server).code == "HOST_UNREACHABLE"
     assert server.gateway.users == []
 

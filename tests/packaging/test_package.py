@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from storage_agent.model.doctor import TOOL_PACKAGES
-from tests.packaging.conftest import ROOT, Build, Run
+from tests.packaging.conftest import ROOT, Build, Run, field, files
 
 MINIMUM_VERSIONS = {
     "drbd-utils": "9.22",
@@ -20,10 +20,6 @@ MINIMUM_VERSIONS = {
     "python3-structlog": "22.3",
     "python3-systemd": "235",
 }
-
-
-def files(tree: Path) -> set[str]:
-    return {str(p.relative_to(tree)) for p in tree.rglob("*") if p.is_symlink() or p.is_file()}
 
 
 def test_it_holds_what_it_must(tree: Path) -> None:
@@ -91,13 +87,6 @@ def test_only_programs_are_executable(tree: Path) -> None:
         "usr/share/initramfs-tools/hooks/storage-agent",
     }
     assert {"usr/lib/storage-agent/fence-peer", "usr/lib/storage-agent/split-brain"} <= executable
-
-
-def field(control: Path, name: str) -> str:
-    """One field of the binary package's control file."""
-    found = re.search(rf"^{name}: (.*)$", (control / "control").read_text(), re.MULTILINE)
-    assert found is not None
-    return found[1]
 
 
 def test_it_names_the_oldest_versions_that_do(control: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import Run
+from tests.packaging.conftest import Run, Unit, read_unit
 
 UNITS = "lib/systemd/system"
 HOST_UNITS = Path("/lib/systemd/system")
@@ -35,20 +34,8 @@ ExecStop=/lib/drbd/scripts/drbd stop
 """
 
 
-@dataclass(frozen=True)
-class Unit:
-    """The settings of a unit file, in order; one may occur more than once."""
-
-    lines: list[tuple[str, str]]
-
-    def values(self, name: str) -> list[str]:
-        return [value for key, value in self.lines if key == name]
-
-
 def unit(tree: Path, name: str) -> Unit:
-    text = (tree / UNITS / name).read_text().replace("\\\n", " ")
-    settings = [line.split("=", 1) for line in text.splitlines() if line[:1] not in ("#", ";", "[")]
-    return Unit([(s[0].strip(), s[1].strip()) for s in settings if len(s) == 2])
+    return read_unit(tree / UNITS / name)
 
 
 @pytest.fixture(scope="module")

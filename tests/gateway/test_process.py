@@ -197,17 +197,26 @@ def test_an_answer_broken_off_at_any_byte_harms_nobody(host: StorageHost) -> Non
     assert code_of(host.local(PING)[0]) == "ok"
 
 
+def in_step(lines: list[Any], kind: str) -> bool:
+    """Whether the last that was told of an operation is this step, not yet done."""
+    told = [line["params"]["steps"] for line in lines if line.get("method") == "operation.progress"]
+    last = told[-1][-1] if told and told[-1] else {}
+    return (last.get("kind"), last.get("outcome")) == (kind, "running")
+
+
 def test_an_operation_outlives_its_session(host: StorageHost) -> None:
-    """The client is killed in the middle; the answer is there for whoever asks."""
+    """The client is killed in the middle of a step; the answer is there for whoever asks."""
     given = host.next_epoch()
     operation_id = f"op-outlives-{given['epoch']}"
     session = host.session("operate")
     session.ask("ping")
     session.send(frame("promote", volume="data", operation_id=operation_id, **given))
-    wait_for(lambda: any("method" in line for line in session.lines), "its first step")
+    wait_for(lambda: in_step(session.lines, "start-server"), "it is in the middle")
     session.kill()
     (answer,) = host.local(frame("operation.show", operation_id=operation_id))
-    assert answer["result"]["state"] == "running"
+    cut = answer["result"]
+    assert cut["state"] == "running"
+    assert in_step([{"method": "operation.progress", "params": cut}], "start-server")
 
     def ended() -> Any:
         (answer,) = host.local(frame("operation.show", operation_id=operation_id))

@@ -63,6 +63,16 @@ def code_of(end: AgentError | None) -> str:
     return end.code
 
 
+def assert_told_who_is_heard(lost: AgentError | None) -> None:
+    """Which host knows better, of whom, and the command by which this one is heard again."""
+    assert lost is not None
+    host, _, rest = lost.message.partition(" ")
+    assert host in ("alpha", "beta")
+    assert rest.startswith("has seen a newer epoch than this coordinator has given")
+    assert "another coordinator" in rest
+    assert "storage-coordinator adopt" in lost.remedy
+
+
 @pytest.mark.parametrize("turn", range(5))
 def test_one_moves_it_the_other_is_refused(
     pair: Pair, two: tuple[Coordinator, Coordinator], turn: int
@@ -72,6 +82,7 @@ def test_one_moves_it_the_other_is_refused(
         lambda: switch_over(first, VOLUME, "beta"), lambda: switch_over(second, VOLUME, "beta")
     )
     assert (code_of(lost), won) == ("EPOCH_AHEAD", None)
+    assert_told_who_is_heard(lost)
     assert pair.serving() == ["beta"]
 
 
@@ -109,6 +120,7 @@ def test_one_fails_over_the_other_says_that_it_is_not_in_charge(
         lambda: fail_over(first, VOLUME, "beta"), lambda: fail_over(second, VOLUME, "beta")
     )
     assert (code_of(lost), won) == ("EPOCH_AHEAD", None)
+    assert_told_who_is_heard(lost)
     assert pair.serving() == ["beta"]
 
 

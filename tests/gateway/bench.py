@@ -8,6 +8,7 @@ usage: python -m tests.gateway.bench [--requests N] [--logins N] [--hosts N]
 2. `status` over a new session against `ssh HOST true`.
 3. The coordinator's `status` of 20 and of 200 hosts: real sshd, real gateway, simulated daemons.
    CPU of everything per host, and wall time against that of the `true` instead.
+4. A frozen primary's incident until the coordinator's grant is there (bench_incidents.py).
 
 Exit status 1 if a goal is missed. As root: it has an sshd, users and mounts of its own.
 """
@@ -45,6 +46,7 @@ from storage_agent.host.public_key import parse_public_key
 from storage_agent.model.errors import AgentError
 from storage_agent.model.key import AuthorizedKey, KeyRole
 from tests.gateway.bench_events import bench_events
+from tests.gateway.bench_incidents import bench_incidents
 from tests.gateway.host import StorageHost, frame, keygen, wait_for
 
 GOAL_REQUEST_RATIO = 1.5
@@ -73,6 +75,7 @@ def main(arguments: list[str]) -> int:
     with StorageHost("MaxStartups=4096", daemon="tests.gateway.bench_daemon") as host:
         host.add_shell_user(ECHO_USER)
         missed += bench_fleet(host, options.hosts)
+    missed += bench_incidents()
     for goal in missed:
         print(f"MISSED: {goal}")
     return 1 if missed else 0

@@ -141,6 +141,10 @@ class StorageHost:
             process.kill()
             process.communicate(timeout=60)
 
+    def file(self, path: str) -> Path:
+        """The same file, seen from outside of the namespace."""
+        return Path(f"/proc/{self._holder.pid}/root{path}")
+
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """storage-agent, as root on the host."""
         python = ("/usr/bin/python3", "-I", "-m", "storage_agent.cli.main")
@@ -153,10 +157,9 @@ class StorageHost:
 
     def local(self, *requests: bytes) -> list[Any]:
         """Answers that local root gets over the daemon's socket."""
-        path = f"/proc/{self._holder.pid}/root/run/storage-agent/agent.sock"
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(DEADLINE_S)
-            connection.connect(path)
+            connection.connect(os.fspath(self.file("/run/storage-agent/agent.sock")))
             connection.sendall(b"".join(requests))
             connection.shutdown(socket.SHUT_WR)
             return [json.loads(line) for line in connection.makefile("rb")]
@@ -262,9 +265,9 @@ class StorageHost:
 
     def _collect_syslog(self) -> None:
         log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        path = f"/proc/{self._holder.pid}/root/dev/log"
-        log.bind(path)
-        Path(path).chmod(0o666)
+        path = self.file("/dev/log")
+        log.bind(os.fspath(path))
+        path.chmod(0o666)
 
         def collect() -> None:
             while content := log.recv(1 << 16):

@@ -50,6 +50,9 @@ class SilentChannel:
     def close(self) -> None:
         self._ended.put(b"")
 
+    def beside(self) -> Channel:
+        return SilentChannel()
+
 
 @contextlib.contextmanager
 def ports() -> Iterator[dict[str, int]]:

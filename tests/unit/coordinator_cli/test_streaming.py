@@ -48,7 +48,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
         many.fleet.close()
 
 
-@pytest.mark.parametrize(("command", "status"), [("status", 0), ("preflight", 3)])
+@pytest.mark.parametrize(("command", "status"), [("status", 1), ("preflight", 3)])
 def test_each_pair_is_told_as_soon_as_it_is_known(desk: Desk, command: str, status: int) -> None:
     assert desk.run(command, "--json") == status
     assert isinstance(desk.out, Timed)

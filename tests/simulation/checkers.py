@@ -46,12 +46,14 @@ _NOT_TO_AN_END = (OperationKind.ASSEMBLE, OperationKind.CLOSE_LINK, OperationKin
 _GIVEN_UP = ("does not end", "did not end in time")
 # An operation's own limit is 900 s; taking back has its own deadlines.
 MAXIMUM_OPERATION_S = 2500.0
+# A check in the code of the simulation: file name and line.
+Site = tuple[str, int]
 
 
 class Violation(Exception):
-    """site: the check that has failed, file and line."""
+    """site: the check that has failed."""
 
-    def __init__(self, invariant: str, text: str, site: tuple[str, int] = ("", 0)) -> None:
+    def __init__(self, invariant: str, text: str, site: Site = ("", 0)) -> None:
         super().__init__(f"{invariant}: {text}")
         self.invariant = invariant
         self.text = text

@@ -47,13 +47,16 @@ class Crash:
 def crashes(kind: OperationKind, how: str, seed: int = 1) -> Iterator[Crash]:
     """Every point of the operation, until one lies behind its end."""
     for point in range(1, LIMIT):
-        crash = _crash(kind, how, point, seed)
-        if crash is None:
+        found = crash_at(kind, how, point, seed)
+        if found is None:
             return
-        yield crash
+        yield found[1]
 
 
-def _crash(kind: OperationKind, how: str, point: int, seed: int) -> Crash | None:
+def crash_at(
+    kind: OperationKind, how: str, point: int, seed: int
+) -> tuple[Simulation, Crash] | None:
+    """None where the operation has ended before."""
     simulation = Simulation(seed, quiet=True)
     machine = _prepare(simulation, kind)
     assert machine.daemon is not None
@@ -83,7 +86,7 @@ def _crash(kind: OperationKind, how: str, point: int, seed: int) -> Crash | None
     _check_named(simulation, machine, kind, how, ended)
     if ended != "gone" or kind is not OperationKind.ASSEMBLE:
         _check_next(simulation, machine)
-    return Crash(
+    return simulation, Crash(
         operation=kind,
         how=how,
         point=point,

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.simulation.checkers import Site, Violation
 from tests.simulation.scenes import violations
 
 SEEDS = 12
@@ -21,6 +22,10 @@ class Mutant:
     caught_by: str
     scene: str
     patches: Callable[[], list[Patch]]
+
+
+def seeded(name: str, caught_by: str, scene: str, patches: Callable[[], list[Patch]]) -> Mutant:
+    return Mutant(name=name, caught_by=caught_by, scene=scene, patches=patches)
 
 
 @contextmanager
@@ -54,13 +59,38 @@ def _replaced(target: Any, name: str, value: Any) -> Iterator[None]:
             setattr(target, name, before)
 
 
-def hunt(mutant: Mutant) -> tuple[int, str, tuple[str, ...]]:
-    """Seeds tried, what the intended checker said (empty: nothing), and which others spoke."""
-    others: set[str] = set()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunt:
+    """tried: seeds.  text: what the intended checker said; empty: nothing.  spoke: every
+    invariant that broke.  sites: every check that failed, file and line."""
+
+    tried: int
+    text: str
+    spoke: frozenset[str]
+    sites: frozenset[Site]
+
+
+def hunt(mutant: Mutant) -> Hunt:
+    """Ends with the first simulation in which the intended checker speaks."""
+    found: list[Violation] = []
+    text, tried = "", 0
     with applied(mutant):
-        for seed in range(SEEDS):
-            for invariant, text in violations(mutant.scene, seed):
-                if invariant == mutant.caught_by:
-                    return seed + 1, text, tuple(sorted(others))
-                others.add(invariant)
-    return SEEDS, "", tuple(sorted(others))
+        for seed, seen in _simulations(mutant.scene):
+            tried = seed + 1
+            found += seen
+            said = [v.text for v in seen if v.invariant == mutant.caught_by]
+            if said:
+                text = said[0]
+                break
+    return Hunt(
+        tried=tried,
+        text=text,
+        spoke=frozenset(v.invariant for v in found),
+        sites=frozenset(v.site for v in found),
+    )
+
+
+def _simulations(scene: str) -> Iterator[tuple[int, tuple[Violation, ...]]]:
+    for seed in range(SEEDS):
+        for found in violations(scene, seed):
+            yield seed, found

@@ -3,8 +3,6 @@ checker that is meant for it; a checker that catches none is not worth its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from storage_agent.coordinator import coordinator, failover, incidents
 from storage_agent.engine import arbitration as arbitration_module
 from storage_agent.engine import engine as engine_module
@@ -27,7 +25,9 @@ from storage_agent.policy import epoch as epoch_policy
 from storage_agent.service import attachments
 from storage_agent.service.link_keeper import LinkKeeper
 from tests.simulation import handler
-from tests.simulation.hunting import Mutant, Patch, hunt
+from tests.simulation.hunting import hunt
+from tests.simulation.hunting import seeded as _m
+from tests.simulation.mutants_of_ends import MUTANTS_OF_ENDS
 from tests.simulation.mutations import (
     at_once,
     believes,
@@ -60,11 +60,6 @@ from tests.simulation.mutations import (
 )
 from tests.simulation.record import SimRecord
 from tests.simulation.transfer import Transfer
-
-
-def _m(name: str, caught_by: str, scene: str, patches: Callable[[], list[Patch]]) -> Mutant:
-    return Mutant(name=name, caught_by=caught_by, scene=scene, patches=patches)
-
 
 S = StepKind
 MUTANTS = (
@@ -231,6 +226,7 @@ MUTANTS = (
        lambda: [(assembly, "_stale", nothing)]),
     _m("DRBD itself loses a block of a resync", "I18", "random_schedules",
        lambda: [(Transfer, "_on_sync", loses_a_block)]),
+    *MUTANTS_OF_ENDS,
 )  # fmt: skip
 
 
@@ -238,11 +234,12 @@ def table() -> tuple[list[str], int]:
     """The lines to show, and how many mutants survived."""
     lines, survived = [f"{'seeded bug':<42} {'caught by':<9} scene, seeds, others that spoke"], 0
     for mutant in MUTANTS:
-        tried, text, others = hunt(mutant)
-        survived += not text
-        verdict = mutant.caught_by if text else "SURVIVED"
-        more = f"{mutant.scene}, {tried}" + (f", also {' '.join(others)}" if others else "")
-        lines.append(f"{mutant.name:<42} {verdict:<9} {more}: {text[:70]}")
+        found = hunt(mutant)
+        survived += not found.text
+        verdict = mutant.caught_by if found.text else "SURVIVED"
+        others = " ".join(sorted(found.spoke - {mutant.caught_by}))
+        more = f"{mutant.scene}, {found.tried}" + (f", also {others}" if others else "")
+        lines.append(f"{mutant.name:<42} {verdict:<9} {more}: {found.text[:70]}")
     return lines, survived
 
 

@@ -31,8 +31,10 @@ from tests.simulation.breaking import (
     restarted_and_brought_up,
     stale_member,
 )
+from tests.simulation.checkers import Violation
 from tests.simulation.coordinated import old_sight, record_restored, sole_dies
 from tests.simulation.ending import finish
+from tests.simulation.ends import at_rest, crashed, hanging_step, one_left
 from tests.simulation.found import (
     both_granted,
     decided_long_ago,
@@ -51,6 +53,7 @@ from tests.simulation.leaving import (
     standalone_wrong,
     there_and_back,
 )
+from tests.simulation.network import answered_twice, forged
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import (
     DEMOTE,
@@ -192,7 +195,8 @@ def stale_reboot(seed: int) -> Simulation:
     steps(simulation, 60)
     alpha.power_off()
     simulation.boot(beta)
-    simulation.wait_for(lambda: beta.node.backing is not None)
+    simulation.wait_for(lambda: beta.node.backing is not None and beta.daemon is not None)
+    simulation.wait_for(lambda: beta.daemon is not None and not beta.daemon.active)
     done(simulation, "beta", PROMOTE, "stale", peer_is_off="alpha")
     return simulation
 
@@ -273,14 +277,20 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         standalone_wrong,
         there_and_back,
         end_not_recorded,
+        hanging_step,
+        crashed,
+        at_rest,
+        one_left,
+        forged,
+        answered_twice,
         random_schedules,
     )
 }
 
 
-def violations(name: str, seed: int) -> Iterator[tuple[str, str]]:
-    """Invariant and text of each violation in the scene; lying schedules do not count."""
+def violations(name: str, seed: int) -> Iterator[tuple[Violation, ...]]:
+    """Of each of the scene's simulations; lying schedules do not count."""
     shown = SCENES[name](seed)
     for simulation in (shown,) if isinstance(shown, Simulation) else shown:
         if not simulation.is_lying:
-            yield from ((v.invariant, v.text) for v in simulation.checks.violations)
+            yield tuple(simulation.checks.violations)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import AgentError, Refused
+from storage_agent.model.errors import AgentError
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
@@ -23,6 +22,7 @@ from tests.simulation.situation import (
     cut,
     done,
     going_down,
+    grant,
     pair,
     steps,
     wait,
@@ -87,7 +87,7 @@ def turned_away(seed: int) -> Simulation:
         simulation.link.is_cut[host] = False
     simulation.wait_for(lambda: not alpha.node.s.susp)
     cut(simulation)
-    _grant(simulation, beta, 9, "granted")
+    grant(simulation, beta, 9, "granted")
     wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
     return end(simulation)
 
@@ -100,7 +100,7 @@ def thawed_by_diskless(seed: int) -> Simulation:
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
     simulation.wait_for(lambda: alpha.server is not ServerState.SERVING)
-    _grant(simulation, beta, 9, "granted")
+    grant(simulation, beta, 9, "granted")
     wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
     steps(simulation, 200)
     done(simulation, "beta", DEMOTE, "aside", **going_down("beta"))
@@ -165,7 +165,7 @@ def rebooted_with_grant(seed: int) -> Simulation:
     simulation.control.is_on = False
     beta = simulation.machines["beta"]
     cut(simulation)
-    _grant(simulation, beta, 9, "granted")
+    grant(simulation, beta, 9, "granted")
     beta.power_off()
     simulation.boot(beta)
     simulation.wait_for(lambda: beta.node.backing is not None and beta.daemon is not None)
@@ -184,7 +184,7 @@ def another_operation(seed: int) -> Simulation:
     simulation = _pair(seed)
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
-    _grant(simulation, beta, 9, "granted")
+    grant(simulation, beta, 9, "granted")
     cut(simulation)
     _answer(simulation, alpha, IncidentAnswer.CONTINUE, 10)
     steps(simulation, 100)
@@ -200,7 +200,7 @@ def second_coordinator(seed: int) -> Simulation:
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
-    _grant(simulation, beta, 9, "granted", "another")
+    grant(simulation, beta, 9, "granted", "another")
     course = ask(simulation, "beta", PROMOTE, "granted", epoch=9, coordinator="another")
     taken = _answer(simulation, alpha, IncidentAnswer.CONTINUE, 10)
     _must(simulation, taken, "alpha does not take its coordinator's word")
@@ -218,7 +218,7 @@ def leftover_grant(seed: int) -> Simulation:
     cut(simulation)
     beta.grant = (beta.boot_id, "left", beta.wall_s())
     alpha.grant = (alpha.boot_id, "left", alpha.wall_s())
-    _grant(simulation, beta, 9, "granted")
+    grant(simulation, beta, 9, "granted")
     wait(simulation, ask(simulation, "beta", PROMOTE, "granted", epoch=9))
     steps(simulation, 200)
     return simulation
@@ -281,25 +281,6 @@ def serves(simulation: Simulation, machine: Machine) -> bool:
 def _serves_now(machine: Machine) -> bool:
     node, is_up = machine.node, machine.server is ServerState.SERVING
     return node.s.role is Role.PRIMARY and not node.s.susp and is_up
-
-
-def _grant(
-    simulation: Simulation,
-    machine: Machine,
-    epoch: int,
-    operation_id: str,
-    coordinator: str = COORDINATOR,
-) -> None:
-    daemon = machine.daemon
-    assert daemon is not None
-    arbitration, volume = daemon.engine.arbitration, simulation.volume
-
-    def tell() -> None:
-        with contextlib.suppress(Refused):
-            arbitration.grant(volume, epoch, operation_id, coordinator)
-
-    task = daemon._spawn("grant", tell)
-    simulation.wait_for(lambda: task.done)
 
 
 def _answer(

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
 from tests.simulation.checkers import Violation
+from tests.simulation.control import COORDINATOR
 from tests.simulation.daemon import Daemon
 from tests.simulation.ending import ask_and_wait, finish, heal
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.machine import Machine, is_whole
 from tests.simulation.schedule import Simulation
+from tests.simulation.situation import grant, pair
 
 KINDS = (
     OperationKind.PROMOTE,
@@ -24,10 +27,34 @@ KINDS = (
     OperationKind.STANDALONE,
     OperationKind.REJOIN,
 )
+EPOCH = 9
 # Those that begin or end with the volume served.
 _FROM_SERVING = (OperationKind.DEMOTE, OperationKind.STANDALONE, OperationKind.REJOIN)
 _TO_SERVING = (OperationKind.PROMOTE, OperationKind.STANDALONE, OperationKind.REJOIN)
 LIMIT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What is done on alpha. is_failover: a promote, beta having been shot while it served."""
+
+    kind: OperationKind
+    arbitration: Arbitration
+    is_failover: bool = False
+
+    def __str__(self) -> str:
+        name = "failover" if self.is_failover else self.kind.value
+        return f"{name} ({self.arbitration})"
+
+
+WALKS = tuple(
+    walk
+    for arbitration in Arbitration
+    for walk in (
+        *(Walk(kind, arbitration) for kind in KINDS),
+        Walk(OperationKind.PROMOTE, arbitration, is_failover=True),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +62,7 @@ class Crash:
     """point: number of the port call.  at: its name.  ended: the operation's state, `gone` where
     it was not yet accepted.  state: of the volume on this host afterwards."""
 
-    operation: OperationKind
+    walk: Walk
     how: str
     point: int
     at: str
@@ -44,21 +71,19 @@ class Crash:
     violations: tuple[Violation, ...]
 
 
-def crashes(kind: OperationKind, how: str, seed: int = 1) -> Iterator[Crash]:
+def crashes(walk: Walk, how: str, seed: int = 1) -> Iterator[Crash]:
     """Every point of the operation, until one lies behind its end."""
     for point in range(1, LIMIT):
-        found = crash_at(kind, how, point, seed)
+        found = crash_at(walk, how, point, seed)
         if found is None:
             return
         yield found[1]
 
 
-def crash_at(
-    kind: OperationKind, how: str, point: int, seed: int
-) -> tuple[Simulation, Crash] | None:
+def crash_at(walk: Walk, how: str, point: int, seed: int) -> tuple[Simulation, Crash] | None:
     """None where the operation has ended before."""
-    simulation = Simulation(seed, quiet=True)
-    machine = _prepare(simulation, kind)
+    simulation = _begun(walk, seed)
+    machine = _prepare(simulation, walk)
     assert machine.daemon is not None
     count, at = 0, ""
 
@@ -73,8 +98,7 @@ def crash_at(
         return how
 
     simulation.faults.crash_at = strike
-    request = OperationRequest(kind=kind, volume="data", operation_id="op", origin="crash")
-    course = machine.daemon.ask(request)
+    course = machine.daemon.ask(_request(walk))
     simulation.wait_for(lambda: course.record is not None or bool(at))
     if not at:
         return None
@@ -83,11 +107,11 @@ def crash_at(
     finish(simulation)
     state_after = _state(machine)
     ended = course.record.state.value if course.record else _recorded(machine)
-    _check_named(simulation, machine, kind, how, ended)
-    if ended != "gone" or kind is not OperationKind.ASSEMBLE:
+    _check_named(simulation, machine, walk.kind, how, ended)
+    if ended != "gone" or walk.kind is not OperationKind.ASSEMBLE:
         _check_next(simulation, machine)
     return simulation, Crash(
-        operation=kind,
+        walk=walk,
         how=how,
         point=point,
         at=at,
@@ -102,14 +126,31 @@ def _of_operation(daemon: Daemon) -> bool:
     return task is not None and task.name.endswith(" op")
 
 
-def _prepare(simulation: Simulation, kind: OperationKind) -> Machine:
+def _request(walk: Walk) -> OperationRequest:
+    request = OperationRequest(kind=walk.kind, volume="data", operation_id="op", origin="crash")
+    if not walk.is_failover:
+        return request
+    if walk.arbitration is Arbitration.NONE:
+        return replace(request, peer_is_off="beta")
+    return replace(request, epoch=EPOCH, coordinator=COORDINATOR)
+
+
+def _begun(walk: Walk, seed: int) -> Simulation:
+    primary = "alpha" if walk.kind in _FROM_SERVING else None
+    return pair(seed, "beta" if walk.is_failover else primary, walk.arbitration)
+
+
+def _prepare(simulation: Simulation, walk: Walk) -> Machine:
     """A pair at rest: for demote alpha serves, for rejoin alone; for assemble alpha has just lost
-    its array."""
-    simulation.faults.enabled = False
-    simulation.begin("alpha" if kind in _FROM_SERVING else None)
+    its array; for a failover its peer, and it may take over."""
+    kind, machine = walk.kind, simulation.machines["alpha"]
     simulation.client.is_resting = True
     simulation.wait_for(simulation.is_quiet)
-    machine = simulation.machines["alpha"]
+    if walk.is_failover:
+        simulation.machines["beta"].power_off()
+        simulation.wait_for(lambda: not machine.node.session)
+        if walk.arbitration is Arbitration.COORDINATOR:
+            grant(simulation, machine, EPOCH, "op")
     if kind is OperationKind.REJOIN:
         node = machine.node
         task = machine.kernel("disconnect", lambda: node.link.disconnect(node))
@@ -169,18 +210,16 @@ def _someone_serves(simulation: Simulation) -> bool:
 
 
 def all_crashes(seed: int = 1) -> list[Crash]:
-    return [crash for kind in KINDS for how in POINT_KINDS for crash in crashes(kind, how, seed)]
+    return [crash for walk in WALKS for how in POINT_KINDS for crash in crashes(walk, how, seed)]
 
 
 def render(found: list[Crash]) -> str:
     """One line for each operation, way and place of the crash."""
-    rows = Counter((c.operation, c.how, c.at, f"{c.ended} -> {c.state}") for c in found)
-    order = list(
-        dict.fromkeys((c.operation, c.how, c.at, f"{c.ended} -> {c.state}") for c in found)
-    )
-    lines = [f"{'operation':<10} {'how':<25} {'point':<34} n  the operation -> the volume"]
+    rows = Counter((c.walk, c.how, c.at, f"{c.ended} -> {c.state}") for c in found)
+    order = list(dict.fromkeys((c.walk, c.how, c.at, f"{c.ended} -> {c.state}") for c in found))
+    lines = [f"{'operation':<24} {'how':<25} {'point':<34} n  the operation -> the volume"]
     lines += [
-        f"{op:<10} {how:<25} {at:<34} {rows[op, how, at, out]:<2} {out}"
+        f"{op!s:<24} {how:<25} {at:<34} {rows[op, how, at, out]:<2} {out}"
         for op, how, at, out in order
     ]
     return "\n".join(lines)
@@ -190,6 +229,6 @@ def show_crash_points() -> int:
     found = all_crashes()
     print(render(found))
     broken = [(c, v) for c in found for v in c.violations]
-    print("\n".join(f"VIOLATION {c.operation} {c.how} {c.at}: {v}" for c, v in broken))
+    print("\n".join(f"VIOLATION {c.walk} {c.how} {c.at}: {v}" for c, v in broken))
     print(f"{len(found)} crash points, {len(broken)} violations")
     return 1 if broken else 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.plan import StepKind
-from tests.simulation.crash_points import crash_at
+from tests.simulation.crash_points import Walk, crash_at
 from tests.simulation.daemon import Daemon
 from tests.simulation.ending import finish, promote
 from tests.simulation.faults import POINT_KINDS
@@ -34,7 +35,7 @@ def crashed(seed: int) -> Iterator[Simulation]:
     """A few of the crash points that test_crash_points.py walks without a gap."""
     for kind in (PROMOTE, DEMOTE):
         for point in _POINTS:
-            found = crash_at(kind, POINT_KINDS[0], point, seed)
+            found = crash_at(Walk(kind, Arbitration.COORDINATOR), POINT_KINDS[0], point, seed)
             assert found is not None
             yield found[0]
 

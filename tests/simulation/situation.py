@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from storage_agent.model.configuration import Arbitration
+from storage_agent.model.errors import Refused
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from tests.simulation.control import COORDINATOR
 from tests.simulation.daemon import Course, Daemon
+from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation, volume_config
 
 Scene = Callable[[int], Simulation]
@@ -89,3 +92,23 @@ def strike_at(simulation: Simulation, host: str, point: str, how: str) -> None:
         return how
 
     simulation.faults.crash_at = strike
+
+
+def grant(
+    simulation: Simulation,
+    machine: Machine,
+    epoch: int,
+    operation_id: str,
+    coordinator: str = COORDINATOR,
+) -> None:
+    """As the method grant.promote does it; a refusal changes nothing."""
+    daemon = machine.daemon
+    assert daemon is not None
+    arbitration, volume = daemon.engine.arbitration, simulation.volume
+
+    def tell() -> None:
+        with contextlib.suppress(Refused):
+            arbitration.grant(volume, epoch, operation_id, coordinator)
+
+    task = daemon._spawn("grant", tell)
+    simulation.wait_for(lambda: task.done)

@@ -35,6 +35,7 @@ from storage_agent.model.ports import HostPort, Store
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.operations.creation import with_identity
 from storage_agent.operations.planners import make_plan
+from storage_agent.policy.confirmation import confirmation_findings
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
 
@@ -314,9 +315,8 @@ class Engine:
         if refusals := blockers(findings):
             return run.refused(findings, refusals)
         plan = make_plan(volume, snapshot, request)
-        confirmed = request.options.get("confirm")
-        if confirmed is not None and confirmed != plan.digest():
-            return run.stale_plan(plan)
+        if changed := confirmation_findings(request, plan):
+            return run.refused((*findings, *changed), changed)
         return run.execute(volume, plan, findings, epoch)
 
     def _decide(

@@ -15,7 +15,7 @@ from storage_agent.model.operation import (
     StepOutcome,
     StepRecord,
 )
-from storage_agent.model.plan import Plan, Step, StepKind
+from storage_agent.model.plan import Step, StepKind
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,13 +42,6 @@ class Report:
             refusals[0].summary + more,
             remedy=refusals[0].remedy,
             findings=findings,
-        )
-
-    def stale_plan(self, plan: Plan) -> OperationRecord:
-        return self.ended(
-            OperationState.REFUSED,
-            f"what would be done is not what was confirmed: the plan is now {plan.digest()}",
-            remedy="read the plan again, then confirm that one",
         )
 
     def record_of(self, exc: AgentError) -> OperationRecord:

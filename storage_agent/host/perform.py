@@ -29,7 +29,8 @@ from storage_agent.host.runner import Runner
 from storage_agent.host.services import Services
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
-from storage_agent.model.errors import AgentError, Missing, OperationFailed, Refused
+from storage_agent.model.errors import AgentError, Missing, OperationFailed, refuse_blockers
+from storage_agent.model.finding import Finding, blocker
 from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import StepKind
 
@@ -251,14 +252,7 @@ class Performer:
 
     def _require_identity(self, volume: VolumeConfig) -> None:
         uuid, kind = self._tools.filesystem.identify(volume.device())
-        wanted = (volume.filesystem.uuid, volume.filesystem.type)
-        if (uuid, kind) != wanted:
-            raise Refused(
-                f"{volume.device()} carries {kind or 'no filesystem'} {uuid or ''}, "
-                f"not the filesystem of {volume.name} ({wanted[1]} {wanted[0]})",
-                remedy="is it the right array? storage-agent status; blkid",
-                code="WRONG_FILESYSTEM",
-            )
+        refuse_blockers(identity_findings(volume, uuid, kind))
 
     def _read_marker(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
@@ -333,3 +327,23 @@ class Performer:
 
     def _server(self, volume: VolumeConfig) -> ServerControl:
         return ServerControl(volume.name, self._tools.root)
+
+
+def identity_findings(
+    volume: VolumeConfig, uuid: str | None, kind: str | None
+) -> tuple[Finding, ...]:
+    """Is this, as blkid sees it on the device, the volume's own filesystem?"""
+    wanted = (volume.filesystem.uuid, volume.filesystem.type)
+    if (uuid, kind) == wanted:
+        return ()
+    seen = f"{kind} {uuid or 'without a UUID'}" if kind else "no filesystem"
+    return (
+        blocker(
+            "WRONG_FILESYSTEM",
+            f"{volume.device()} carries {seen}, not the filesystem of {volume.name}",
+            measured=seen,
+            limit=f"{wanted[1]} {wanted[0]}",
+            remedy=f"is it the right array: storage-agent status {volume.name}; "
+            f"blkid -p {volume.device()}",
+        ),
+    )

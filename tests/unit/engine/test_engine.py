@@ -222,6 +222,9 @@ def test_create_refuses_a_plan_that_has_changed() -> None:
     record = run(engine, request(OperationKind.CREATE, options=options))
     assert record.state is OperationState.REFUSED
     assert host.performed == []
+    (changed,) = record.findings
+    assert (changed.code, changed.limit) == ("PLAN_CHANGED", "plan 000000000000")
+    assert changed.remedy.endswith(": storage-agent create data --first --dry-run")
 
 
 def test_assemble_waits_for_late_disks_up_to_its_bound() -> None:

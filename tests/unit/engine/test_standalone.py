@@ -142,6 +142,8 @@ def test_another_digest_discards_nothing() -> None:
     record = run(make_engine(host, MemoryStore()), wanted)
     assert record.state is OperationState.REFUSED
     assert host.performed == []
+    assert record.findings[-1].code == "PLAN_CHANGED"
+    assert record.remedy.endswith(": storage-agent split-brain data --discard --dry-run")
 
 
 def test_a_peer_that_was_lost_on_the_way_was_not_told() -> None:

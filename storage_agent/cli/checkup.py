@@ -9,9 +9,8 @@ from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import clean
 from storage_agent.model.configuration import AgentConfig
-from storage_agent.model.errors import AgentError
+from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding
-from storage_agent.policy.common import blocker
 from storage_agent.policy.doctor import next_command, run_checks
 from storage_agent.policy.doctor_check import Check, Outcome
 
@@ -69,12 +68,19 @@ def _configuration(context: Context) -> tuple[AgentConfig | None, Finding | None
     try:
         return context.local.config(), None
     except AgentError as exc:
-        return None, blocker("CONFIGURATION", exc.message, remedy=exc.remedy)
+        return None, error_finding(
+            exc, measured="wrong", limit="one that can be read", remedy="storage-agent config check"
+        )
 
 
 def _daemon_problem(context: Context) -> Finding | None:
     try:
         context.ask_daemon("ping", {})
     except AgentError as exc:
-        return blocker(exc.code, exc.message, remedy=exc.remedy)
+        return error_finding(
+            exc,
+            measured="no answer to ping",
+            limit="an answer",
+            remedy="systemctl status storage-agentd",
+        )
     return None

@@ -12,7 +12,7 @@ from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, Refused
 from storage_agent.model.finding import Finding
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, unobserved
+from storage_agent.policy.common import LOOKED_AT, blocker, unobserved
 from storage_agent.policy.liveguard import (
     operation_findings,
     service_findings,
@@ -53,7 +53,13 @@ def _volumes(config: AgentConfig, looked: StatusAnswer, *, serving_only: bool) -
     peer = config.peer_of(config.host)
     name = peer.name if peer else ""
     unseen = [
-        blocker("UNOBSERVED", "not all of this host could be looked at", measured=problem)
+        blocker(
+            "UNOBSERVED",
+            "not all of this host could be looked at",
+            measured=problem,
+            limit=LOOKED_AT,
+            remedy="see what keeps the command from looking: storage-agent doctor",
+        )
         for problem in (*looked.problems, *looked.snapshot.problems)
     ]
     return unseen + [
@@ -92,7 +98,13 @@ def _operations(looked: StatusAnswer, context: Context, notes: list[str]) -> tup
 
 
 def _unseen(summary: str, exc: AgentError) -> Finding:
-    return blocker("UNOBSERVED", summary, measured=exc.code, remedy=exc.remedy)
+    return blocker(
+        "UNOBSERVED",
+        summary,
+        measured=exc.code,
+        limit=LOOKED_AT,
+        remedy=exc.remedy or "see what keeps the command from looking: storage-agent doctor",
+    )
 
 
 def _states(config: AgentConfig, looked: StatusAnswer) -> list[str]:

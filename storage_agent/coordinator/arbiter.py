@@ -116,7 +116,7 @@ def decide_incident(state: State, incident: Incident) -> Decision:
     last = state.grant
     if last and last.kind is GrantKind.CONTINUE and last.incident == incident.incident:
         if last.is_withdrawn:
-            return _refused(state, _cannot_go_on(incident.host))
+            return _refused(state, cannot_go_on(incident.host))
         return Decision(state=state, grant=last)
     return _granted(
         state,
@@ -283,12 +283,16 @@ def automatic_refusal(
         return blocker(
             "AUTOMATIC_OFF",
             "failing over without a person is not allowed for this volume",
+            measured="automatic = false",
+            limit="automatic = true in coordinator.toml",
             remedy="storage-coordinator failover VOLUME --to HOST",
         )
     if state.automatic_used:
         return blocker(
             "AUTOMATIC_USED",
             "it has failed over by itself once, and nobody has looked since",
+            measured="1 failover without a person",
+            limit="none that nobody has acknowledged",
             remedy="look, then: storage-coordinator acknowledge VOLUME",
         )
     since_s = unix_s - state.changed_unix_s
@@ -342,13 +346,13 @@ def _ahead(host: str, theirs: int, ours: int) -> Finding:
     )
 
 
-def _cannot_go_on(host: str) -> Finding:
+def cannot_go_on(host: str) -> Finding:
     return blocker(
         "CONTINUE_WITHDRAWN",
         f"{host} was to go on alone and has refused, for its own copy is not the current data",
         measured=f"{host}: frozen, incident not answered",
         limit="its own disk UpToDate",
-        remedy="storage-coordinator failover VOLUME --to the other host, or bring the link back",
+        remedy="storage-coordinator failover VOLUME --to HOST; or bring the link back",
     )
 
 
@@ -359,5 +363,6 @@ def _other_has_it(state: State, host: str) -> Finding:
         f"the copy of {host} may miss acknowledged writes",
         measured=f"epoch {state.epoch}, sole writer {state.sole}",
         limit="both copies in sync, seen since",
-        remedy=f"bring {state.sole} back and wait for the resync: storage-coordinator status",
+        remedy=f"bring {state.sole} back, then wait for the resync: "
+        "storage-coordinator status VOLUME",
     )

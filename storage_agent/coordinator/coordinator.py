@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from storage_agent.coordinator.agreement import epoch_missing
 from storage_agent.coordinator.arbiter import (
     Decision,
     State,
@@ -29,7 +30,12 @@ from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.settings import Settings, VolumeSettings
 from storage_agent.coordinator.store import Store
-from storage_agent.coordinator.views import HostView, VolumeView, host_view, not_adopted
+from storage_agent.coordinator.views import (
+    HostView,
+    VolumeView,
+    host_view,
+    not_adopted,
+)
 from storage_agent.model.answers import StatusAnswer
 from storage_agent.model.clock import Clock
 from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown, Refused
@@ -136,7 +142,7 @@ class Coordinator:
             raise refused(unproven(volume))
         decision = self.store.decide(volume.key, known, self.unix_s())
         if decision.refusal is not None:
-            raise refused(decision.refusal)
+            raise refused(volume.named_in(decision.refusal))
         return decision
 
     def finish(self, volume: VolumeSettings, owner: str | None, epoch: int) -> None:
@@ -191,7 +197,7 @@ class Coordinator:
             self.store.vouch([volume.key])
             return
         if not goes_on(state):
-            raise refused(refusal)
+            raise refused(volume.named_in(refusal))
         assert state.grant is not None
         for host in volume.hosts:
             with contextlib.suppress(Missing, OutcomeUnknown):
@@ -252,7 +258,7 @@ def _require_quiet(view: VolumeView) -> None:
         if host.error is not None:
             raise Refused(
                 f"to take {view.volume.key} over, both hosts must answer: {host.error.message}",
-                remedy=host.error.remedy,
+                remedy=host.error.remedy or f"storage-coordinator ping {host.host}",
                 code="BOTH_MUST_ANSWER",
             )
         if host.operation is not None:
@@ -271,7 +277,7 @@ def _require_quiet(view: VolumeView) -> None:
         if host.epoch is None:
             raise Refused(
                 f"{host.host} has no usable epoch of {view.volume.name}",
-                remedy=f"on {host.host}: storage-agent epoch restore {view.volume.name} NUMBER",
+                remedy=epoch_missing(view, host).remedy,
                 code="EPOCH_MISSING",
             )
 
@@ -292,7 +298,8 @@ def sole_writer(view: VolumeView) -> str | None:
         return sole
     raise Refused(
         f"who may write {view.volume.key} cannot be told from what the hosts show",
-        remedy="storage-coordinator status; bring the copies in sync, or one host to primary",
+        remedy=f"storage-coordinator status {view.volume.key}; bring the copies in sync, or one "
+        "host to primary",
         code="OWNER_UNCLEAR",
     )
 
@@ -308,7 +315,7 @@ def _require_untaken(view: VolumeView) -> None:
     }
     refusal = epochs_refusal(view.state, view.epochs()) or coordinator_refusal(view.state, others)
     if refusal is not None:
-        raise refused(refusal)
+        raise refused(view.volume.named_in(refusal))
 
 
 def require_epochs(view: VolumeView) -> State:
@@ -319,7 +326,7 @@ def require_epochs(view: VolumeView) -> State:
         view.state, view.coordinators()
     )
     if refusal is not None:
-        raise refused(refusal)
+        raise refused(view.volume.named_in(refusal))
     return view.state
 
 
@@ -328,6 +335,8 @@ def unproven(volume: VolumeSettings) -> Finding:
         "STORE_UNPROVEN",
         f"the record of {volume.key} may be an old backup: since the last start of this machine "
         "both hosts have not confirmed it",
+        measured="not confirmed since the last start",
+        limit="a new epoch that both hosts have accepted",
         remedy=f"with both hosts reachable: storage-coordinator adopt {volume.key}; if one is dead "
         f"and this disk was never restored: storage-coordinator trust-record {volume.key}",
     )

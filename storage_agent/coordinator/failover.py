@@ -32,9 +32,9 @@ from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.proof import Proof, person_needed, wanted_proof
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
-from storage_agent.coordinator.views import VolumeView, not_adopted
+from storage_agent.coordinator.views import HostView, VolumeView, not_adopted
 from storage_agent.coordinator.withdrawal import never_wrote, withdraw
-from storage_agent.model.errors import AgentError, OperationFailed, Refused
+from storage_agent.model.errors import AgentError, OperationFailed, Refused, error_finding
 from storage_agent.model.finding import Finding, blocker, blockers
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind, Plan
@@ -90,8 +90,7 @@ def check_takeover(
     volume = view.volume
     host, old = view.of(target), view.peer_of(target)
     if host.error is not None or host.snapshot is None:
-        text = host.error.message if host.error else f"{target} does not know {volume.name}"
-        finding = blocker("TARGET_UNKNOWN", text, remedy=f"bring {target} back first")
+        finding = _target_unknown(volume, host)
         return TakeoverCheck(
             target=target, findings=(finding,), arbitration="", proof="", loss=None, plan=None
         )
@@ -114,7 +113,12 @@ def check_takeover(
             blocker(
                 "PEER_CONNECTED",
                 f"{target} is still connected to {old.host}: nobody has to be replaced",
-                remedy=f"storage-coordinator switchover {volume.key} --to {target}",
+                measured=f"{target}: connected to {old.host}",
+                limit="not connected",
+                remedy=f"storage-coordinator switchover {volume.key} --to {target}"
+                if old.error is None
+                else f"see why it does not answer here: storage-coordinator ping {old.host}; if it "
+                "is to be replaced, turn it off first",
             )
         )
     arbitration, plan = "", None
@@ -125,7 +129,14 @@ def check_takeover(
         plan = answer.plan
         findings += [f for f in answer.findings if f.code not in expected]
     except AgentError as exc:
-        findings.append(blocker(exc.code, exc.message, remedy=exc.remedy))
+        findings.append(
+            error_finding(
+                exc,
+                measured=f"no plan of promote from {target}",
+                limit="a plan with no blocker",
+                remedy=f"storage-coordinator ping {target}",
+            )
+        )
     return TakeoverCheck(
         target=target,
         findings=tuple(dict.fromkeys(findings)),
@@ -133,6 +144,24 @@ def check_takeover(
         proof=wanted_proof(coordinator.settings, volume, arbitration, old.host),
         loss=_loss(view, target, arbitration, _lost_since(coordinator, target, volume.name)),
         plan=plan,
+    )
+
+
+def _target_unknown(volume: VolumeSettings, host: HostView) -> Finding:
+    if host.error is not None:
+        return blocker(
+            "TARGET_UNKNOWN",
+            host.error.message,
+            measured=host.error.code,
+            limit="an answer",
+            remedy=f"bring {host.host} back first: storage-coordinator ping {host.host}",
+        )
+    return blocker(
+        "TARGET_UNKNOWN",
+        f"{host.host} does not know {volume.name}",
+        measured=f"no volume {volume.name}",
+        limit="configured on both hosts",
+        remedy=f"on {host.host}: storage-agent config show",
     )
 
 
@@ -270,7 +299,7 @@ def _record_findings(coordinator: Coordinator, view: VolumeView, target: str) ->
         decide_promotion(view.state, target, "check", view.epochs()).refusal,
         coordinator_refusal(view.state, {target: view.of(target).coordinator}),
     )
-    findings = [found for found in refusals if found is not None]
+    findings = [view.volume.named_in(found, target) for found in refusals if found is not None]
     if not coordinator.store.is_proven(view.volume.key):
         findings.append(unproven(view.volume))
     return findings

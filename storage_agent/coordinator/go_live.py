@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from storage_agent.coordinator.agreement import contradictions
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
-from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView, contradictions
+from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.finding import Finding, Severity, blocker, blockers, warning
@@ -94,6 +95,8 @@ def _require_pair(coordinator: Coordinator, view: VolumeView) -> tuple[Finding, 
             blocker(
                 "NO_PRIMARY",
                 f"which host serves {view.volume.name} cannot be told",
+                measured=", ".join(f"{host.host}: {host.role}" for host in view.hosts),
+                limit="one Primary",
                 remedy=f"storage-coordinator status {view.volume.key}",
             )
         )
@@ -145,7 +148,7 @@ def _capacity(volume: VolumeSettings, facts: dict[str, SealFacts]) -> tuple[Find
                     ),
                     limit="the same number of sectors",
                     remedy=f"give {small} disks as many and as large as its peer's, then on "
-                    f"{small}: storage-agent plan create {volume.name} --role join",
+                    f"{small}: storage-agent plan create {volume.name} --join",
                 )
             )
     return tuple(found)

@@ -131,8 +131,8 @@ class HostKeys:
         if host in keys and not replace:
             raise Refused(
                 f"another key of {host} is pinned: {fingerprint(keys[host][1])}",
-                remedy=f"if {host} was installed anew: storage-coordinator enroll {host} "
-                "--replace … with the new fingerprint, read on the host itself",
+                remedy=f"if {host} was installed anew, with the fingerprint as read on the host "
+                f"itself: storage-coordinator enroll {host} --replace --fingerprint SHA256:…",
                 code="HOST_KEY_CHANGED",
             )
         keys[host] = (key_type, blob)

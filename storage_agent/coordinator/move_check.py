@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from storage_agent.coordinator.arbiter import GrantKind
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.views import VolumeView
-from storage_agent.model.errors import AgentError
+from storage_agent.coordinator.views import HostView, VolumeView
+from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding, blocker
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import OperationKind, Plan
@@ -41,7 +41,15 @@ def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveC
             wait_s = coordinator.settings.deadlines.handover_s if waits else None
             answer = coordinator.fleet.plan(host.host, kind, volume.name, wait_s=wait_s)
         except AgentError as exc:
-            findings.append(blocker(exc.code, f"{host.host}: {exc.message}", remedy=exc.remedy))
+            findings.append(
+                error_finding(
+                    exc,
+                    where=f"{host.host}: ",
+                    measured=f"no plan of {kind} from {host.host}",
+                    limit="a plan with no blocker",
+                    remedy=f"storage-coordinator ping {host.host}",
+                )
+            )
             continue
         plans[host.host] = answer.plan
         findings += answer.findings
@@ -56,18 +64,8 @@ def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveC
 
 def _preconditions(view: VolumeView, target: str) -> list[Finding]:
     volume, source = view.volume, view.peer_of(target)
-    if not _do_both_answer(view):
-        return [
-            blocker(
-                "BOTH_MUST_ANSWER",
-                f"both hosts must answer: "
-                f"{host.error.message if host.error else f'{host.host} shows no replica'}",
-                remedy=f"storage-coordinator status {volume.key}; if {source.host} is dead: "
-                f"storage-coordinator failover {volume.key} --to {target}",
-            )
-            for host in view.hosts
-            if host.error is not None or host.replica is None
-        ]
+    if silent := [host for host in view.hosts if host.error or host.replica is None]:
+        return [_must_answer(view, host, target) for host in silent]
     found = []
     if view.of(target).is_primary and not _is_unfinished(view, target):
         found.append(
@@ -99,6 +97,7 @@ def _preconditions(view: VolumeView, target: str) -> list[Finding]:
                     "BUSY",
                     f"an operation on {volume.name} runs on {host.host}",
                     measured=host.operation.request.operation_id,
+                    limit="none, or this move's own",
                     remedy=f"wait for it: storage-coordinator status {volume.key}",
                 )
             )
@@ -107,6 +106,29 @@ def _preconditions(view: VolumeView, target: str) -> list[Finding]:
 
 def _do_both_answer(view: VolumeView) -> bool:
     return all(host.error is None and host.replica is not None for host in view.hosts)
+
+
+def _must_answer(view: VolumeView, silent: HostView, target: str) -> Finding:
+    volume, host, other = view.volume, silent.host, view.peer_of(silent.host)
+    if silent.error is None:
+        return blocker(
+            "BOTH_MUST_ANSWER",
+            f"both hosts must answer: {host} shows no replica of {volume.name}",
+            measured=f"{host}: no replica",
+            limit="the replica of both hosts seen",
+            remedy=f"on {host}: storage-agent assemble {volume.name}",
+        )
+    remedy = f"see why: storage-coordinator ping {host}"
+    if host != target and other.error is None and other.is_connected is False:
+        # Nobody takes over by moving to a dead host, nor beside one that is connected.
+        remedy = f"{remedy}; if it is dead: storage-coordinator failover {volume.key} --to {target}"
+    return blocker(
+        "BOTH_MUST_ANSWER",
+        f"both hosts must answer: {silent.error.message}",
+        measured=f"{host}: {silent.error.code}",
+        limit="an answer of both hosts",
+        remedy=remedy,
+    )
 
 
 def _is_unfinished(view: VolumeView, target: str) -> bool:

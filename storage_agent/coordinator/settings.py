@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from storage_agent.configuration.read import Document, Paths, read_documents
 from storage_agent.configuration.rules import host_name, volume_name
 from storage_agent.configuration.section import Section, matching, nearest
 from storage_agent.model.errors import ConfigurationError, UsageError
+from storage_agent.model.finding import Finding
 
 FOLDER = Path("/etc/storage-coordinator")
 PATHS = Paths(main=FOLDER / "coordinator.toml", folder=FOLDER / "coordinator.d")
@@ -52,6 +54,11 @@ class VolumeSettings:
 
     def peer_of(self, host: str) -> str:
         return self.hosts[1] if host == self.hosts[0] else self.hosts[0]
+
+    def named_in(self, finding: Finding, target: str = "HOST") -> Finding:
+        """The arbiter's rules know no names: `VOLUME` in a remedy is this one, `HOST` is target."""
+        remedy = finding.remedy.replace("VOLUME", self.key).replace("HOST", target)
+        return dataclasses.replace(finding, remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ class Store:
         if schema != SCHEMA:
             raise AgentError(
                 f"{self._path} has the form {schema}, this program knows {SCHEMA}",
-                remedy="install the newer storage-coordinator again",
+                remedy="install the newer version again",
                 code="STORE_SCHEMA",
             )
 

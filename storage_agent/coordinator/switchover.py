@@ -218,7 +218,9 @@ class _Move:
                 f"{self._target} could not serve {volume.name} and did not get out of the way: "
                 f"{failed.message}",
                 remedy=f"on {self._target}: storage-agent demote {volume.name}; then: "
-                f"storage-coordinator switchover {volume.key} --to {source}",
+                f"storage-coordinator switchover {volume.key} --to {source}"
+                if target.is_primary
+                else f"look again: storage-coordinator status {volume.key}",
                 findings=failed.findings,
             )
         self._tell(f"{self._target} could not serve it ({failed.message}); back to {source}")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from storage_agent.coordinator.agreement import disagreements
 from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
 from storage_agent.coordinator.contradictions import LASTS_S, Contradictions
 from storage_agent.coordinator.coordinator import Coordinator
@@ -20,12 +21,7 @@ from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.store import STORE_CODES
-from storage_agent.coordinator.views import (
-    HostView,
-    VolumeView,
-    disagreements,
-    host_view,
-)
+from storage_agent.coordinator.views import HostView, VolumeView, host_view
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Severity

@@ -10,11 +10,12 @@ from typing import Any
 from storage_agent.cli.context import Answer
 from storage_agent.cli.terminal import Tone
 from storage_agent.cli.text import clean
+from storage_agent.coordinator.agreement import contradictions, seal_findings
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
 from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.settings import Settings, VolumeSettings
-from storage_agent.coordinator.views import VolumeView, contradictions, seal_findings
+from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.render import (
     headline,

@@ -12,10 +12,11 @@ from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.liveguard import needs_use, service_findings
-from storage_agent.policy.promotion import content_findings, promotion_findings
+from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
     split_brain_findings,

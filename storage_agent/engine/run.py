@@ -245,7 +245,7 @@ class Run(Report):
             if until.passed(self.clock):
                 raise OperationFailed(
                     f"{step.title}: not seen within {step.timeout_s:g} s: {lacking}",
-                    remedy="storage-agent status shows where it stands",
+                    remedy=f"see where it stands: storage-agent status {volume.name}",
                     code="GOAL_NOT_SEEN",
                 )
             if step.kind is StepKind.WAIT_FOR_PEER:

@@ -54,7 +54,8 @@ def parse_lines(text: str, name: str) -> tuple[AuthorizedKey, ...]:
         if entry is None:
             raise ConfigurationError(
                 f"{name}:{number}: not a line that storage-agent wrote",
-                remedy=f"remove line {number}, then give that key with: storage-agent authorize",
+                remedy=f"remove line {number}, then give that key with: "
+                "storage-agent authorize --role ROLE KEYFILE",
                 code="FOREIGN_KEY_LINE",
             )
         found.append(entry)

@@ -22,7 +22,7 @@ from storage_agent.host.runner import Runner
 from storage_agent.host.sysfs import SECTOR_BYTES, Vanished, names_in, prefix, read_attribute
 from storage_agent.model.array import Disk
 from storage_agent.model.errors import Missing, ParseError, Refused
-from storage_agent.model.finding import Finding, Severity
+from storage_agent.model.finding import blocker
 
 NOT_A_DISK = re.compile(r"(loop|ram|zram|dm-|md|drbd|sr|nbd|fd|mtdblock)[0-9_d]")
 # As lsblk(8) chooses its SERIAL column, so that people can copy it from there
@@ -102,10 +102,9 @@ def select_by_serial(disks: Iterable[Disk], serials: Iterable[str]) -> dict[str,
 
 
 def _duplicate(serial: str, first: Disk, second: Disk) -> Refused:
-    finding = Finding(
-        code="DUPLICATE_SERIAL",
-        severity=Severity.BLOCKER,
-        summary=f"serial {serial} is carried by more than one attached disk",
+    finding = blocker(
+        "DUPLICATE_SERIAL",
+        f"serial {serial} is carried by more than one attached disk",
         measured=f"{first.path}, {second.path}",
         limit="one disk for each serial",
         remedy="detach the copy, or the second path to the same disk",

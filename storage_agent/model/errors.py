@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from storage_agent.model.finding import Finding, blockers
+from storage_agent.model.finding import Finding, blocker, blockers
 
 
 class AgentError(Exception):
@@ -46,6 +46,20 @@ class Refused(AgentError):
 
     exit_status = 3
     default_code = "REFUSED"
+
+
+def error_finding(
+    error: AgentError, *, measured: str, limit: str, remedy: str, where: str = ""
+) -> Finding:
+    """An error as a blocker, in its own words. remedy: where it has none of its own.  where: in
+    front of its message, with its colon."""
+    return blocker(
+        error.code,
+        f"{where}{error.message}",
+        measured=measured,
+        limit=limit,
+        remedy=error.remedy or remedy,
+    )
 
 
 def refuse_blockers(findings: tuple[Finding, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,16 +19,16 @@ class Severity(StrEnum):
 class Finding:
     """`code` is stable and upper-case (`storage-agent explain CODE`); texts are one line each.
 
-    measured: what was seen, with unit.  limit: what would have been acceptable.
-    remedy: what to type or check next.
+    measured: what was seen, with unit; where nothing was, what was looked at.  limit: what would
+    have been acceptable.  remedy: what to type or check next, true in this state.
     """
 
     code: str
     severity: Severity
     summary: str
-    measured: str = ""
-    limit: str = ""
-    remedy: str = ""
+    measured: str
+    limit: str
+    remedy: str
 
 
 def blockers(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -35,9 +36,19 @@ def blockers(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     return tuple(f for f in findings if f.severity is Severity.BLOCKER)
 
 
-def blocker(code: str, summary: str, **more: str) -> Finding:
-    return Finding(code=code, severity=Severity.BLOCKER, summary=summary, **more)
+def blocker(code: str, summary: str, *, measured: str, limit: str, remedy: str) -> Finding:
+    return Finding(
+        code=code,
+        severity=Severity.BLOCKER,
+        summary=summary,
+        measured=measured,
+        limit=limit,
+        remedy=remedy,
+    )
 
 
-def warning(code: str, summary: str, **more: str) -> Finding:
-    return Finding(code=code, severity=Severity.WARNING, summary=summary, **more)
+def warning(code: str, summary: str, *, measured: str, limit: str, remedy: str) -> Finding:
+    return dataclasses.replace(
+        blocker(code, summary, measured=measured, limit=limit, remedy=remedy),
+        severity=Severity.WARNING,
+    )

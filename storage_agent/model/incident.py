@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Ends a freeze whose primary was replaced: it cannot be demoted, for frozen writes never end, and
+# systemd's orderly way waits for them for minutes (measured: seven).
+REBOOT_FROZEN = "reboot --force --no-sync"
+
 
 class IncidentAnswer(StrEnum):
     """NONE: it waits. CONTINUE: it goes on alone. DENY: the other side was chosen."""

@@ -26,7 +26,8 @@ def render_etab(settings: ServerSettings) -> str:
     if not settings.filesystem_uuid:
         raise ConfigurationError(
             f"the filesystem of {settings.volume} has no UUID in the configuration",
-            remedy=f"storage-agent create {settings.volume}",
+            remedy="storage-agent config show --origin; where it was never made: "
+            f"storage-agent create {settings.volume} --first",
         )
     pinned = (f"fsid={settings.filesystem_uuid}", "mountpoint")
     lines = [

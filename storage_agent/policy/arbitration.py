@@ -37,8 +37,8 @@ def grant_findings(volume: VolumeConfig) -> tuple[Finding, ...]:
             f"no coordinator arbitrates {volume.name}: a grant would count for nothing",
             measured=f'arbitration = "{volume.arbitration}"',
             limit='arbitration = "coordinator"',
-            remedy="on both hosts: set it in agent.toml, then storage-agent assemble "
-            f"{volume.name}; or promote with --peer-is-off",
+            remedy="set it in agent.toml on both hosts, then on both: storage-agent assemble "
+            f"{volume.name}; or: storage-agent promote {volume.name} --peer-is-off HOST",
         ),
     )
 
@@ -94,7 +94,15 @@ def alone_findings(
     remedy = "bring the link to the other host back: the volume then goes on by itself"
     if isinstance(replica, Unobserved):
         summary = f"the replica of {volume.name} could not be looked at: it must not go on alone"
-        return (blocker("UNOBSERVED", summary, measured=replica.reason, remedy=remedy),)
+        return (
+            blocker(
+                "UNOBSERVED",
+                summary,
+                measured=replica.reason,
+                limit="disk: UpToDate",
+                remedy=remedy,
+            ),
+        )
     return (
         blocker(
             "DISK_NOT_UPTODATE",
@@ -158,6 +166,8 @@ def opening_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Fi
             blocker(
                 "NOT_MOUNTED",
                 f"{volume.name} is not served on {snapshot.host}",
+                measured=f"role: {replica.role if isinstance(replica, Replica) else 'unknown'}, "
+                "not mounted as it is to be",
                 limit=f"primary, and mounted at {volume.mount_point}",
                 remedy=f"storage-agent promote {volume.name}",
             ),

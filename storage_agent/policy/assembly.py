@@ -26,7 +26,10 @@ def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[F
             blocker(
                 "ARRAY_NOT_CREATED",
                 f"{volume.name} has no array UUID configured for {snapshot.host}",
-                remedy=f"create it once: storage-agent create {volume.name} --first|--join",
+                measured=f"no array UUID of {snapshot.host}",
+                limit="one for each host, written by create",
+                remedy=f"create it once: storage-agent create {volume.name} --first; where the "
+                f"other host has it already: storage-agent create {volume.name} --join",
             ),
         )
     view = snapshot.array
@@ -61,8 +64,9 @@ def _attach_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findi
             "peer: the disk that is here may miss what the peer's has",
             measured=f"disk: {replica.disk}, connection: {connection}",
             limit="connected, so that DRBD compares both copies, or Secondary",
-            remedy="bring the other host back first; or give it up here: "
-            f"storage-agent demote {volume.name}",
+            remedy="bring the other host or the link to it back first; or give it up here: "
+            f"storage-agent demote {volume.name} "
+            f"--yes-stop-serving {snapshot.host}/{volume.name}",
         ),
     )
 
@@ -93,6 +97,7 @@ def _missing(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:
         blocker(
             "MEMBER_MISSING",
             f"disk {serial} of {volume.name} is not attached",
+            measured=f"no disk with the serial {serial}",
             limit="all configured members attached",
             remedy=f"attach it, then: storage-agent assemble {volume.name}",
         )

@@ -19,7 +19,7 @@ AGENT: dict[str, Explanation] = {
     ),
     "UNKNOWN_CODE": Explanation(
         meaning="No finding or error has this code.",
-        next_steps=("storage-agent status shows the codes that stand now",),
+        next_steps=("see which codes stand now: storage-agent status",),
     ),
     "NOT_PERMITTED": Explanation(
         meaning="The caller may not do this: the daemon knows who asks by the socket's peer "
@@ -33,7 +33,7 @@ AGENT: dict[str, Explanation] = {
             "systemctl start storage-agent.socket",
             "systemctl status storage-agentd",
             _DAEMON_LOG,
-            "storage-agent status and doctor still look by themselves, as root",
+            "as root, without the daemon: storage-agent status; storage-agent doctor",
         ),
     ),
     "DAEMON_SILENT": Explanation(

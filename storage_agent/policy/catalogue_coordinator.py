@@ -63,7 +63,12 @@ COORDINATOR: dict[str, Explanation] = {
     "OLD_PRIMARY_FROZEN": Explanation(
         meaning="The volume was given to the other host; the old primary is frozen and still holds "
         "it, without writing.",
-        next_steps=("on the old primary: storage-agent demote VOLUME, or restart it",),
+        risk="what it has not acknowledged is lost with the reboot; nothing else is",
+        next_steps=(
+            "on the old primary: reboot --force --no-sync (it cannot be demoted: "
+            "unmounting would hang, and so would a plain reboot)",
+            _STATUS,
+        ),
     ),
     "NO_PRIMARY": Explanation(
         meaning="Both hosts are secondary: nobody serves the volume.",
@@ -150,7 +155,7 @@ COORDINATOR: dict[str, Explanation] = {
     # Moving and taking over.
     "BOTH_MUST_ANSWER": Explanation(
         meaning="A planned move and a takeover of the record need both hosts to answer.",
-        next_steps=(_STATUS, "storage-coordinator failover VOLUME --to HOST if one is dead"),
+        next_steps=(_STATUS, "if one is dead: storage-coordinator failover VOLUME --to HOST"),
     ),
     "NOT_IN_SYNC": Explanation(
         meaning="The two copies were not seen in sync by both hosts.",
@@ -230,7 +235,7 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="This coordinator began to take the volume over, and not both hosts have accepted "
         "that yet.",
         risk="nothing is granted until they have",
-        next_steps=(_ADOPT, "storage-coordinator trust-record VOLUME if one host is dead"),
+        next_steps=(_ADOPT, "if one host is dead: storage-coordinator trust-record VOLUME"),
     ),
     "CONTINUE_WITHDRAWN": Explanation(
         meaning="The frozen primary was told to go on alone and has refused, for it has lost its "
@@ -247,7 +252,7 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="Since the last start of the control machine both agents have not confirmed the "
         "record, so it could be an old backup.",
         risk="nothing is granted until they have",
-        next_steps=(_ADOPT, "storage-coordinator trust-record VOLUME if one host is dead"),
+        next_steps=(_ADOPT, "if one host is dead: storage-coordinator trust-record VOLUME"),
     ),
     "STORE_FAILED": Explanation(
         meaning="The record cannot be read or written, and nothing is granted without it.",

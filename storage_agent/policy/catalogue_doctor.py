@@ -59,8 +59,8 @@ DOCTOR: dict[str, Explanation] = {
         "other's decisions.",
         risk="it may promote, mount or fence while storage-agent moves a volume",
         next_steps=(
-            "if it manages the same DRBD resources: use it, and storage-agent only to look "
-            "(status, doctor)",
+            "if it manages the same DRBD resources: use it, and look only with: "
+            "storage-agent status, storage-agent doctor",
             "else keep it away from storage-agent's resources",
         ),
     ),

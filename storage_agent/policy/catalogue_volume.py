@@ -27,7 +27,7 @@ VOLUME: dict[str, Explanation] = {
     ),
     "MEMBER_MISSING": Explanation(
         meaning="A disk that is configured by its serial number is not attached.",
-        next_steps=(_DISKS, "attach it; storage-agent assemble waits for late disks"),
+        next_steps=(_DISKS, "attach it, then: storage-agent assemble VOLUME"),
     ),
     "MEMBER_BLANK": Explanation(
         meaning="A configured disk is attached but carries no md superblock.",
@@ -132,7 +132,7 @@ VOLUME: dict[str, Explanation] = {
         risk="writes that were never acknowledged are lost with the reboot; no others",
         next_steps=("on this host: reboot --force --no-sync (it cannot be demoted: "
                     "unmounting would hang, and so would a plain reboot)",
-                    "afterwards: storage-agent status shows the resync"),
+                    "afterwards, the resync: storage-agent status --watch"),
     ),
     "INCIDENT_UNKNOWN": Explanation(
         meaning="An answer names an incident that does not wait here: forged, old, or of another "
@@ -158,9 +158,9 @@ VOLUME: dict[str, Explanation] = {
         meaning="The other host is silent, and only the coordinator can say that it does not "
         "write.",
         risk="promoted beside it, two hosts would write",
-        next_steps=("on the coordinator's machine: storage-coordinator failover VOLUME",
-                    'or set arbitration = "none" in agent.toml on both hosts, then promote with '
-                    "--peer-is-off HOST"),
+        next_steps=("on the coordinator's machine: storage-coordinator failover VOLUME --to HOST",
+                    'or set arbitration = "none" in agent.toml on both hosts, then: '
+                    "storage-agent promote VOLUME --peer-is-off HOST"),
     ),
     "DISK_NOT_UPTODATE": Explanation(
         meaning="This host's copy is known not to be the current data.",
@@ -223,9 +223,10 @@ VOLUME: dict[str, Explanation] = {
     "SPLIT_BRAIN": Explanation(
         meaning="Both hosts wrote to their copies apart from each other; DRBD keeps them apart.",
         risk="one side's writes must be given up, and only a person can say which",
-        next_steps=("storage-agent split-brain VOLUME on both hosts, and compare",
+        next_steps=("on both hosts, and compare: storage-agent split-brain VOLUME",
                     "copy what must be kept of the side that is given up",
-                    "there: storage-agent split-brain VOLUME --discard; on the other: --keep"),
+                    "there: storage-agent split-brain VOLUME --discard; on the other: "
+                    "storage-agent split-brain VOLUME --keep"),
     ),
     "NO_SPLIT_BRAIN": Explanation(
         meaning="DRBD has not found a split brain here, so no copy has to be given up.",
@@ -233,7 +234,8 @@ VOLUME: dict[str, Explanation] = {
     ),
     "STILL_USED": Explanation(
         meaning="A copy can be discarded only where it is Secondary and not mounted.",
-        next_steps=("storage-agent demote VOLUME", "findmnt -S DEVICE"),
+        next_steps=("storage-agent demote VOLUME --yes-stop-serving HOST/VOLUME",
+                    "findmnt -S DEVICE"),
     ),
     "PEER_NOT_PROVEN_OFF": Explanation(
         meaning="The other host is silent, and a silent host may still be serving.",
@@ -251,7 +253,7 @@ VOLUME: dict[str, Explanation] = {
         meaning="This host is Primary, has lost its own disk, and cannot reach the other copy.",
         risk="its own disk, taken back now, may lack what was written to the other copy alone",
         next_steps=("bring the other host or the link back: DRBD then compares both copies",
-                    "storage-agent demote VOLUME"),
+                    "storage-agent demote VOLUME --yes-stop-serving HOST/VOLUME"),
     ),
     "JUST_IN_SYNC": Explanation(
         meaning="Both copies are in sync by this host's view, and not for long enough that the "

@@ -7,8 +7,12 @@ from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding
 from storage_agent.model.finding import blocker as blocker
 from storage_agent.model.finding import warning as warning
+from storage_agent.model.incident import REBOOT_FROZEN, Incident, IncidentAnswer
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import VolumeSnapshot
+
+LOOKED_AT = "looked at within its time"
 
 
 def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -25,11 +29,34 @@ def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
             "UNOBSERVED",
             f"the {name} of {snapshot.volume} could not be looked at",
             measured=view.reason,
+            limit=LOOKED_AT,
             remedy="see what keeps the agent from looking: storage-agent doctor",
         )
         for name, view in facets.items()
         if isinstance(view, Unobserved)
     )
+
+
+def thaw(volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str) -> str:
+    """The remedy for frozen writes: what ends this freeze, of those that DRBD knows."""
+    incident = snapshot.incident
+    answer = incident.answer if isinstance(incident, Incident) else None
+    if answer is IncidentAnswer.DENY:
+        return (
+            f"on {snapshot.host}: {REBOOT_FROZEN} (demote cannot unmount what is frozen, and a "
+            "plain reboot waits for it for minutes); it comes back as secondary and resyncs from "
+            f"{peer}"
+        )
+    if answer is IncidentAnswer.NONE:
+        return (
+            "on the coordinator's machine: storage-coordinator status "
+            f"{volume.name}; or bring the link to {peer} back"
+        )
+    if "fencing" in replica.suspended:
+        return f"bring the link to {peer} back; if {peer} was promoted: {REBOOT_FROZEN}"
+    if "no-data" in replica.suspended:
+        return f"bring {peer} or the link to it back: no copy can be reached from here"
+    return "see since when: storage-agent events; who suspended it by hand lets it go on"
 
 
 def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:

@@ -25,6 +25,7 @@ def creation_findings(
                 "ALREADY_CREATED",
                 f"{volume.name} already has an array on {config.host}",
                 measured=f"array {created[config.host]}",
+                limit="no array yet",
                 remedy=f"storage-agent assemble {volume.name}",
             ),
         )
@@ -45,6 +46,7 @@ def _not_one(volume: VolumeConfig, serial: str, matching: list[Disk]) -> Finding
         return blocker(
             "MEMBER_MISSING",
             f"disk {serial} of {volume.name} is not attached",
+            measured=f"no disk with the serial {serial}",
             limit="all configured members attached",
             remedy="attach it, or correct the serial in agent.toml (lsblk -o NAME,SERIAL,SIZE)",
         )
@@ -87,7 +89,8 @@ def _sizes(volume: VolumeConfig, disks: list[Disk]) -> tuple[Finding, ...]:
                 f"{volume.array.level} needs more disks than {volume.name} has here",
                 measured=f"{len(disks)} usable",
                 limit=f"at least {wanted}",
-                remedy="configure more serials under [volumes.NAME.array.disks]",
+                remedy=f"configure more serials under [volumes.{volume.name}.array.disks] in "
+                "agent.toml, then: storage-agent config check",
             ),
         )
     sizes = {disk.size_bytes for disk in disks}

@@ -24,7 +24,9 @@ def currency_findings(
                 "MARKER_UNREADABLE",
                 f"the currency marker of {request.volume} could not be read",
                 measured=found.reason,
-                remedy="look at the filesystem read-only before anything else is done with it",
+                limit="a marker that can be read, or none",
+                remedy="see what the kernel says: journalctl -k -n 50; look at the filesystem "
+                "read-only before anything else is done with it",
             ),
         )
     newest = max(
@@ -50,7 +52,7 @@ def currency_findings(
                 f"{request.volume} was served with a newer epoch than the request carries",
                 measured=f"epoch {request.epoch}",
                 limit=f"above epoch {found.epoch}, written by {found.host}",
-                remedy="look again: another coordinator or admin has moved the volume",
+                remedy="see who has moved it: storage-agent events; then ask with a newer epoch",
             ),
         )
     return ()

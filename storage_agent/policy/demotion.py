@@ -8,7 +8,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, mounted_elsewhere, unobserved, warning
+from storage_agent.policy.common import blocker, mounted_elsewhere, thaw, unobserved, warning
 from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
 from storage_agent.policy.standalone import standalone_findings
 
@@ -28,7 +28,7 @@ def demotion_findings(
                     f"DRBD has frozen the writes of {volume.name}: unmounting would hang",
                     measured=f"suspended: {', '.join(replica.suspended)}",
                     limit="not suspended",
-                    remedy="answer the incident first; see storage-agent status",
+                    remedy=thaw(volume, snapshot, replica, peer or "the other host"),
                 )
             )
         if request.expected_primary not in (None, snapshot.host):
@@ -39,7 +39,8 @@ def demotion_findings(
                     f"not {request.expected_primary} as the caller believes",
                     measured=f"primary: {snapshot.host}",
                     limit=f"primary: {request.expected_primary}",
-                    remedy="look again, then name the host that is primary",
+                    remedy=f"see both hosts: storage-coordinator status {volume.name}; then name "
+                    f"{snapshot.host}",
                 )
             )
     if not isinstance(snapshot.filesystem, Unobserved) and snapshot.filesystem is not None:

@@ -131,6 +131,7 @@ def _configuration(
             "NOT_CONFIGURED",
             "this host is not configured yet",
             measured=f"no file in {CONFIGURATION_FOLDER}",
+            limit=f"{CONFIGURATION_FOLDER}/agent.toml",
             remedy=f"editor {CONFIGURATION_FOLDER}/agent.toml && storage-agent config check",
         )
         yield Check(title="configuration", seen="none yet", finding=finding)
@@ -161,7 +162,13 @@ def _state_folder(facts: DoctorFacts, config: AgentConfig | None) -> Check:
     if not wrong:
         return Check(title="state folder", seen=f"{STATE_FOLDER} can be written")
     make = blocker if config is not None else warning
-    finding = make("DOCTOR_STATE_FOLDER", f"{STATE_FOLDER} {wrong}", measured=wrong, remedy=remedy)
+    finding = make(
+        "DOCTOR_STATE_FOLDER",
+        f"{STATE_FOLDER} {wrong}",
+        measured=wrong,
+        limit=f"root's, writable, not replicated, {bytes_text(STATE_MINIMUM_BYTES)} free",
+        remedy=remedy,
+    )
     return Check(title="state folder", seen=wrong, finding=finding)
 
 

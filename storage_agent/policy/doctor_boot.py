@@ -58,7 +58,7 @@ def _cluster_managers(facts: DoctorFacts) -> Iterator[Check]:
         f"{', '.join(found)} runs here: two managers of one volume undo each other's decisions",
         measured=", ".join(found),
         limit="one manager for each DRBD resource",
-        remedy="use storage-agent only to look (status, doctor) at what it manages",
+        remedy="what it manages, look at only: storage-agent status, storage-agent doctor",
     )
     yield Check(title="cluster managers", seen=", ".join(found), finding=finding)
 

@@ -37,6 +37,9 @@ def not_checked(facts: DoctorFacts, title: str, view: Unobserved) -> Check:
         "NOT_CHECKED",
         f"{title} could not be looked at",
         measured=view.reason,
-        remedy="" if facts.is_root else "run it as root: sudo storage-agent doctor",
+        limit="looked at",
+        remedy="look by hand, and see what the kernel says: journalctl -k -n 50"
+        if facts.is_root
+        else "run it as root: sudo storage-agent doctor",
     )
     return Check(title=title, seen=f"unknown: {view.reason}", finding=finding)

@@ -35,7 +35,7 @@ def epoch_findings(
                 f"the request for {request.volume} is older than what happened here since",
                 measured=measured,
                 limit=f"at least {newest}",
-                remedy="look again: another coordinator or admin has moved the volume",
+                remedy="see who has moved it: storage-agent events; then ask with a newer epoch",
             ),
         )
     if asked == known.number and request.operation_id != known.operation_id:
@@ -45,7 +45,8 @@ def epoch_findings(
                 f"epoch {asked} of {request.volume} belongs to another operation",
                 measured=f"operation {request.operation_id}",
                 limit=f"operation {known.operation_id}, or a newer epoch",
-                remedy="look again, then use the next epoch",
+                remedy="see what has happened: storage-agent events; then ask with epoch "
+                f"{known.number + 1}",
             ),
         )
     if asked > known.number + MAXIMUM_JUMP:
@@ -55,7 +56,9 @@ def epoch_findings(
                 f"the epoch of the request for {request.volume} is implausibly far ahead",
                 measured=measured,
                 limit=f"at most {known.number + MAXIMUM_JUMP}",
-                remedy="find out who sent it; if it is right, an admin raises the epoch here",
+                remedy="find out who sent it: journalctl -u storage-agentd; if it is right, as "
+                f"root: storage-agent epoch restore {request.volume} {asked}; then on the "
+                f"coordinator's machine: storage-coordinator adopt {request.volume}",
             ),
         )
     return ()
@@ -83,10 +86,10 @@ def unusable_epoch(volume: str, code: str, what: str) -> Finding:
     return blocker(
         code,
         f"the epoch file of {volume} on this host {what}: it could miss a change of ownership",
+        measured=f"the file {what}",
         limit="a file written by this agent",
-        remedy=f"on the other host: storage-agent status --json shows its epoch; then, as root, "
-        f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high; a "
-        f"coordinator is forgotten by that: storage-coordinator adopt {volume}",
+        remedy=_restore(volume) + ", which makes this host forget its coordinator; where there is "
+        f"one, on its machine: storage-coordinator adopt {volume}",
     )
 
 
@@ -95,8 +98,14 @@ def damaged_marker_record(volume: str) -> Finding:
         "MARKER_RECORD_DAMAGED",
         f"this host's note of the newest marker of {volume} is damaged: an old copy could be "
         "taken for a current one",
+        measured="the file is damaged",
         limit="a file written by this agent",
-        remedy="on the other host: storage-agent status --json shows the epoch; then, as root, "
-        f"here: storage-agent epoch restore {volume} NUMBER with a number at least as high, "
-        "which gives the note up",
+        remedy=_restore(volume) + ", which gives the note up",
+    )
+
+
+def _restore(volume: str) -> str:
+    return (
+        "read the epoch of the other host there: storage-agent status --json; then here, as root, "
+        f"with a number at least as high: storage-agent epoch restore {volume} NUMBER"
     )

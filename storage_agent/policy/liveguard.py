@@ -20,7 +20,13 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import UseView, VolumeSnapshot
-from storage_agent.policy.common import blocker, bytes_text, mounted_elsewhere, unobserved
+from storage_agent.policy.common import (
+    LOOKED_AT,
+    blocker,
+    bytes_text,
+    mounted_elsewhere,
+    unobserved,
+)
 
 NAMED = 5
 """So many clients and holders are named, the others counted."""
@@ -129,7 +135,7 @@ def _role(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Iterator[Finding]:
             f"{snapshot.host} is {replica.role} for {volume.name}",
             measured=f"role: {replica.role}",
             limit="role: Secondary",
-            remedy=_move(volume),
+            remedy=_move(volume, snapshot),
         )
 
 
@@ -144,7 +150,7 @@ def _mounts(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Iterator[Finding]
             f"{volume.name} is mounted on {snapshot.host}",
             measured=f"mounted at {_some(points)}",
             limit="not mounted",
-            remedy=_move(volume),
+            remedy=_move(volume, snapshot),
         )
 
 
@@ -160,7 +166,7 @@ def _server(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Iterator[Finding]
             f"the NFS server of {volume.name} runs on {snapshot.host}",
             measured=f"{view.state} at {view.address}, {who}",
             limit="standby, no client",
-            remedy=_move(volume),
+            remedy=_move(volume, snapshot),
         )
 
 
@@ -177,7 +183,7 @@ def _services(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Iterator[Findin
             f"services of {volume.name} run on {snapshot.host}",
             measured=_some(active),
             limit="none active",
-            remedy=_move(volume),
+            remedy=_move(volume, snapshot),
         )
 
 
@@ -191,7 +197,7 @@ def _use(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Iterator[Finding]:
             f"{volume.device()} is held open on {snapshot.host}",
             measured=_some([holder.what for holder in use.holders]),
             limit="nobody",
-            remedy="end what holds it, then look again",
+            remedy=f"end what holds it: fuser -vm {volume.device()}",
         )
     if use.written_bytes:
         yield blocker(
@@ -199,7 +205,7 @@ def _use(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Iterator[Finding]:
             f"{volume.name} is being written to on {snapshot.host}",
             measured=f"{bytes_text(use.written_bytes)} in {use.watched_s} s",
             limit="0 bytes",
-            remedy=_move(volume),
+            remedy=_move(volume, snapshot),
         )
 
 
@@ -219,12 +225,18 @@ def _unseen(volume: VolumeConfig, view: Unobserved) -> Finding:
         "UNOBSERVED",
         f"who uses {volume.name} could not be looked at",
         measured=view.reason,
+        limit=LOOKED_AT,
         remedy="see what keeps the agent from looking: storage-agent doctor",
     )
 
 
-def _move(volume: VolumeConfig) -> str:
-    return f"move it away first: storage-agent demote {volume.name}, then promote it on the peer"
+def _move(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    demote = f"storage-agent demote {volume.name}"
+    if volume.replica is None:
+        return f"nobody can take it over; stop it: {demote} --yes-stop-serving " + (
+            f"{snapshot.host}/{volume.name}"
+        )
+    return f"move it away first: {demote}; then on the peer: storage-agent promote {volume.name}"
 
 
 def _some(names: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from storage_agent.model.array import ArrayView
 from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
@@ -21,6 +20,7 @@ from storage_agent.policy.common import (
     blocker,
     bytes_text,
     mounted_elsewhere,
+    thaw,
     unobserved,
     warning,
 )
@@ -112,23 +112,24 @@ def _replica(
             blocker(
                 "REPLICA_DOWN",
                 f"the DRBD resource {volume.name} is not up on {snapshot.host}",
+                measured="no such resource in the kernel",
                 limit="configured in the kernel",
                 remedy=f"storage-agent assemble {volume.name}",
             ),
         )
-    found = list(_suspended(volume, replica))
+    found = list(_suspended(volume, snapshot, replica, peer))
     if replica.role is Role.PRIMARY:
         return tuple(found)
     if _connected(replica.peer):
         assert replica.peer is not None
-        found += _local_disk(volume, replica, frozenset({DiskState.UP_TO_DATE}))
+        found += _local_disk(volume, replica, peer, frozenset({DiskState.UP_TO_DATE}))
         found += _connected_peer(volume, replica.peer, peer)
         if replica.peer.disk in _DISK_LOST:
             # Without its disk there was no comparison of generations with this copy.
             found += _currency(volume, snapshot, peer)
     else:
         # A copy that lost its peer shows Consistent until the fence-peer handler has answered.
-        found += _local_disk(volume, replica, _WHOLE)
+        found += _local_disk(volume, replica, peer, _WHOLE)
         found += _unconnected(volume, snapshot, replica, request, peer, is_granted)
     return tuple(found)
 
@@ -137,7 +138,9 @@ def _connected(peer: PeerView | None) -> bool:
     return peer is not None and peer.connection is ConnectionState.CONNECTED
 
 
-def _suspended(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
+def _suspended(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str
+) -> tuple[Finding, ...]:
     if not replica.suspended:
         return ()
     return (
@@ -146,20 +149,23 @@ def _suspended(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
             f"DRBD has frozen the writes of {volume.name}",
             measured=f"suspended: {', '.join(replica.suspended)}",
             limit="not suspended",
-            remedy="the coordinator answers incidents; see storage-agent status",
+            remedy=thaw(volume, snapshot, replica, peer),
         ),
     )
 
 
 def _local_disk(
-    volume: VolumeConfig, replica: Replica, allowed: frozenset[DiskState]
+    volume: VolumeConfig, replica: Replica, peer: str, allowed: frozenset[DiskState]
 ) -> tuple[Finding, ...]:
     if replica.disk in allowed:
         return ()
+    newer = f"{peer} has newer data: bring it back, or there: storage-agent promote {volume.name}"
     remedies = {
-        DiskState.INCONSISTENT: "wait for the resync: storage-agent status --watch",
-        DiskState.OUTDATED: "the other host has newer data: bring it back, or promote there",
-        DiskState.DISKLESS: f"repair the array, then: drbdadm attach {volume.name}",
+        DiskState.INCONSISTENT: "wait for the resync: storage-agent status --watch"
+        if _connected(replica.peer)
+        else newer,
+        DiskState.OUTDATED: newer,
+        DiskState.DISKLESS: f"repair the array, then: storage-agent assemble {volume.name}",
     }
     return (
         blocker(
@@ -167,7 +173,7 @@ def _local_disk(
             f"this host's copy of {volume.name} is not the current data",
             measured=f"disk: {replica.disk}",
             limit="disk: UpToDate",
-            remedy=remedies.get(replica.disk, "see storage-agent status"),
+            remedy=remedies.get(replica.disk, f"look again: storage-agent status {volume.name}"),
         ),
     )
 
@@ -181,7 +187,9 @@ def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Fi
                 f"{peer} is {view.role} for {volume.name}",
                 measured=f"peer role: {view.role}",
                 limit="peer role: Secondary",
-                remedy=f"on {peer}: storage-agent demote {volume.name}",
+                remedy=f"on {peer}: storage-agent demote {volume.name}"
+                if view.role is Role.PRIMARY
+                else f"look again in a moment: storage-agent status {volume.name}",
             )
         )
     if view.replication in _SOURCE_STATES:
@@ -191,7 +199,7 @@ def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Fi
                 f"{peer} does not have the whole of {volume.name} yet: there is no fallback",
                 measured=f"{view.replication}, {bytes_text(view.out_of_sync_bytes or 0)} to send",
                 limit="Established, 0 bytes out of sync",
-                remedy="storage-agent status --watch shows the time until it is",
+                remedy="see how long it takes: storage-agent status --watch",
             )
         )
     elif view.disk in _DISK_LOST:
@@ -201,7 +209,8 @@ def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Fi
                 f"{peer} has lost its disk: there is no fallback for {volume.name}",
                 measured=f"peer disk: {view.disk}",
                 limit="peer disk: UpToDate",
-                remedy=f"repair the array on {peer}",
+                remedy=f"repair the array on {peer}; then there: storage-agent assemble "
+                f"{volume.name}",
             )
         )
     elif view.replication is not ReplicationState.ESTABLISHED or view.out_of_sync_bytes != 0:
@@ -230,21 +239,22 @@ def _unconnected(
     peer: str,
     is_granted: bool,
 ) -> tuple[Finding, ...]:
+    if replica.split_brain:
+        # Nothing else is to be done before that has ended.
+        return (split_brain(volume, replica, peer),)
     found = []
     known_worse = (
         replica.peer is not None
         and replica.peer.disk in _KNOWN_WORSE
         and replica.disk is DiskState.UP_TO_DATE
     )
-    if replica.split_brain:
-        found.append(split_brain(volume, replica, peer))
-    elif replica.stands_alone():
+    if replica.stands_alone():
         found.append(_stand_alone(volume, peer))
     # A peer whose copy is known to be worse may still be primary and serve from ours as it was.
     seen = "connection: " + (replica.peer.connection if replica.peer else "not configured")
     if volume.arbitration is Arbitration.COORDINATOR:
         if not is_granted:
-            found.append(_not_granted(volume, seen, peer))
+            found.append(_not_granted(volume, seen, snapshot.host, peer))
     elif request.peer_is_off != peer:
         found.append(
             blocker(
@@ -274,7 +284,8 @@ def _may_have_written(replica: Replica, peer: str, known_worse: bool) -> Finding
         f"what {peer} has acknowledged since the connection was lost is not in this copy",
         measured=measured,
         limit="connected, or a coordinator that lets nobody write alone",
-        remedy=f"if {peer} went on serving alone before it died, bring it back instead",
+        remedy=f"if {peer} went on serving alone before it died, bring it back instead; was it: "
+        "storage-agent events",
     )
 
 
@@ -287,14 +298,13 @@ def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tupl
             "CURRENCY_UNPROVEN",
             f"this copy of {volume.name} may miss writes that {peer} has acknowledged",
             measured=attachment.broken_by if attachment else "the attachment was not watched",
-            limit="seen in sync and unbroken until the connection was lost, "
-            "or both hosts' generation identifiers seen",
+            limit="seen in sync and unbroken until the connection was lost",
             remedy=f"bring {peer} back with its disk, so that the two compare their data",
         ),
     )
 
 
-def _not_granted(volume: VolumeConfig, seen: str, peer: str) -> Finding:
+def _not_granted(volume: VolumeConfig, seen: str, host: str, peer: str) -> Finding:
     """A person's word is none here: two people, or a person and the coordinator, could say
     different things at once, and the frozen peer listens to the coordinator alone."""
     return blocker(
@@ -302,9 +312,10 @@ def _not_granted(volume: VolumeConfig, seen: str, peer: str) -> Finding:
         f"{peer} is not connected, and the coordinator has not granted {volume.name} to this host",
         measured=seen,
         limit="connected, or a grant for this operation's epoch and id",
-        remedy=f"on the coordinator's machine: storage-coordinator failover {volume.name}; if it "
-        f'is lost for good, set arbitration = "none" for {volume.name} in agent.toml on both '
-        f"hosts, then promote with --peer-is-off {peer}",
+        remedy=f"on the coordinator's machine: storage-coordinator failover {volume.name} "
+        f'--to {host}; if it is lost for good, set arbitration = "none" for {volume.name} in '
+        f"agent.toml on both hosts, then: storage-agent promote {volume.name} "
+        f"--peer-is-off {peer}",
     )
 
 
@@ -318,52 +329,6 @@ def _stand_alone(volume: VolumeConfig, peer: str) -> Finding:
     )
 
 
-def content_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
-    """What lies on the array, before the role is taken; wants Facet.CONTENT. Of a
-    copy that is refused anyway, or is being overwritten, it says nothing."""
-    replica, view, found = snapshot.replica, snapshot.array, snapshot.content
-    sizes = []
-    if volume.replica is not None:
-        if not isinstance(replica, Replica) or replica.disk not in _WHOLE:
-            return ()
-        sizes.append(replica.size_bytes)
-    if not isinstance(view, ArrayView) or view.array is None or not view.array.running():
-        return ()
-    if isinstance(found, Unobserved):
-        return (
-            blocker(
-                "UNOBSERVED",
-                f"which filesystem lies on the array of {volume.name} could not be looked at",
-                measured=found.reason,
-                remedy="see what keeps the agent from looking: storage-agent doctor",
-            ),
-        )
-    wanted = (volume.filesystem.type, volume.filesystem.uuid)
-    if found is None or (found.type, found.uuid) != wanted:
-        return (
-            blocker(
-                "WRONG_FILESYSTEM",
-                f"the array of {volume.name} does not carry the filesystem of {volume.name}",
-                measured=f"{found.type} {found.uuid}" if found else "neither ext4 nor xfs",
-                limit=" ".join(part or "none yet" for part in wanted),
-                remedy="is it the right array? storage-agent status; blkid -p -u filesystem "
-                f"{volume.array_device()}",
-            ),
-        )
-    limit_bytes = min(size for size in (*sizes, view.array.size_bytes) if size is not None)
-    if found.size_bytes <= limit_bytes:
-        return ()
-    return (
-        blocker(
-            "FILESYSTEM_TOO_LARGE",
-            f"the filesystem of {volume.name} is larger than what carries it on {snapshot.host}",
-            measured=f"filesystem: {bytes_text(found.size_bytes)}",
-            limit=f"{volume.device()}: {bytes_text(limit_bytes)}",
-            remedy="bring the whole array back, or serve from the other host: storage-agent status",
-        ),
-    )
-
-
 def _mount_point(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     view = snapshot.filesystem
     if isinstance(view, Unobserved) or view is None:
@@ -373,7 +338,7 @@ def _mount_point(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findin
         "not-empty": f"move what is in it away: ls -la {volume.mount_point}",
         "occupied": f"see what is mounted there: findmnt {volume.mount_point}",
         "unsafe": "it must be a plain directory that only root can write to, "
-        "not reached through a symlink: ls -ld on each part of the path",
+        f"not reached through a symlink: namei -l {volume.mount_point}",
     }
     found = []
     if view.mount_point_state in remedies:

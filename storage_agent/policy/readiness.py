@@ -16,7 +16,7 @@ from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import PeerView, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import assembly_findings
-from storage_agent.policy.common import blocker, bytes_text, unobserved, warning
+from storage_agent.policy.common import blocker, bytes_text, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
@@ -39,10 +39,6 @@ class Verdict(StrEnum):
 class Readiness:
     verdict: Verdict
     findings: tuple[Finding, ...]
-
-
-# Frozen writes never end, so systemd's orderly way takes minutes (measured: seven).
-_REBOOT = "reboot --force --no-sync"
 
 
 def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) -> Readiness:
@@ -121,7 +117,8 @@ def _just_in_sync(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findi
             f"if the other host died now, {volume.name} could not be promoted here",
             measured=attachment.broken_by,
             limit=f"seen in sync for {SETTLE_S:.0f} s without a break",
-            remedy="wait; a failover is refused until then, a planned move is not",
+            remedy="wait: storage-agent status --watch; a failover is refused until then, a "
+            "planned move is not",
         ),
     )
 
@@ -147,8 +144,9 @@ def _watched(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, .
             severity=Severity.NOTE,
             summary=f"when the hosts lose each other, {volume.name} stands still until a "
             "coordinator answers: one must be watching",
-            limit="storage-coordinator watch runs, and reaches both hosts",
-            remedy="on the coordinator's machine: storage-coordinator status",
+            measured=f'arbitration = "{volume.arbitration}"',
+            limit="a coordinator that watches (storage-coordinator watch) and reaches both hosts",
+            remedy="on the coordinator's machine: systemctl status storage-coordinator",
         ),
     )
 
@@ -166,8 +164,7 @@ def _frozen(
                 "to go on",
                 measured=f"incident {incident.incident}, no answer yet",
                 limit="an answer of the coordinator, usually within 2 s",
-                remedy="on the coordinator's machine: storage-coordinator status; "
-                "or bring the link between the hosts back",
+                remedy=thaw(volume, snapshot, replica, peer),
             ),
         )
     if not replica.suspended:
@@ -180,8 +177,7 @@ def _frozen(
                 "this host may not write any more",
                 measured=f"incident {incident.incident} answered: deny",
                 limit="secondary",
-                remedy=f"{_REBOOT} (demote cannot unmount what is frozen, and a plain reboot "
-                f"waits for it for minutes); it comes back as secondary and resyncs from {peer}",
+                remedy=thaw(volume, snapshot, replica, peer),
             ),
         )
     is_forgotten = "fencing" in replica.suspended
@@ -192,9 +188,7 @@ def _frozen(
             measured=f"suspended: {', '.join(replica.suspended)}"
             + (", and no handler asks what to do" if is_forgotten else ""),
             limit="not suspended",
-            remedy=f"bring the link to {peer} back; if {peer} was promoted: {_REBOOT}"
-            if is_forgotten
-            else "see why: storage-agent events",
+            remedy=thaw(volume, snapshot, replica, peer),
         ),
     )
 
@@ -208,6 +202,7 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
             blocker(
                 "NOT_MOUNTED",
                 f"{volume.name} is primary here but not mounted",
+                measured="mounted nowhere",
                 limit=f"mounted at {volume.mount_point}",
                 remedy=f"storage-agent promote {volume.name} (or demote)",
             )
@@ -278,5 +273,5 @@ def _no_fallback(volume: VolumeConfig, view: PeerView, peer: str) -> Finding:
         measured=f"{view.connection}, {view.replication}, peer disk {view.disk}, "
         f"{shown} out of sync",
         limit="Connected, Established, peer disk UpToDate, 0 bytes out of sync",
-        remedy=f"see storage-agent status on {peer}",
+        remedy=f"on {peer}: storage-agent status {volume.name}",
     )

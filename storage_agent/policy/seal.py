@@ -65,7 +65,8 @@ def sealing_findings(volume: VolumeConfig, wanted: Seal, facts: SealFacts | None
                 f"the seal of {volume.name} is older than what happened here since",
                 measured=f"epoch {wanted.epoch}",
                 limit=f"at least epoch {known_epoch}",
-                remedy="look again: another coordinator or admin has moved the volume",
+                remedy="see who has moved it: storage-agent events; then: "
+                f"storage-coordinator go-live {volume.name}",
             ),
         )
     if facts != wanted.facts:

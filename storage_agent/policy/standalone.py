@@ -16,7 +16,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, bytes_text, warning
+from storage_agent.policy.common import LOOKED_AT, blocker, bytes_text, thaw, warning
 
 
 def standalone_findings(
@@ -26,7 +26,10 @@ def standalone_findings(
     replica = _replica(volume, snapshot)
     if not isinstance(replica, Replica):
         return replica
-    found = [*_not_serving(volume, snapshot, replica), *_frozen(volume, replica)]
+    found = [
+        *_not_serving(volume, snapshot, replica),
+        *_frozen(volume, snapshot, replica, peer),
+    ]
     if replica.disk is not DiskState.UP_TO_DATE:
         found.append(
             blocker(
@@ -34,7 +37,7 @@ def standalone_findings(
                 f"this host's copy of {volume.name} is not the current data: it needs {peer}",
                 measured=f"disk: {replica.disk}",
                 limit="disk: UpToDate",
-                remedy="wait for the resync, or repair the array: storage-agent status",
+                remedy="wait for the resync, or repair the array: storage-agent status --watch",
             )
         )
     found.append(standing_alone(volume, replica, peer))
@@ -157,7 +160,9 @@ def split_brain_findings(
                 f"this host uses its copy of {volume.name}: it cannot be discarded under it",
                 measured=f"role: {replica.role}, " + ("mounted" if is_used else "not mounted"),
                 limit="role: Secondary, not mounted",
-                remedy=f"storage-agent demote {volume.name}",
+                # The other side cannot take it over, and a demote wants that to be said.
+                remedy=f"storage-agent demote {volume.name} "
+                f"--yes-stop-serving {snapshot.host}/{volume.name}",
             )
         )
     return tuple(found)
@@ -197,8 +202,9 @@ def _replica(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Replica | tuple[
             blocker(
                 "NO_REPLICA",
                 f"{volume.name} is not replicated: it has no peer",
-                limit="[volumes.NAME.replica] in agent.toml",
-                remedy="nothing is to be done",
+                measured="no replica is configured",
+                limit=f"[volumes.{volume.name}.replica] in agent.toml",
+                remedy="nothing is to be done; see storage-agent config show",
             ),
         )
     if isinstance(replica, Unobserved):
@@ -207,6 +213,7 @@ def _replica(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Replica | tuple[
                 "UNOBSERVED",
                 f"the replica of {volume.name} could not be looked at",
                 measured=replica.reason,
+                limit=LOOKED_AT,
                 remedy="see what keeps the agent from looking: storage-agent doctor",
             ),
         )
@@ -214,6 +221,7 @@ def _replica(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Replica | tuple[
         blocker(
             "REPLICA_DOWN",
             f"the DRBD resource {volume.name} is not up on {snapshot.host}",
+            measured="no such resource in the kernel",
             limit="configured in the kernel",
             remedy=f"storage-agent assemble {volume.name}",
         ),
@@ -232,12 +240,14 @@ def _not_serving(
             "alone",
             measured=f"role: {replica.role}",
             limit="role: Primary",
-            remedy="run it on the host that serves it: storage-agent status",
+            remedy=f"see which one does: storage-agent status {volume.name}; run it there",
         ),
     )
 
 
-def _frozen(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
+def _frozen(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str
+) -> tuple[Finding, ...]:
     if not replica.suspended:
         return ()
     return (
@@ -246,6 +256,6 @@ def _frozen(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
             f"DRBD has frozen the writes of {volume.name}: whether this host may go on is asked",
             measured=f"suspended: {', '.join(replica.suspended)}",
             limit="not suspended",
-            remedy="the coordinator answers incidents; see storage-agent events",
+            remedy=thaw(volume, snapshot, replica, peer),
         ),
     )

@@ -89,8 +89,12 @@ def test_a_refusal_is_not_asked_again() -> None:
 
 
 def test_a_device_that_is_still_held_is_asked_for_again() -> None:
-    held = blocker("VOLUME_HELD", "/dev/drbd0 is held open on alpha")
-    frozen = blocker("VOLUME_PRIMARY", "alpha is Primary for data")
+    held = blocker(
+        "VOLUME_HELD", "/dev/drbd0 is held open on alpha", measured="", limit="", remedy=""
+    )
+    frozen = blocker(
+        "VOLUME_PRIMARY", "alpha is Primary for data", measured="", limit="", remedy=""
+    )
     host = Host(demote=[ended()], leave=[ended(OperationState.REFUSED, findings=(held,)), ended()])
     assert host.run() == 0
     assert host.methods()[1:] == ["demote", "leave", "leave"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from storage_agent.coordinator.agreement import contradictions
 from storage_agent.coordinator.arbiter import State
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.incidents import answer_incidents
 from storage_agent.coordinator.switchover import switch_over
-from storage_agent.coordinator.views import contradictions
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.errors import AgentError, Refused
 from tests.unit.coordinator.pair import VOLUME, Killed, Pair, make_coordinator

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from storage_agent.coordinator.agreement import contradictions, disagreements
 from storage_agent.coordinator.arbiter import Grant, GrantKind, State
 from storage_agent.coordinator.contradictions import LASTS_S, Contradictions
-from storage_agent.coordinator.views import HostView, VolumeView, contradictions, disagreements
+from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.answers import Verdict
 from storage_agent.model.errors import Missing
 from storage_agent.model.finding import warning
@@ -89,7 +90,10 @@ def as_primary(replica: Replica) -> Replica:
     return dataclasses.replace(replica, role=Role.PRIMARY)
 
 
-BROKEN = Verdict(word="degraded", findings=(warning("SEAL_BROKEN", "another size"),))
+BROKEN = Verdict(
+    word="degraded",
+    findings=(warning("SEAL_BROKEN", "another size", measured="", limit="", remedy=""),),
+)
 GRANT = Grant(kind=GrantKind.PROMOTE, epoch=EPOCH, host="beta", operation_id="t")
 CASES: dict[str, Callable[[], VolumeView]] = {
     "HOST_UNREACHABLE": lambda: pair(
@@ -159,7 +163,7 @@ def test_what_only_one_host_or_the_record_says_is_no_disagreement() -> None:
         assert disagreements(CASES[code]()) == ()
 
 
-DIFFER = warning("VIEWS_DIFFER", "alpha sees beta as Primary")
+DIFFER = warning("VIEWS_DIFFER", "alpha sees beta as Primary", measured="", limit="", remedy="")
 
 
 def test_what_lasts_is_told_once_and_when_it_is_gone() -> None:

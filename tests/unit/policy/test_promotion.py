@@ -20,9 +20,9 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet
+from storage_agent.policy.content import content_findings
 from storage_agent.policy.evidence import NEVER_SEEN
 from storage_agent.policy.promotion import (
-    content_findings,
     needs_grant,
     peer_is_primary,
     promotion_findings,

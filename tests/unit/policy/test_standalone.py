@@ -92,7 +92,7 @@ def test_a_primary_with_current_data_may_and_says_what_it_risks(
 
 
 STOOD = standing_alone(VOLUME, PRIMARY, "beta")
-NOT_TOLD = blocker("PEER_NOT_TOLD", "")
+NOT_TOLD = blocker("PEER_NOT_TOLD", "", measured="", limit="", remedy="")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage_agent.model.errors import AgentError, Refused
-from storage_agent.model.finding import Finding, Severity
+from storage_agent.model.finding import blocker
 from storage_agent.service import rpc
 
 # Machines differ too much in speed for a deadline an example.
@@ -178,7 +178,7 @@ def test_damaged_requests_are_decoded_or_refused(junk: bytes, at: int, cut: int)
 
 
 def test_errors_carry_code_remedy_status_and_findings() -> None:
-    finding = Finding(code="OOS", severity=Severity.BLOCKER, summary="8 KiB out of sync")
+    finding = blocker("OOS", "8 KiB out of sync", measured="8 KiB", limit="0 bytes", remedy="wait")
     error = Refused("no", remedy="wait", findings=(finding,))
     decoded = json.loads(rpc.encode_error("x", error))
     assert decoded["id"] == "x"

@@ -118,7 +118,7 @@ def _show_error(
         from storage_agent.cli.render_status import finding_lines
 
         for finding in answer.findings:
-            lines = list(finding_lines(finding, err))
+            lines = list(finding_lines(finding, err, program))
             if finding.summary == error.message:
                 # Said already, above.
                 lines = [line for line in lines[1:] if not line.lstrip().startswith("try: ")]

@@ -20,8 +20,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import bytes_text
-from storage_agent.policy.standalone import split_brain_facts
+from storage_agent.model.split_brain import changed_text, side_text
 
 WATCH_EVERY_S = 1.0
 SAY_EVERY_S = 10.0
@@ -150,7 +149,7 @@ def summary(snapshot: VolumeSnapshot) -> str:
     if isinstance(replica, Unobserved):
         facts = f"unknown: {replica.reason}"
     else:
-        facts = split_brain_facts(replica) if replica else "the replica is not up"
+        facts = side_text(replica) if replica else "the replica is not up"
     return f"split-brain {snapshot.volume} {snapshot.host}: {facts}; {_served(snapshot)}"
 
 
@@ -169,26 +168,27 @@ def _guide(snapshot: VolumeSnapshot, peer: str) -> Iterator[str]:
     if not isinstance(replica, Replica) or not replica.split_brain:
         yield f"no split brain of {volume} is known on {here}"
         return
-    yield f"Run the same command on {peer} and lay both lines side by side. Then choose:"
     command = f"storage-agent split-brain {volume}"
+    yield f"What {peer} has written since is counted there alone; it is seen"
+    yield f"  on {peer}, to be laid beside the line above: {command}"
+    yield f"  both at once, where a coordinator is in charge: storage-coordinator status {volume}"
+    yield "  as it was when the two met, 4 KiB a bit, in this kernel's log: " + (
+        "journalctl -k -g 'peer .* bits:'"
+    )
+    yield "Then choose:"
     yield f"  to keep {here}'s copy: on {peer} `{command} --discard`, here `{command} --keep`"
-    yield f"      lost: whatever was written on {peer} since they parted"
+    yield f"      lost: what {peer} shows as changed there since"
     yield f"  to keep {peer}'s copy: here `{command} --discard`, on {peer} `{command} --keep`"
-    yield f"      lost: {_changed(replica)} written here since they parted"
+    yield f"      lost: {changed_text(replica)} written here since they parted"
     yield "Copy away first what must be kept of the side that is given up."
 
 
 def _what_is_lost(snapshot: VolumeSnapshot, peer: str) -> Iterator[str]:
     yield clean(summary(snapshot))
     replica = snapshot.replica
-    lost = _changed(replica) if isinstance(replica, Replica) else "unknown how much"
+    lost = changed_text(replica) if isinstance(replica, Replica) else "unknown how much"
     yield f"{lost} that were written on {snapshot.host} since the two parted will be LOST;"
     yield f"{peer}'s copy takes their place as soon as the two are connected."
-
-
-def _changed(replica: Replica) -> str:
-    behind = replica.peer.out_of_sync_bytes if replica.peer else None
-    return "unknown how much" if behind is None else bytes_text(behind)
 
 
 def _snapshot(status: StatusAnswer, volume: str) -> VolumeSnapshot:

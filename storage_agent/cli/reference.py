@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storage_agent.cli.context import Answer, Context
-from storage_agent.cli.terminal import Tone
+from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import clean, counted
 from storage_agent.model.errors import ConfigurationError, UsageError
 from storage_agent.model.wire import to_wire
@@ -66,21 +66,26 @@ def epoch(options: argparse.Namespace, context: Context) -> Answer:
 
 
 def explain(options: argparse.Namespace, context: Context) -> Answer:
-    """What a code means, what is at risk, what to do; works offline."""
-    code = options.code.upper()
+    return explained(options.code, context.out, "storage-agent")
+
+
+def explained(asked: str, screen: Screen, program: str) -> Answer:
+    """What a code means, what is at risk, what to do; works offline. program: that was asked.
+    Raises UsageError."""
+    code = asked.upper()
     if code not in CATALOGUE:
         from difflib import get_close_matches
 
         near = get_close_matches(code, CATALOGUE, 1, 0.5)
         raise UsageError(
-            f"no code {options.code!r} is known",
+            f"no code {asked!r} is known",
             remedy=f"did you mean {near[0]}?"
             if near
-            else "codes are shown by storage-agent status",
+            else f"see which codes stand now: {program} status",
             code="UNKNOWN_CODE",
         )
     entry = CATALOGUE[code]
-    lines = [context.out.paint(code, Tone.BOLD), f"  means  {entry.meaning}"]
+    lines = [screen.paint(code, Tone.BOLD), f"  means  {entry.meaning}"]
     if entry.risk:
         lines.append(f"  risk   {entry.risk}")
     lines += [f"  next   {step}" for step in entry.next_steps]

@@ -81,7 +81,9 @@ def peer_name(config: AgentConfig | None) -> str:
 
 
 def headline(snapshot: VolumeSnapshot, verdict: Verdict | None, peer: str) -> str:
-    """`data: serving on alpha, ready to move to beta`; `data: BLOCKED: … (secondary on beta)`."""
+    """`data: serving on alpha, ready to move to beta`; `data: BLOCKED: … (standby on beta; CODE)`.
+
+    The code also where nothing follows, as in `--watch` without a terminal."""
     place = place_text(snapshot)
     if verdict is None:
         return f"{snapshot.volume}: UNKNOWN: not judged yet ({place})"
@@ -91,8 +93,8 @@ def headline(snapshot: VolumeSnapshot, verdict: Verdict | None, peer: str) -> st
     if verdict.word == "ready":
         return f"{snapshot.volume}: {place}, ready to take over"
     first = _loudest(verdict.findings)
-    why = f": {first.summary}" if first else ""
-    return f"{snapshot.volume}: {verdict.word.upper()}{why} ({place})"
+    why, code = (f": {first.summary}", f"; {first.code}") if first else ("", "")
+    return f"{snapshot.volume}: {verdict.word.upper()}{why} ({place}{code})"
 
 
 def row_line(row: Row, screen: Screen) -> str:
@@ -101,8 +103,11 @@ def row_line(row: Row, screen: Screen) -> str:
     return screen.paint(f"{mark} {row.label:<11}  {clean(row.text)}", loud)
 
 
-def finding_lines(finding: Finding, screen: Screen) -> Iterator[str]:
-    """What is wrong, measured against what is wanted, what one risks, what to type."""
+def finding_lines(
+    finding: Finding, screen: Screen, program: str = "storage-agent"
+) -> Iterator[str]:
+    """What is wrong, measured against what is wanted, what one risks, what to type. program: whose
+    `explain` is there."""
     from storage_agent.policy.catalogue import CATALOGUE
 
     tone = _SEVERITY_TONES[finding.severity]
@@ -117,7 +122,7 @@ def finding_lines(finding: Finding, screen: Screen) -> Iterator[str]:
         yield f"      risk: {known.risk}"
     if finding.remedy:
         yield f"      try: {clean(finding.remedy)}"
-    yield f"      see: storage-agent explain {clean(finding.code)}"
+    yield f"      see: {program} explain {clean(finding.code)}"
 
 
 def operation_text(record: OperationRecord) -> str:

@@ -46,6 +46,8 @@ def _add_looking(commands: Any) -> None:
     preflight.add_argument("volume", nargs="*", metavar="VOLUME")
     ping = _add(commands, "ping", "are the hosts reached, and who answers", "look", "ping")
     ping.add_argument("host", nargs="*", metavar="HOST")
+    explain = _add(commands, "explain", "what a code means and what to do", "reference", "explain")
+    explain.add_argument("code", metavar="CODE")
 
 
 def _add_moving(commands: Any) -> None:

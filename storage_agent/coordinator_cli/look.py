@@ -13,20 +13,21 @@ from storage_agent.cli.text import clean
 from storage_agent.coordinator.agreement import contradictions, seal_findings
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
+from storage_agent.coordinator.host_findings import host_findings
 from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.settings import Settings, VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.render import (
+    findings_lines,
     headline,
     move_lines,
-    seal_lines,
     takeover_lines,
     view_document,
     view_lines,
 )
 from storage_agent.model.errors import AgentError, OperationFailed, Refused
-from storage_agent.model.finding import blockers
+from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.wire import to_wire
 
 _Checked = tuple[VolumeView, MoveCheck, TakeoverCheck]
@@ -45,7 +46,7 @@ def status(options: argparse.Namespace, context: Context) -> Answer:
     volumes = chosen(context.settings(), options.volume)
     found = []
     for view in context.coordinator().look_at_all(volumes):
-        found.append((view, contradictions(view)))
+        found.append((view, _all(view)))
         if options.json:
             _json_line(context, view_document(*found[-1]))
     if not options.json:
@@ -54,6 +55,11 @@ def status(options: argparse.Namespace, context: Context) -> Answer:
                 context.out.line(line)
     is_well = all(view.is_safe and not blockers(findings) for view, findings in found)
     return Answer(exit_status=0 if is_well else OperationFailed.exit_status)
+
+
+def _all(view: VolumeView) -> tuple[Finding, ...]:
+    """What the headline says first, then what does not fit together."""
+    return tuple(dict.fromkeys((*host_findings(view), *contradictions(view))))
 
 
 def preflight(options: argparse.Namespace, context: Context) -> Answer:
@@ -85,15 +91,17 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
                 "switchover": to_wire(move),
                 "failover": to_wire(takeover),
                 "seal": to_wire(unsealed),
+                "findings": to_wire(host_findings(view)),
             }
             _json_line(context, document)
         else:
             when = f", if {view.peer_of(takeover.target).host} died now"
             context.out.line(clean(headline(view)))
             for line in (
+                *findings_lines(host_findings(view), context.out),
                 *move_lines(view, move, context.out),
                 *takeover_lines(takeover, when, context.out),
-                *seal_lines(unsealed, context.out),
+                *findings_lines(unsealed, context.out),
             ):
                 context.out.line(line)
     if failed:

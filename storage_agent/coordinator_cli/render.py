@@ -13,6 +13,8 @@ from storage_agent.coordinator.move_check import MoveCheck
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.finding import Finding, Severity, blockers
 
+PROGRAM = "storage-coordinator"
+
 
 def view_lines(view: VolumeView, found: tuple[Finding, ...], screen: Screen) -> Iterator[str]:
     """The verdict, a line a host, what does not fit together, and what to do."""
@@ -24,7 +26,7 @@ def view_lines(view: VolumeView, found: tuple[Finding, ...], screen: Screen) -> 
     if view.state is not None:
         yield f"   {'record':<12} {record_text(view)}"
     for finding in found:
-        yield from finding_lines(finding, screen)
+        yield from finding_lines(finding, screen, PROGRAM)
 
 
 def headline(view: VolumeView) -> str:
@@ -118,17 +120,17 @@ def takeover_lines(check: TakeoverCheck, when: str, screen: Screen) -> Iterator[
         yield f"      proof: {check.proof}"
 
 
-def seal_lines(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
-    """Nothing for a sealed pair."""
+def findings_lines(findings: Sequence[Finding], screen: Screen) -> Iterator[str]:
+    """One after the other; nothing where there are none."""
     for finding in findings:
-        yield from finding_lines(finding, screen)
+        yield from finding_lines(finding, screen, PROGRAM)
 
 
 def _verdict(what: str, findings: tuple[Finding, ...], screen: Screen) -> Iterator[str]:
     word, tone = ("no", Tone.BAD) if blockers(findings) else ("yes", Tone.OK)
     yield screen.paint(f"   {what}: {word}", tone)
     for finding in findings:
-        yield from finding_lines(finding, screen)
+        yield from finding_lines(finding, screen, PROGRAM)
 
 
 def loss_text(loss: Loss) -> str:

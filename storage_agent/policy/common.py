@@ -10,6 +10,7 @@ from storage_agent.model.finding import warning as warning
 from storage_agent.model.incident import REBOOT_FROZEN, Incident, IncidentAnswer
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Replica
+from storage_agent.model.sizes import bytes_text as bytes_text
 from storage_agent.model.snapshot import VolumeSnapshot
 
 LOOKED_AT = "looked at within its time"
@@ -63,12 +64,3 @@ def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:
     """Mount points that are not the volume's own."""
     places = [mount.mount_point for mount in view.mounts]
     return [place for place in places if place != volume.mount_point]
-
-
-def bytes_text(size_bytes: int) -> str:
-    """`1.5 GiB (1610612736 bytes)`: readable, and exact."""
-    if size_bytes < 1024:
-        return f"{size_bytes} bytes"
-    units = ("KiB", "MiB", "GiB", "TiB")
-    power = min((size_bytes.bit_length() - 1) // 10, len(units))
-    return f"{size_bytes / (1 << 10 * power):.1f} {units[power - 1]} ({size_bytes} bytes)"

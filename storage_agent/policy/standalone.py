@@ -16,6 +16,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.model.split_brain import side_text
 from storage_agent.policy.common import LOOKED_AT, blocker, bytes_text, thaw, warning
 
 
@@ -173,23 +174,10 @@ def split_brain(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:
     return blocker(
         "SPLIT_BRAIN",
         f"both copies of {volume.name} were changed apart from each other: one must be given up",
-        measured=split_brain_facts(replica),
+        measured=side_text(replica),
         limit="one history of the data",
         remedy=f"on both hosts: storage-agent split-brain {volume.name} (shows, decides nothing)",
     )
-
-
-def split_brain_facts(replica: Replica) -> str:
-    """What can be laid beside the other host's own: role, disk, bytes changed since, generation.
-
-    The bitmap identifier is the generation that both had last; when the current ones differ and
-    the bitmap ones agree, each side has written something of its own.
-    """
-    behind = replica.peer.out_of_sync_bytes if replica.peer else None
-    changed = "unknown how much" if behind is None else bytes_text(behind)
-    ids = replica.generation
-    generation = f"generation {ids.current}, apart since {ids.bitmap}" if ids else "no generation"
-    return f"{replica.role}, {replica.disk}, {changed} changed here since, {generation}"
 
 
 def _replica(volume: VolumeConfig, snapshot: VolumeSnapshot) -> Replica | tuple[Finding, ...]:

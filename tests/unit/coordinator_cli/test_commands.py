@@ -366,3 +366,31 @@ def test_the_command_needs_nothing_of_a_storage_host(monkeypatch: pytest.MonkeyP
     from storage_agent.coordinator_cli import keep, look, main, move, service, wiring
 
     assert {keep, look, main, move, service, wiring}
+
+
+def test_a_code_is_explained_where_there_is_no_agent(adopted: Desk) -> None:
+    adopted.pair.cut_link()
+    assert adopted.run("status") == 1
+    shown = adopted.out.getvalue()
+    assert shown.startswith("office/data: FROZEN on alpha\n")
+    codes = re.findall(r"see: storage-coordinator explain (\S+)", shown)
+    assert codes[0] == "INCIDENT_OPEN"
+    assert "storage-agent explain" not in shown
+    for code in codes:
+        assert adopted.run("explain", code.lower()) == 0
+        assert adopted.out.getvalue().startswith(f"{code}\n  means  ")
+    assert adopted.run("preflight") == 3
+    assert "BLOCKER INCIDENT_OPEN: alpha: " in adopted.out.getvalue()
+    assert adopted.run("preflight", "--json") == 3
+    assert json.loads(adopted.out.getvalue())["findings"][0]["code"] == "INCIDENT_OPEN"
+    assert adopted.run("explain", "INCIDENT_OPENED") == 2
+    assert "did you mean INCIDENT_OPEN?" in adopted.err.getvalue()
+    assert adopted.run("explain", "zzz") == 2
+    assert "see which codes stand now: storage-coordinator status" in adopted.err.getvalue()
+
+
+def test_a_refusal_is_explained_where_there_is_no_agent(adopted: Desk) -> None:
+    adopted.pair.link_up = False
+    assert adopted.run("switchover", "data", "--to", "beta") == 3
+    assert "see: storage-coordinator explain NOT_IN_SYNC" in adopted.err.getvalue()
+    assert "storage-agent explain" not in adopted.err.getvalue()

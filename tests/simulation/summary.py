@@ -19,21 +19,24 @@ KNOWN = {
     "ALONE_WITHOUT_ARBITRATION": "arbitration none: acknowledged alone after the link was lost, "
     "then the other side promoted by a true declaration; PEER_MAY_HAVE_WRITTEN warns, which I17 "
     "checks",
-    "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only an Inconsistent disk "
-    "has, or only a peer that does not know, by a generation of its own, that it has the only good "
-    "disk",
+    "ACKNOWLEDGED_ON_INCONSISTENT": "DRBD 8.4 itself acknowledges what only a disk has that is not "
+    "UpToDate (as of a target whose source is gone), or only a peer that does not know, by a "
+    "generation of its own, that it has the only good disk",
     "RESYNC_ABORTED": "DRBD 8.4 (seen on two kernels: tests/data/drbd-courses/moments.txt) calls a "
     "target UpToDate whose source loses its disk in the bitmap exchange, or an old disk that is "
-    "attached to a Diskless Primary while the peer's fails, or a target whose end of the resync "
-    "the source has missed, once the source has written more and lost its disk; or takes an old "
-    "disk that a person attaches to a cut off Primary which has not heard of its peer's new "
-    "generation",
+    "attached beside a Primary, or to it, while the peer's fails, or a target whose end of the "
+    "resync the source has missed, once the source has written more and lost its disk; or takes an "
+    "old disk that is attached to a cut off Primary which has not heard of its peer's new "
+    "generation (by a person: of the agent I4 allows it only where the cut came after its look). "
+    "From then on I2 and I3 are not asked in that schedule",
     "END_NOT_RECORDED": "the state folder cannot be written, and the daemon is killed before it "
     "can be again: the operation, whose answer said so, is taken up anew and answered again",
-    "LATE_COMMAND": "a command that was given up takes effect after the operation was taken back",
+    "LATE_COMMAND": "a command that was given up at its deadline takes effect after the operation "
+    "was taken back, and leaves the host in between",
     "FROZEN_KEEPS_LINK": "a Primary that lost its peer keeps its service link up until kernel and "
     "agent have noticed: reads may be old for that long",
-    "FROZEN_STAYS_MOUNTED": "a Primary that lost its peer stays mounted: unmounting would hang",
+    "FROZEN_STAYS_MOUNTED": "a Primary that lost its peer stays mounted: unmounting would hang; "
+    "what is mounted in that state has its content not compared",
 }
 
 

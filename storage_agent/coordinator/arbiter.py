@@ -293,7 +293,8 @@ def automatic_refusal(
             "it has failed over by itself once, and nobody has looked since",
             measured="1 failover without a person",
             limit="none that nobody has acknowledged",
-            remedy="look, then: storage-coordinator acknowledge VOLUME",
+            remedy="look, then: storage-coordinator failover VOLUME --to HOST; or let it do so "
+            "once more: storage-coordinator acknowledge VOLUME",
         )
     since_s = unix_s - state.changed_unix_s
     # A clock that went back proves no waiting.

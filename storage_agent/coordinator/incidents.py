@@ -88,9 +88,10 @@ def _answer(
         if verdict == "continue":
             coordinator.finish(volume, host, number)
     except AgentError as exc:
-        why = f"{exc.code}: {exc.message}"
+        why = f"{exc.code}: {exc.message}" + (f"; {exc.remedy}" if exc.remedy else "")
         if exc.code in _FOR_GOOD and grant is not None and withdraw(coordinator, volume, grant):
-            why += f"; {volume.peer_of(host)} may take over"
+            peer = volume.peer_of(host)
+            why += f"; {peer} may take over: storage-coordinator failover {volume.key} --to {peer}"
         return _told(volume, host, nonce, "", why)
     return _told(volume, host, nonce, verdict, f"epoch {number}")
 

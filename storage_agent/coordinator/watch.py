@@ -251,7 +251,9 @@ class Watch:
             cooldown_s=volume.cooldown_s,
             unix_s=coordinator.unix_s(),
         ):
-            text = f"{owner} is gone, and no failover without a person: {refusal.summary}"
+            text = f"{owner} is gone, and no failover without a person: {refusal.summary}; " + (
+                volume.named_in(refusal, target).remedy
+            )
             self._tell_change("failover", owner, volume.key, Severity.BLOCKER, text)
             return
         self._tell(

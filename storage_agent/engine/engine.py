@@ -266,7 +266,7 @@ class Engine:
             raise UsageError(f"there is no volume {volume!r}", code="UNKNOWN_VOLUME")
         with self._lock:
             if volume in self._running:
-                raise Busy(f"{volume} is busy", remedy="wait for the operation to end")
+                raise Busy(f"{volume} is busy", remedy="wait for it: storage-agent operation")
             try:
                 marker = self._epochs.last_marker(volume)
             except Refused:
@@ -292,7 +292,9 @@ class Engine:
         self._volume(request)
         with self._lock:
             if request.volume in self._running:
-                raise Busy(f"{request.volume} is busy", remedy="wait for the operation to end")
+                raise Busy(
+                    f"{request.volume} is busy", remedy="wait for it: storage-agent operation"
+                )
             return self._epochs.claim(request, succeeds)
 
     def _decide_and_execute(self, entry: Entry, run: Run) -> OperationRecord:

@@ -145,7 +145,7 @@ class Filesystem:
                 raise
             raise OperationFailed(
                 f"{mount_point} is in use and stays mounted",
-                remedy=f"see who uses it: storage-agent doctor, or fuser -vm {mount_point}",
+                remedy=f"see who uses it: fuser -vm {mount_point}",
                 code="BUSY_MOUNT",
             ) from exc
 

@@ -226,6 +226,9 @@ def test_a_frozen_primary_that_cannot_go_on_loses_its_grant(
     (answered,) = answer_incidents(coordinator, "alpha")
     assert answered.verdict == ""
     assert "DISK_NOT_UPTODATE" in answered.why
+    assert answered.why.endswith(
+        "beta may take over: storage-coordinator failover office/data --to beta"
+    )
     assert "beta may take over" in answered.why
     state = coordinator.store.get(VOLUME.key)
     assert state is not None

@@ -76,7 +76,8 @@ def stays_shut(*asked: Any) -> LinkWish:
 
 def unconnected_always(volume: Any, peer_view: Any, peer: str) -> tuple[Finding, ...]:
     text = f"it is not proven that {peer} is off"
-    return (blocker("PEER_NOT_PROVEN_OFF", text, remedy=f"--peer-is-off {peer}"),)
+    more = {"measured": "silent", "limit": "off", "remedy": f"--peer-is-off {peer}"}
+    return (blocker("PEER_NOT_PROVEN_OFF", text, **more),)
 
 
 def without_findings(self: Report, findings: Any, refusals: Any) -> OperationRecord:

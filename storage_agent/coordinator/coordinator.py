@@ -7,7 +7,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from storage_agent.coordinator.agreement import epoch_missing
 from storage_agent.coordinator.arbiter import (
     Decision,
     State,
@@ -26,6 +25,7 @@ from storage_agent.coordinator.claims import (
     is_newest,
     shown_sole,
 )
+from storage_agent.coordinator.contradictions import epoch_missing
 from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.settings import Settings, VolumeSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage_agent.coordinator.agreement import contradictions
+from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings

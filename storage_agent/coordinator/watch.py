@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.agreement import disagreements
 from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
-from storage_agent.coordinator.contradictions import LASTS_S, Contradictions
+from storage_agent.coordinator.contradictions import disagreements
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
+from storage_agent.coordinator.lasting import LASTS_S, Contradictions
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.store import STORE_CODES
 from storage_agent.coordinator.views import HostView, VolumeView, host_view

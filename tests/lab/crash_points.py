@@ -19,6 +19,7 @@ import argparse
 import json
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -369,7 +370,8 @@ def walk_all(lab: Lab, course: Course, verbs: Iterable[str]) -> tuple[list[Walke
             print(walked[-1], flush=True)
         except (AssertionError, LabError) as exc:
             failed += 1
-            print(f"{point}  FAILED: {str(exc)[:300]}", flush=True)
+            where = traceback.extract_tb(exc.__traceback__)[-1]
+            print(f"{point}  FAILED: {str(exc)[:300]} ({where.name}: {where.line})", flush=True)
     return walked, failed
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator.agreement import contradictions
 from storage_agent.coordinator.arbiter import State
+from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import check_takeover
 from storage_agent.coordinator.host_findings import host_findings

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from storage_agent.configuration.load import digest
-from storage_agent.coordinator.agreement import contradictions
 from storage_agent.coordinator.client_proof import SCRIPT, prover
 from storage_agent.coordinator.commands import Ended
+from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.go_live import Live, go_live
 from storage_agent.coordinator.switchover import switch_over

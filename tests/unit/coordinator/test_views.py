@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from storage_agent.coordinator.agreement import contradictions, disagreements
 from storage_agent.coordinator.arbiter import Grant, GrantKind, State
-from storage_agent.coordinator.contradictions import LASTS_S, Contradictions
+from storage_agent.coordinator.contradictions import contradictions, disagreements
+from storage_agent.coordinator.lasting import LASTS_S, Contradictions
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.answers import Verdict
 from storage_agent.model.errors import Missing

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import contradictions, store
+from storage_agent.coordinator import lasting, store
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.watch import Event, Watch
@@ -107,7 +107,7 @@ def test_a_record_that_is_held_costs_no_connection_and_no_watching(
 def test_a_contradiction_is_told_when_it_lasts_and_when_it_is_gone(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contradictions, "LASTS_S", 0.1)
+    monkeypatch.setattr(lasting, "LASTS_S", 0.1)
     make_coordinator(pair).adopt(VOLUME)
     with Watching(pair) as watching:
         pair.hosts["beta"].disk = DiskState.OUTDATED

@@ -135,8 +135,10 @@ def daemon(host: Host) -> str:
 
 
 def await_stand(host: Host) -> None:
-    """Its threads have stopped for the signal: in /proc that looks like any stop for strace."""
-    stopped = partial(holds, host, f"grep -q 'stopped by SIGSTOP' {TRACE}")
+    """Its threads have stopped for the signal: in /proc that looks like any stop for strace. What
+    stood when strace came is told as stopped as well, before the signal."""
+    seen = f"sed -n '/--- SIGSTOP {{/,$p' {TRACE} | grep -q 'stopped by SIGSTOP'"
+    stopped = partial(holds, host, seen)
     wait_until("the daemon stands", stopped, timeout_s=END_TIMEOUT_S, poll_s=0.2)
 
 
@@ -192,7 +194,7 @@ def require_caught(host: Host, point: Point) -> None:
     """strace's own word: the last record that the daemon wrote or was about to write, and the
     call that it came to. Raises AssertionError."""
     calls = [line for line in host.read_file(TRACE).splitlines() if CALL.search(line)]
-    written = next(line for line in reversed(calls) if "write(" in line)
+    written = next((line for line in reversed(calls) if "write(" in line), "")
     found = [" ".join(pair).strip() for pair in RECORD.findall(written) if pair[0] != "done"]
     assert found == [point.record], f"caught at {found}"
     assert f"{CALLS[point.side]}(" in calls[-1], f"caught in {calls[-1][:60]}"

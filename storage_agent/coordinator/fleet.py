@@ -293,8 +293,9 @@ class Fleet:
             )
 
     def _put_off(self, kept: _Host, exc: AgentError) -> None:
-        if isinstance(exc, Refused | NotPermitted):
-            # Trying again at once cannot help, and the reason is to be seen each time.
+        if isinstance(exc, Refused | NotPermitted | Disconnected):
+            # The reason is to be seen each time; or it costs nothing to try again, as where the
+            # daemon is being restarted.
             return
         pause_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(kept.failures, 10))
         kept.failures += 1

@@ -13,7 +13,7 @@ import pytest
 
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.fleet import BACKOFF_FIRST_S, BACKOFF_MOST_S, Fleet
-from storage_agent.coordinator.rpc import Channel, unreachable
+from storage_agent.coordinator.rpc import Channel, Disconnected, unreachable
 from storage_agent.coordinator.settings import Deadlines, HostSettings, Settings
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, Refused
 from tests.unit.coordinator.bad_hosts import (
@@ -91,7 +91,7 @@ class Trier:
     def ask_for(self, seconds: float, every_s: float = 0.5) -> None:
         until_s = self.clock.now_s + seconds
         while self.clock.now_s < until_s:
-            with contextlib.suppress(Missing, Refused, NotPermitted):
+            with contextlib.suppress(Missing, Refused, NotPermitted, Disconnected):
                 self.fleet.connection("alpha")
             self.clock.sleep(every_s)
 
@@ -128,8 +128,10 @@ def test_a_host_that_has_been_back_is_tried_soon_again(trier: Trier) -> None:
     assert trier.pauses_s()[before:] == [BACKOFF_FIRST_S]
 
 
-@pytest.mark.parametrize("error", [Refused, NotPermitted])
-def test_what_a_person_must_mend_is_said_each_time(trier: Trier, error: type[AgentError]) -> None:
+@pytest.mark.parametrize("error", [Refused, NotPermitted, Disconnected])
+def test_what_a_person_must_mend_or_ends_at_once_is_tried_each_time(
+    trier: Trier, error: type[AgentError]
+) -> None:
     trier.fails_with = error("no", remedy="mend it")
     trier.ask_for(5)
     assert len(trier.tried_s) == 10

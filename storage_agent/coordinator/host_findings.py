@@ -1,4 +1,4 @@
-"""What is wrong with a volume by what its hosts say of themselves, where `views.contradictions` has
+"""What is wrong with a volume by what its hosts say of themselves, where `contradictions.py` has
 what does not fit together: frozen, without a fallback, served by nobody, split in two. Pure."""
 
 from __future__ import annotations

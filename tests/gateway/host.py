@@ -180,12 +180,17 @@ class StorageHost:
         return sum(1 for link in links if os.readlink(link).startswith("socket:")) - 1
 
     def gateways(self) -> list[int]:
-        """Processes of the user."""
+        """Processes of the user, in this host's namespace: others may run on the machine."""
         uid = int(self.inside("id", "-u", USER).stdout)
+        mine = os.readlink(f"/proc/{self._holder.pid}/ns/mnt")
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if path.stat().st_uid == uid and b"gateway" in (path / "cmdline").read_bytes():
+                if (
+                    path.stat().st_uid == uid
+                    and os.readlink(path / "ns/mnt") == mine
+                    and b"gateway" in (path / "cmdline").read_bytes()
+                ):
                     found.append(int(path.name))
         return found
 

@@ -9,6 +9,7 @@ from storage_agent.model.finding import blocker as blocker
 from storage_agent.model.finding import warning as warning
 from storage_agent.model.incident import REBOOT_FROZEN, Incident, IncidentAnswer
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.operation import OperationRequest
 from storage_agent.model.replica import Replica
 from storage_agent.model.sizes import bytes_text as bytes_text
 from storage_agent.model.snapshot import VolumeSnapshot
@@ -64,3 +65,21 @@ def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:
     """Mount points that are not the volume's own."""
     places = [mount.mount_point for mount in view.mounts]
     return [place for place in places if place != volume.mount_point]
+
+
+def wrong_primary(
+    volume: VolumeConfig, primary: str, request: OperationRequest
+) -> tuple[Finding, ...]:
+    """The caller names another primary than the one that is seen."""
+    if request.expected_primary in (None, primary):
+        return ()
+    return (
+        blocker(
+            "WRONG_PRIMARY",
+            f"{primary} is primary for {volume.name}, not {request.expected_primary} as the caller "
+            "believes",
+            measured=f"primary: {primary}",
+            limit=f"primary: {request.expected_primary}",
+            remedy=f"see both hosts: storage-coordinator status {volume.name}; then name {primary}",
+        ),
+    )

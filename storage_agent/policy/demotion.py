@@ -8,7 +8,14 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, mounted_elsewhere, thaw, unobserved, warning
+from storage_agent.policy.common import (
+    blocker,
+    mounted_elsewhere,
+    thaw,
+    unobserved,
+    warning,
+    wrong_primary,
+)
 from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
 from storage_agent.policy.standalone import standalone_findings
 
@@ -31,18 +38,7 @@ def demotion_findings(
                     remedy=thaw(volume, snapshot, replica, peer or "the other host"),
                 )
             )
-        if request.expected_primary not in (None, snapshot.host):
-            found.append(
-                blocker(
-                    "WRONG_PRIMARY",
-                    f"{snapshot.host} is primary for {volume.name}, "
-                    f"not {request.expected_primary} as the caller believes",
-                    measured=f"primary: {snapshot.host}",
-                    limit=f"primary: {request.expected_primary}",
-                    remedy=f"see both hosts: storage-coordinator status {volume.name}; then name "
-                    f"{snapshot.host}",
-                )
-            )
+        found += wrong_primary(volume, snapshot.host, request)
     if not isinstance(snapshot.filesystem, Unobserved) and snapshot.filesystem is not None:
         elsewhere = mounted_elsewhere(volume, snapshot.filesystem)
         if elsewhere:

@@ -160,26 +160,33 @@ def kills(control: Host, *words: str) -> int:
 
 @pytest.mark.long
 @BY_HAND
-def test_its_ssh_sessions_cut_off_the_same_command_ends_the_move(lab: Lab) -> None:
-    """Early and late in a move; the operations go on without them."""
+def test_its_ssh_sessions_cut_off_in_a_promote_the_same_command_ends_the_move(lab: Lab) -> None:
+    """As soon as it is accepted, and in the middle of its steps; it goes on without them."""
     control = lab.hosts["client"]
     writer = start_writer(lab)
-    for target, alive_s in ((lab.hosts["beta"], 3), (lab.hosts["alpha"], 9)):
+    for target, record in ((lab.hosts["beta"], "accepted"), (lab.hosts["alpha"], "intent")):
         words = ("switchover", "data", "--to", target.name)
-        lose_sessions(lab, control, target, alive_s, words_of(*words))
+        lose_sessions(lab, control, target, record, words_of(*words))
         coordinate(control, *words)
-        assert role(target) == "Primary", f"cut off after {alive_s} s"
+        assert role(target) == "Primary", f"cut off after {record}"
         writer.wait_for_more()
     assert_nothing_lost(writer.finish())
 
 
-def lose_sessions(lab: Lab, control: Host, target: Host, after_s: int, words: str) -> None:
-    """The target's sshd ends them; the coordinator may say what it likes then."""
+def lose_sessions(lab: Lab, control: Host, target: Host, record: str, words: str) -> None:
+    """The target's sshd ends them while a promote runs that has such a record; the coordinator may
+    say what it likes then."""
     ended = "/root/ended"
     script = f"rm -f {ended}; {words} >/root/said 2>&1; echo $? >{ended}"
     control.run(f"setsid sh -c {shlex.quote(script)} </dev/null >/dev/null 2>&1 &", timeout_s=30)
-    look = "pkill -KILL -u storage-agent && break; sleep 0.2"
-    target.run(f"sleep {after_s}; while true; do {look}; done", timeout_s=60)
+    running = (
+        'grep -L \'"phase": "ended"\' /var/lib/storage-agent/operation-* | '
+        'xargs -r grep -l \'"kind": "promote"\' | '
+        f"xargs -r grep -l '\"{record}\"' | grep ."
+    )
+    kill = f"until {running}; do sleep 0.05; done; pkill -KILL -u storage-agent; {running}"
+    at_the_kill = target.run(kill, timeout_s=120).stdout.split()
+    assert len(at_the_kill) == 2, f"no promote ran any more: {at_the_kill}"
     lab.wait_until(
         "the coordinator has ended",
         lambda: control.run(f"cat {ended}", timeout_s=30, check=False).exit_status == 0,

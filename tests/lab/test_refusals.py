@@ -79,6 +79,32 @@ def test_promote_with_a_wrong_mount_point(lab: Lab) -> None:
         alpha.run(mend, timeout_s=30)
 
 
+@pytest.mark.lab_situation("data-in-sync")
+def test_promote_another_filesystem(lab: Lab) -> None:
+    """Read below DRBD, which nobody can open on a Secondary, before the role is taken."""
+    alpha = lab.hosts["alpha"]
+    alpha.run(
+        "drbdadm primary data && yes | tune2fs -f -U random /dev/drbd0 && drbdadm secondary data",
+        timeout_s=60,
+    )
+    assert "WRONG_FILESYSTEM" in codes(refusal(alpha, "promote", "data"))
+    assert role(alpha) == "Secondary"
+
+
+@pytest.mark.lab_situation("data-in-sync")
+def test_promote_a_copy_that_is_older_than_what_was_seen_here(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    operate(alpha, "promote", "data")
+    operate(alpha, "demote", "data")
+    path = "/var/lib/storage-agent/marker-data"
+    noted = json.loads(alpha.read_file(path))
+    alpha.write_file(path, json.dumps(noted | {"counter": noted["counter"] + 100}))
+    done = operate(alpha, "promote", "data", check=False)
+    assert done["state"] == "rolled-back", done
+    assert "MARKER_OLD" in codes(done)
+    assert role(alpha) == "Secondary"
+
+
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_demote_with_a_busy_file_goes_back_to_serving_and_names_the_holder(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]

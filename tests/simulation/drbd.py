@@ -84,6 +84,8 @@ class Node:
         self.waiting_reply: str | None = None
         self.requests: list[Request] = []
         self.unconfirmed: list[Request] = []
+        # Written here while it is a target: what the resync brings is older.
+        self.newer: set[str] = set()
         # From the peer, on their way to the disk: number, key, value.
         self.peer_writes: list[tuple[int, str, object]] = []
         # The simulation's own record: this attachment was in sync, and then only lost its peer.
@@ -115,6 +117,8 @@ class Node:
         if os.conn == WAIT_TARGET and ns.conn == CONNECTED and ns.disk is UP_TO_DATE:
             self.world.doubt = True  # summary.KNOWN: RESYNC_ABORTED
         self.s = ns
+        if ns.conn == WAIT_TARGET != os.conn:
+            self.newer.clear()
         if ns.disk is DISKLESS:
             self.backing = None
         if ns.with_peer():

@@ -265,6 +265,10 @@ NOT_SHOWN = {
         "writes to one block do not overtake each other [page lock]",
         "courses write every block once",
     ),
+    "target-writes-on-top": Rule(
+        "a target's own write lands on top of what the resync brings [drbd_al_begin_io()]",
+        "the order of two writes of one moment is not seen from outside",
+    ),
     "resync-reads-after-writes": Rule(
         "a resync reads a block after the writes under way there [drbd_rs_begin_io()]",
         "the order of two writes of one moment is not seen from outside",

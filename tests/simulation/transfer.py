@@ -86,7 +86,10 @@ class Transfer(ABC):
         if node.s.conn != TARGET or node.backing is None:
             return
         for key, value in blocks:
-            node.backing.write(key, value)
+            # drbd_al_begin_io(): a target's own write waits for the resync of its block, and so
+            # lands on top of it.
+            if key not in node.newer:
+                node.backing.write(key, value)
         node.backing.flush()
         node.md.bits -= {key for key, _ in blocks}
         self.send(node, ("synced", tuple(key for key, _ in blocks)))

@@ -11,7 +11,7 @@ from typing import Any
 from storage_agent.model.replica import Role
 from tests.simulation.drbd import Node
 from tests.simulation.handshake import RANK
-from tests.simulation.states import SOURCE, TARGET, UP_TO_DATE, WAIT_SOURCE
+from tests.simulation.states import SOURCE, TARGET, UP_TO_DATE, WAIT_SOURCE, WAIT_TARGET
 
 
 class Request:
@@ -67,6 +67,8 @@ class Request:
             node.backing.write(self.key, self.value)
             node.backing.flush()
             self.local = "ok"
+            if node.s.conn in (WAIT_TARGET, TARGET):
+                node.newer.add(self.key)
         self.finish()
 
     def acknowledged(self, *, written: bool) -> None:

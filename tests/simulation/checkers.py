@@ -163,6 +163,8 @@ class Checks:
         if step.kind is StepKind.DISCONNECT:
             fine = self._is_current(machine) and machine.node.s.role is Role.PRIMARY
             self.expect("I4", fine, f"{machine.name} goes on alone as a bad copy")
+            assert self.world.current is not None
+            self.simulation.courses[request.operation_id].parted_s = self.world.current.looked_s
         if step.kind is StepKind.PRIMARY:
             node = daemon.machine.node
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
@@ -313,7 +315,7 @@ class Checks:
         if request.kind is OperationKind.PROMOTE:
             self._promoted(machine, course, record, name)
         if request.kind is OperationKind.STANDALONE and record.changed:
-            self._alone_by_order(machine, record, name)
+            self._alone_by_order(machine, course, record, name)
         if request.kind is OperationKind.DEMOTE and record.state is OperationState.SUCCEEDED:
             self._demoted(machine, name)
         if record.state in (OperationState.SUCCEEDED, OperationState.ROLLED_BACK):
@@ -341,7 +343,9 @@ class Checks:
             kept = found is None or (seen is not None and found.age() <= age_of(seen))
             self.expect("I6", kept, f"{name} forgets the marker it wrote")
 
-    def _alone_by_order(self, machine: Machine, record: OperationRecord, name: str) -> None:
+    def _alone_by_order(
+        self, machine: Machine, course: Course, record: OperationRecord, name: str
+    ) -> None:
         """I17: loud. I4: a peer that is said to be outdated cannot be promoted any more."""
         node, other = machine.node, machine.node.link.other(machine.node)
         if record.state is not OperationState.SUCCEEDED:
@@ -355,6 +359,10 @@ class Checks:
             # In the middle of leaving by itself, with the other's consent, or never heard of it.
             is_leaving = other.waiting_reply is not None or other.host in other.link.unheard
             good = md.consistent and md.was_up_to_date and not is_leaving
+            if good and node.peer_disk_lost_s >= course.parted_s:
+                # Diskless since the last look before it: DRBD calls it Outdated all the same.
+                self.known["DISK_LOST_IN_PARTING"] += 1
+                return
             self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
 
     def _demoted(self, machine: Machine, name: str) -> None:

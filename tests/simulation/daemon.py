@@ -48,7 +48,8 @@ def _unheard(seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
 
 @dataclass
 class Course:
-    """One operation as the outside sees it, over all lives of the daemon."""
+    """One operation as the outside sees it, over all lives of the daemon. parted_s: when it had
+    looked last before it left its peer."""
 
     request: OperationRequest
     host: str
@@ -62,6 +63,7 @@ class Course:
     was_whole: bool = True
     resumed: int = 0
     boot: int = 0
+    parted_s: float = 0.0
 
 
 class Daemon:

@@ -77,6 +77,7 @@ class Node:
         # Was Primary on the peer's disk alone, which began a generation of its own then.
         self.peer_only = False
         self.peer_lost_s = 0.0
+        self.peer_disk_lost_s = 0.0
         self.peer_uuids: tuple[int, int, tuple[int, ...]] = (0, 0, ())
         self.openers = 0
         # device->state_mutex: while a promotion is under way no connection is made.
@@ -203,6 +204,8 @@ class Node:
             self.link.send(self, ("uuids", self.md.current))
 
     def _follow_truth(self, ns: State) -> None:
+        if ns.pdsk in GONE and ns.with_peer():
+            self.peer_disk_lost_s = self.world.now_s
         if ns.role is Role.PRIMARY and ns.with_peer() and ns.disk in GONE:
             self.peer_only = True
         if ns.conn in (WAIT_SOURCE, SOURCE):

@@ -31,6 +31,9 @@ KNOWN = {
     "From then on I2 and I3 are not asked in that schedule",
     "END_NOT_RECORDED": "the state folder cannot be written, and the daemon is killed before it "
     "can be again: the operation, whose answer said so, is taken up anew and answered again",
+    "DISK_LOST_IN_PARTING": "standalone: the peer's disk is lost between the last look and the "
+    "parting; DRBD calls it Outdated, which its metadata, out of reach, do not say. It is not "
+    "promoted for that: its attachment proves nothing any more",
     "LATE_COMMAND": "a command that was given up at its deadline takes effect after the operation "
     "was taken back, and leaves the host in between",
     "FROZEN_KEEPS_LINK": "a Primary that lost its peer keeps its service link up until kernel and "

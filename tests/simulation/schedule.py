@@ -356,4 +356,7 @@ def run_schedule(seed: int, *, keep_trace: bool = False) -> Outcome:
     """The whole course for one seed."""
     simulation = Simulation(seed, keep_trace=keep_trace)
     simulation.run()
-    return simulation.outcome()
+    outcome = simulation.outcome()
+    # A greenlet that waits holds all it knows, beyond the reach of the garbage collector.
+    simulation.world.end()
+    return outcome

@@ -193,6 +193,12 @@ class World:
     def forget_dead(self) -> None:
         self.tasks = [t for t in self.tasks if not t.done]
 
+    def end(self) -> None:
+        """Nothing goes on any more."""
+        for task in self.tasks:
+            task.kill()
+        self.tasks.clear()
+
     def later_s(self) -> list[float]:
         """When somebody can go on: sleep, a wait for a condition, a host that stands still."""
         now_s = self.now_s

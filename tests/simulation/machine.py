@@ -185,6 +185,7 @@ class Machine:
         if problem := self._held():
             # Promoted meanwhile: the minor cannot be deleted.
             return problem
+        self.disk_lost_s = self.world.now_s
         node.reset()
         node.watch(None)
         return ""

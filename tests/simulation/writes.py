@@ -147,10 +147,11 @@ def submit(node: Node, number: int, key: str, value: Any) -> Request | None:
 
 
 def read(node: Node, key: str) -> Any:
-    """From the local copy where it is current, else from the peer's. Raises OSError."""
-    if node.backing is not None and RANK[node.s.disk] > 4:
+    """From the local copy where it is current, else from the peer's (drbd_req.c
+    drbd_may_do_local_read(), do_remote_read()). Raises OSError."""
+    if node.backing is not None and node.s.disk is UP_TO_DATE:
         return node.backing.read(key)
     other = node.link.other(node)
-    if node.s.with_peer() and other.backing is not None and RANK[other.s.disk] > 4:
+    if node.s.with_peer() and node.s.pdsk is UP_TO_DATE and other.backing is not None:
         return other.backing.read(key)
     raise OSError("Input/output error")

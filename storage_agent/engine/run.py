@@ -257,8 +257,8 @@ class Run(Report):
 
     def _own(self, epoch: int) -> None:
         """Durable before the first step that depends on it."""
-        self.entry.epoch = epoch
         self.epochs.own(self.entry.request, epoch)
+        self.entry.epoch = epoch
 
     def _check_marker(self, kind: StepKind, volume: VolumeConfig) -> None:
         """Raises Refused where the filesystem is not the newest known state.

@@ -203,6 +203,10 @@ class Checks:
     def promoted(self, node: Node) -> None:
         """I4: never a copy that is Inconsistent, Outdated, Diskless or unproven."""
         usable, proven = self._asked_primary.get(node.host, (False, False))
+        # A resync may have ended while the command ran.
+        usable = usable or (
+            node.host in self._asked_primary and node.s.disk is DiskState.UP_TO_DATE
+        )
         self.expect("I4", usable, f"{node.host} became Primary with its disk {node.s.disk}")
         self.expect("I4", proven, f"{node.host} became Primary without proof of being current")
 

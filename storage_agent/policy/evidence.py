@@ -51,6 +51,10 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
         if replica.peer.disk is not DiskState.UP_TO_DATE:
             return _broken(f"the peer's disk became {replica.peer.disk} while connected")
         return _broken(f"replication left Established for {replica.peer.replication}")
+    if replica.stands_alone():
+        # Somebody has given the connection up here. The Primary may have agreed to it, and gone on
+        # unfrozen, without this side having heard of that (simulation, seed 131032).
+        return _broken("the connection was given up on this host, not only lost")
     return dataclasses.replace(attachment, connected=False)
 
 

@@ -15,6 +15,7 @@ from tests.simulation.situation import (
     cut,
     done,
     going_down,
+    grant,
     must,
     pair,
     steps,
@@ -137,4 +138,21 @@ def old_disk_back(seed: int) -> Simulation:
     alpha.assemble()
     done(simulation, "alpha", ASSEMBLE, "again")
     must(simulation, done(simulation, "alpha", DEMOTE, "aside", **going_down("alpha")))
+    return simulation
+
+
+def parted_unheard(seed: int) -> Simulation:
+    """beta is disconnected by hand. alpha, Primary, lets it go and serves on; that it has is lost
+    on the way, and beta stays UpToDate. alpha dies, and beta is granted the volume."""
+    simulation = pair(seed, "alpha", Arbitration.COORDINATOR)
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    beta.kernel("disconnect", lambda: beta.node.link.disconnect(beta.node))
+    simulation.wait_for(lambda: not alpha.node.session)
+    cut(simulation)
+    steps(simulation, 200)
+    alpha.power_off()
+    beta.kernel("adjust", beta.adjust)
+    steps(simulation, 20)
+    grant(simulation, beta, 9, "over")
+    done(simulation, "beta", PROMOTE, "over", epoch=9)
     return simulation

@@ -136,6 +136,12 @@ def ever_in_sync(record: Attachment, replica: Any) -> Attachment:
     return record
 
 
+def only_lost(record: Attachment, replica: Any) -> Attachment:
+    if replica is not None and replica.stands_alone():
+        return dataclasses.replace(record, connected=False)
+    return evidence.follow(record, replica)
+
+
 def at_once(record: Attachment, replica: Any) -> Attachment:
     fresh = evidence.follow(record, replica)
     return evidence.settled(fresh) if evidence.settles(fresh) else fresh

@@ -43,6 +43,7 @@ from tests.simulation.found import (
     inconsistent_primary,
     killed_before_epoch,
     old_disk_back,
+    parted_unheard,
     torn_record,
 )
 from tests.simulation.leaving import (
@@ -253,6 +254,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         diskless_peer,
         killed_before_epoch,
         old_disk_back,
+        parted_unheard,
         torn_record,
         granted_to_primary,
         granted_to_secondary,

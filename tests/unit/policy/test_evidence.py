@@ -6,7 +6,13 @@ import dataclasses
 
 import pytest
 
-from storage_agent.model.replica import DiskState, Replica, ReplicationState, Role
+from storage_agent.model.replica import (
+    ConnectionState,
+    DiskState,
+    Replica,
+    ReplicationState,
+    Role,
+)
 from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight, settled, settles
 from tests.unit.fakes import in_sync_replica, lost_peer, with_peer
 
@@ -18,6 +24,7 @@ TO_PRIMARY = with_peer(SYNCED, role=Role.PRIMARY)
 SYNC_TARGET = with_peer(TO_PRIMARY, replication=ReplicationState.SYNC_TARGET)
 # So long that the connection cannot have been broken all the while.
 TIME = "time passes"
+STANDS_ALONE = with_peer(LOST, connection=ConnectionState.STANDALONE)
 BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
 
 
@@ -50,6 +57,9 @@ BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
         ([SYNCED, TIME, dataclasses.replace(LOST, disk=DiskState.OUTDATED), LOST], False),
         # A Primary that turns its peer away is connected and in sync by the peer's view alone.
         ([BACK_ALONE, TO_PRIMARY, LOST], False),
+        # drbdadm disconnect here: the Primary may have let it go, and this side not heard so.
+        ([SYNCED, TO_PRIMARY, TIME, STANDS_ALONE], False),
+        ([SYNCED, TO_PRIMARY, TIME, LOST, STANDS_ALONE, LOST], False),
         # A hiccup of the link.
         ([SYNCED, TIME, LOST, TO_PRIMARY, LOST], True),
     ],
@@ -68,6 +78,7 @@ def test_courses(course: list[Replica | str | None], proven: bool) -> None:
 @pytest.mark.parametrize(
     ("replica", "broken_by"),
     [
+        (STANDS_ALONE, "the connection was given up on this host, not only lost"),
         (None, "the resource was taken down"),
         (DISKLESS, "the local disk became Diskless"),
         (with_peer(SYNCED, out_of_sync_bytes=4096), "4096 bytes went out of sync"),

@@ -135,7 +135,7 @@ def test_killed_after_each_of_its_steps_in_turn_a_failover_ends(lab: Lab) -> Non
     for link in ("replication", "service"):
         lab.cut("alpha", link=link)
     lab.wait_until("beta misses alpha", lambda: misses_peer(beta), timeout_s=60)
-    assert kills(control, "failover", "data", "--to", "beta") > 6
+    assert kills(control, "failover", "data", "--to", "beta", "--confirm", "alpha") > 6
     assert role(beta) == "Primary"
     writer.wait_for_more(10)
     lab.power_off("alpha")

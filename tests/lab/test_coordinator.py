@@ -139,9 +139,9 @@ def test_killed_after_each_of_its_steps_in_turn_a_failover_ends(lab: Lab) -> Non
     assert role(beta) == "Primary"
     writer.wait_for_more(10)
     lab.power_off("alpha")
+    lab.power_on("alpha")
     for link in ("replication", "service"):
         lab.mend("alpha", link=link)
-    lab.power_on("alpha")
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())

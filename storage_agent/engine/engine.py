@@ -179,7 +179,8 @@ class Engine:
         begins: the next start would resume what has long been overtaken. Raises OperationFailed."""
         for operation_id, record in tuple(self._unrecorded.items()):
             self._record_end(record)
-            del self._unrecorded[operation_id]
+            # The daemon may be stopping in one thread and accepting in another.
+            self._unrecorded.pop(operation_id, None)
 
     def _end(self, record: OperationRecord) -> OperationRecord:
         """What was done stays done, also where that cannot be written down."""

@@ -176,8 +176,11 @@ class StorageHost:
 
     def connections(self) -> int:
         """Open ones of the gateway, by the daemon's descriptors."""
-        links = Path(f"/proc/{self.daemon.pid}/fd").iterdir()
-        return sum(1 for link in links if os.readlink(link).startswith("socket:")) - 1
+        sockets = 0
+        for link in Path(f"/proc/{self.daemon.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed while we look
+                sockets += os.readlink(link).startswith("socket:")
+        return sockets - 1
 
     def gateways(self) -> list[int]:
         """Processes of the user, in this host's namespace: others may run on the machine."""

@@ -197,6 +197,14 @@ def _epochs(view: VolumeView) -> list[Finding]:
     return found
 
 
+def is_behind(view: VolumeView) -> bool:
+    """Whether one host has missed a change of ownership that is over, with both copies in sync and
+    nothing in the way of telling it."""
+    codes = {finding.code for finding in _epochs(view)}
+    is_settled = view.state is not None and view.state.sole is None
+    return codes == {"EPOCHS_DIFFER"} and is_settled and all(h.is_in_sync for h in view.hosts)
+
+
 def epoch_missing(view: VolumeView, host: HostView) -> Finding:
     """The number to give back: at least what the other host and our record know."""
     known = [number for number in view.epochs().values() if number is not None]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
-from storage_agent.coordinator.contradictions import disagreements
+from storage_agent.coordinator.contradictions import disagreements, is_behind
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
@@ -147,30 +147,38 @@ class Watch:
             view = host_view(volume.name, host, status)
             self._views[volume.key, host] = view
             record = records[volume.key]
+            joined = self._joined(volume, record)
             if record is None or self._is_unheard(volume, record):
                 self._prove(volume, host, is_known=record is not None)
             elif record.sole == host:
                 self._coordinator.note_sync(volume, record, view)
-            self._compare(volume, record)
+            elif joined is not None and is_behind(joined):
+                # It missed what happened without it, and is in sync again.
+                self._prove(volume, host, is_known=True)
+            if joined is not None:
+                self._compare(joined)
 
-    def _compare(self, volume: VolumeSettings, record: State | None) -> None:
-        """Tells what the hosts have contradicted each other in for a while, or do no longer."""
+    def _joined(self, volume: VolumeSettings, record: State | None) -> VolumeView | None:
+        """What both hosts have shown last; None where one of them has not for a while."""
         now_s = self._coordinator.clock.monotonic()
         one, two = (self._views.get((volume.key, host)) for host in volume.hosts)
         if one is None or two is None or record is None:
-            return
+            return None
         if any(now_s - self._seen_s[host] >= LASTS_S for host in volume.hosts):
-            # What it showed last says nothing of now.
-            return
-        view = VolumeView(volume=volume, hosts=(one, two), state=record)
+            return None
+        return VolumeView(volume=volume, hosts=(one, two), state=record)
+
+    def _compare(self, view: VolumeView) -> None:
+        """Tells what the hosts have contradicted each other in for a while, or do no longer."""
+        now_s = self._coordinator.clock.monotonic()
         for finding, is_there in self._contradictions.seen(
-            volume.key, disagreements(view), now_s
-        ):  # fmt: skip
+            view.volume.key, disagreements(view), now_s
+        ):
             self._tell(
                 Event(
                     kind="contradiction",
                     host="",
-                    volume=volume.key,
+                    volume=view.volume.key,
                     severity=finding.severity if is_there else Severity.NOTE,
                     text=f"{finding.code}: {finding.summary}"
                     if is_there
@@ -204,9 +212,11 @@ class Watch:
         if host != volume.hosts[0] or not all(is_connected(name) for name in volume.hosts):
             return
         try:
-            self._coordinator.adopt(volume, takes_over=False)
-            for name in volume.hosts:
-                self.hint(name)
+            shown = self._coordinator.adopt(volume, takes_over=False)
+            for view in shown.hosts:
+                if view.error is None:
+                    self._views[volume.key, view.host] = view
+                self.hint(view.host)
             self._tell_change("record", "", volume.key, Severity.NOTE, "confirmed by both hosts")
         except AgentError as exc:
             self._tell_change("record", "", volume.key, Severity.BLOCKER, exc.message)

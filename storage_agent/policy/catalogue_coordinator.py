@@ -87,7 +87,8 @@ COORDINATOR: dict[str, Explanation] = {
     ),
     "EPOCHS_DIFFER": Explanation(
         meaning="One host has accepted a newer change of ownership than the other: it was the only "
-        "one that had to, or the other one was not reached.",
+        "one that had to, or the other one was not reached. The coordinator's service tells it as "
+        "soon as both copies are in sync.",
         risk="until both know the newest epoch, an older word is still heard by one of them",
         next_steps=(_STATUS, _ADOPT),
     ),

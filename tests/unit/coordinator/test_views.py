@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from storage_agent.coordinator.arbiter import Grant, GrantKind, State
-from storage_agent.coordinator.contradictions import contradictions, disagreements
+from storage_agent.coordinator.contradictions import contradictions, disagreements, is_behind
 from storage_agent.coordinator.lasting import LASTS_S, Contradictions
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.answers import Verdict
@@ -182,3 +182,24 @@ def test_what_was_there_for_a_moment_is_not_told() -> None:
     for begin_s in (0.0, 10.0, 20.0):
         assert standing.seen("o/data", (DIFFER,), begin_s) == []
         assert standing.seen("o/data", (), begin_s + 2) == []
+
+
+def test_one_host_is_behind_only_where_nothing_speaks_against_telling_it() -> None:
+    late = host("beta", BETA, epoch=EPOCH - 1)
+    assert is_behind(pair(beta=late))
+    sole, moving = (
+        dataclasses.replace(RECORD, sole="alpha"),
+        dataclasses.replace(RECORD, grant=GRANT),
+    )
+    against = {
+        "nothing missed": pair(),
+        "sole": pair(beta=late, state=sole),
+        "moving": pair(beta=late, state=moving),
+        "no record": pair(beta=late, state=None),
+        "not in sync": pair(host("alpha", lost_peer(ALPHA)), late),
+        "at work": pair(host("alpha", ALPHA, operation=running("alpha")), late),
+        "ahead": pair(beta=host("beta", BETA, epoch=EPOCH + 1)),
+        "other coordinator": pair(beta=dataclasses.replace(late, coordinator="other")),
+        "no answer": pair(beta=HostView(host="beta", error=Missing("x"))),
+    }
+    assert [name for name, view in against.items() if is_behind(view)] == []

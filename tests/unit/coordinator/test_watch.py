@@ -147,6 +147,41 @@ def test_it_is_heard_again_by_a_host_that_has_forgotten_it(pair: Pair) -> None:
     assert "" not in known
 
 
+def test_a_host_that_missed_an_incident_is_told_once_both_are_in_sync(pair: Pair) -> None:
+    make_coordinator(pair).adopt(VOLUME)
+    with Watching(pair) as watching:
+        pair.cut_link()
+        watching.watch.hint("alpha")
+        wait_until(lambda: pair.serving() == ["alpha"])
+        assert pair.epoch("alpha") != pair.epoch("beta")
+        pair.link_up = True
+
+        def are_the_same() -> bool:
+            for host in pair.hosts:
+                watching.watch.hint(host)
+            return pair.epoch("alpha") == pair.epoch("beta")
+
+        wait_until(are_the_same)
+        assert pair.serving() == ["alpha"]
+        wait_until(lambda: watching.told("confirmed by both hosts") == 1)
+        epoch = pair.epoch("alpha")
+        for host in pair.hosts:
+            watching.watch.look(host)
+        assert (pair.epoch("alpha"), pair.epoch("beta")) == (epoch, epoch)
+
+
+def test_epochs_stay_apart_while_one_host_alone_has_the_data(pair: Pair) -> None:
+    coordinator = make_coordinator(pair)
+    coordinator.adopt(VOLUME)
+    watch = Watch(coordinator, lambda _event: None)
+    pair.cut_link()
+    for _ in range(3):
+        for host in pair.hosts:
+            watch.look(host)
+    assert pair.serving() == ["alpha"]
+    assert pair.epoch("alpha") != pair.epoch("beta")
+
+
 def test_it_never_takes_a_volume_over_from_another_coordinator(pair: Pair, tmp_path: Path) -> None:
     make_coordinator(pair).adopt(VOLUME)
     make_coordinator(pair, tmp_path / "other").adopt(VOLUME)

@@ -19,7 +19,9 @@ from storage_agent.model.errors import AgentError, ConfigurationError, Missing, 
 
 # Where nothing else proves it, and where something does and clients wait.
 ONLY_PROOF_TIMEOUT_S = 90.0
-BESIDE_TIMEOUT_S = 30.0
+BESIDE_TIMEOUT_S = 20.0
+# Of that, at most, until it is asked whether the host is off by now.
+_OFF_SHARE = 0.75
 STATUS_TIMEOUT_S = 20.0
 POLL_S = 1.0
 _STATUS_WORDS = {0: "on", 2: "off"}
@@ -31,8 +33,8 @@ Fence = Callable[[str, float], str]
 def require_off(host: HostSettings, run: RunCommand, clock: Clock, timeout_s: float) -> str:
     """Turns the host off and waits until its agent says `off`. Returns how that is known.
 
-    timeout_s: one question, of STATUS_TIMEOUT_S, may still be under way then. Raises
-    ConfigurationError, OperationFailed (FENCING_FAILED): the host is not proven to be off.
+    timeout_s: for all of it. Raises ConfigurationError, OperationFailed (FENCING_FAILED): the host
+    is not proven to be off.
     """
     if host.fence is None:
         raise ConfigurationError(
@@ -42,12 +44,12 @@ def require_off(host: HostSettings, run: RunCommand, clock: Clock, timeout_s: fl
     agent = _FenceAgent(host.fence, run)
     deadline = Deadline.after(clock, timeout_s)
     # Its own end proves nothing: the status afterwards does.
-    _, ended = agent.ask("off", timeout_s)
+    _, ended = agent.ask("off", _OFF_SHARE * timeout_s)
     while True:
-        word, said = agent.ask("status", STATUS_TIMEOUT_S)
+        word, said = agent.ask("status", min(STATUS_TIMEOUT_S, deadline.left_s(clock)))
         if word == "off":
             return f"{host.fence.agent} reports off"
-        if agent.is_missing or deadline.passed(clock):
+        if agent.is_missing or deadline.left_s(clock) <= POLL_S:
             raise OperationFailed(
                 f"{host.name} is not proven to be off: {host.fence.agent}: off: {ended}; "
                 f"status: {said}",

@@ -367,6 +367,10 @@ class Checks:
                 # Diskless since the last look before it: DRBD calls it Outdated all the same.
                 self.known["DISK_LOST_IN_PARTING"] += 1
                 return
+            if good and self.world.doubt:
+                # Somebody connected it again, and the kernel took it for UpToDate.
+                self.known["RESYNC_ABORTED"] += 1
+                return
             self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
 
     def _demoted(self, machine: Machine, name: str) -> None:

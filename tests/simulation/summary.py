@@ -28,7 +28,8 @@ KNOWN = {
     "resync the source has missed, once the source has written more and lost its disk; or takes an "
     "old disk that is attached to a cut off Primary which has not heard of its peer's new "
     "generation (by a person: of the agent I4 allows it only where the cut came after its look). "
-    "From then on I2 and I3 are not asked in that schedule",
+    "From then on I2 and I3 are not asked in that schedule, nor I4 of the peer that a standalone "
+    "has left behind",
     "END_NOT_RECORDED": "the state folder cannot be written, and the daemon is killed before it "
     "can be again: the operation, whose answer said so, is taken up anew and answered again",
     "DISK_LOST_IN_PARTING": "standalone: the peer's disk is lost between the last look and the "

@@ -349,7 +349,8 @@ def main(arguments: list[str]) -> int:
     if unknown := set(options.verbs) - set(VERBS):
         parser.error(f"not among {', '.join(VERBS)}: {' '.join(sorted(unknown))}")
     snapshot = layers.build([options.package], progress=lambda line: print(f"  {line}"))
-    lab = Lab.start("crash-points", snapshot=snapshot)
+    # Both verbs may be walked at the same time.
+    lab = Lab.start("-".join(("crash-points", *options.verbs)), snapshot=snapshot)
     try:
         course = cutting(lab) if options.power else killing(lab)
         walked, failed = walk_all(lab, course, options.verbs or VERBS)

@@ -42,7 +42,7 @@ STARTS_PROCESS = {
 OS_PREFIXES = ("exec", "spawn")
 # Who else, and what: our own code in another namespace, never a program.
 FORKS = {
-    "host/look.py": {"os.fork"},
+    "host/apart.py": {"os.fork"},
     "nfs_server/canary.py": {"os.fork"},
     "nfs_server/host_side.py": {"os.fork"},
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage_agent.host.block import Block, probe_signatures, written_bytes
+from storage_agent.host.bounded import BoundedCalls
 from storage_agent.host.content import ContentReader
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.filesystem import Filesystem
@@ -53,6 +54,7 @@ class LinuxHost:
         self._runner = runner
         self._block = Block(root)
         self._content = ContentReader(root)
+        self._calls = BoundedCalls()
         self._tools = Tools(
             runner=runner,
             block=self._block,
@@ -138,7 +140,9 @@ class LinuxHost:
     def _marker(self, volume: VolumeConfig) -> Marker | None:
         mounts = self._tools.filesystem.view(volume).mounts
         if any(mount.mount_point == volume.mount_point for mount in mounts):
-            return read_marker(self._root / volume.mount_point.lstrip("/"))
+            path = self._root / volume.mount_point.lstrip("/")
+            key = f"the marker on {volume.mount_point}"
+            return self._calls.run(key, lambda: read_marker(path), timeout_s=LOOK_TIMEOUT_S)
         if volume.name not in self._tools.markers:
             raise OperationFailed(f"the filesystem of {volume.name} was not looked at")
         return self._tools.markers[volume.name]

@@ -2,6 +2,9 @@
 
 Reads /proc/PID/root/proc/fs/nfsd and /proc/PID/net of the supervisor process; what that process
 believes plays no part. Starts no process, enters no namespace. Host tools: none.
+
+A server that is being stopped on a disk that answers nothing holds nfsd's mutex for as long
+(fs/nfsd/nfsctl.c; seen in the lab), and whoever reads its files waits: never the caller's thread.
 """
 
 from __future__ import annotations
@@ -10,13 +13,16 @@ import re
 import socket
 import struct
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from storage_agent.host.bounded import BoundedCalls
 from storage_agent.host.mounts import read_mount_lines, unescape
 from storage_agent.model.errors import OutcomeUnknown, ParseError
 from storage_agent.model.nfs import NfsClient, NfsView, ServerState
 
 PORT = 2049
+TIMEOUT_S = 8.0
 LINK = "nfs0"
 RUN_FOLDER = "run/storage-agent/nfs"
 # 169.254.253.0/30: the server's own canary (nfs_server/canary.py), never a real client.
@@ -197,13 +203,20 @@ class NfsObserver:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
+        self._calls = BoundedCalls()
 
-    def observe(self, volume: str, address: str) -> NfsView:
+    def observe(self, volume: str, address: str, *, timeout_s: float = TIMEOUT_S) -> NfsView:
         """What the volume's server shows now.
 
         Raises OutcomeUnknown (code NFS_SERVER_LOST) where a server may run that nobody
-        supervises, ParseError where the kernel shows something new.
+        supervises, ParseError where the kernel shows something new, CommandStuck (code
+        `CALL_STUCK`).
         """
+        key = f"the state of the NFS server of {volume}"
+        look = partial(self._look, volume, address)
+        return self._calls.run(key, look, timeout_s=timeout_s)
+
+    def _look(self, volume: str, address: str) -> NfsView:
         pid = self.supervisor_pid(volume)
         if pid is None:
             self._require_no_leftover(volume)

@@ -83,7 +83,7 @@ class ServerControl:
             ) from exc
         except OSError as exc:
             raise OutcomeUnknown(
-                f"NFS server of {self._volume}, {verb}: no answer within {timeout_s:g} s ({exc})",
+                f"NFS server of {self._volume}, {verb}: no answer within {timeout_s:.3g} s ({exc})",
                 remedy=f"systemctl status storage-agent-nfs@{self._volume}; storage-agent status",
                 code="NFS_SERVER_ANSWER",
             ) from exc

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage_agent.host.apart import run_apart
 from storage_agent.host.block import Block
 from storage_agent.host.clock import SystemClock
 from storage_agent.host.drbd.adapter import Drbd
@@ -271,7 +272,14 @@ class Performer:
     ) -> None:
         if request.epoch is None:
             raise OperationFailed(f"no epoch was chosen for {volume.name}")
-        write_next_marker(volume, request.epoch, request.operation_id, self._config.host)
+        epoch, operation_id, host = request.epoch, request.operation_id, self._config.host
+
+        def write() -> bytes:
+            write_next_marker(volume, epoch, operation_id, host)
+            return b""
+
+        what = f"writing the epoch to {volume.mount_point}"
+        run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s)
 
     def _unmount(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
         for attempt in range(UNMOUNT_TRIES):

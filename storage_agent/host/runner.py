@@ -93,7 +93,7 @@ class Runner:
         except TimeoutError:
             _end(child, tuple(argv))
             raise CommandTimeout(
-                f"{' '.join(argv)}: no answer within {timeout_s:g} s, ended",
+                f"{' '.join(argv)}: no answer within {timeout_s:.3g} s, ended",
                 remedy="look at the state before trying again: storage-agent status",
             ) from None
         status = child.returncode

@@ -30,7 +30,8 @@ def name_state(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     parts = [_holding(volume, snapshot)]
     mounted = isinstance(view, FilesystemView) and bool(view.mounts)
     server = snapshot.nfs.state if isinstance(snapshot.nfs, NfsView) else None
-    if mounted and server in (ServerState.SERVING, None) and parts[0].startswith("primary"):
+    serves = snapshot.nfs is None or server is ServerState.SERVING
+    if mounted and serves and parts[0].startswith("primary"):
         parts = [f"serving on {snapshot.host}"]
     elif parts[0].startswith("primary"):
         parts.append("mounted" if mounted else "not mounted")

@@ -35,6 +35,6 @@ def test_what_cannot_be_mounted_is_named(tmp_path: Path) -> None:
 def test_a_look_that_does_not_return_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(look, "_answer", lambda *_: time.sleep(60))
-    with pytest.raises(CommandTimeout, match=r"/dev/drbd0: no read-only look within 0\.2 s"):
+    monkeypatch.setattr(look, "_look", lambda *_: time.sleep(60))
+    with pytest.raises(CommandTimeout, match=r"/dev/drbd0: not done within 0\.2 s"):
         look_at_marker("/dev/drbd0", "ext4", str(tmp_path), timeout_s=0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from storage_agent.host.nfs import (
     parse_threads,
     parse_traffic,
 )
-from storage_agent.model.errors import OutcomeUnknown, ParseError
+from storage_agent.model.errors import CommandStuck, OutcomeUnknown, ParseError
 from storage_agent.model.nfs import ServerState
 
 from .recorded import KERNEL, recorded
@@ -250,6 +251,16 @@ def test_a_supervisor_that_ends_while_it_is_read_is_unknown(tree: Tree) -> None:
     (tree.root / f"proc/{PID}/root/proc/fs/nfsd/threads").unlink()
     with pytest.raises(OutcomeUnknown):
         observe(tree)
+
+
+def test_a_kernel_that_does_not_answer_is_not_waited_for(tree: Tree) -> None:
+    threads = tree.root / f"proc/{PID}/root/proc/fs/nfsd/threads"
+    threads.unlink()
+    os.mkfifo(threads)
+    with pytest.raises(CommandStuck, match="the state of the NFS server of data") as caught:
+        NfsObserver(tree.root).observe("data", "10.9.0.10/24", timeout_s=0.1)
+    assert caught.value.code == "CALL_STUCK"
+    threads.write_text("0\n")  # lets the reader go
 
 
 def test_a_missing_link_is_down(tree: Tree) -> None:

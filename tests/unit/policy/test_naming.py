@@ -56,6 +56,10 @@ DARK = {facet: "no answer" for facet in (Facet.REPLICA, Facet.FILESYSTEM)}
             FakeHost(blind={Facet.ARRAY: "x", Facet.NFS: "x"}),
             "secondary on alpha, array, NFS server unknown",
         ),
+        (
+            FakeHost(replica=PRIMARY, mounted=True, blind={Facet.NFS: "x"}),
+            "primary on alpha, mounted, NFS server unknown",
+        ),
         (FakeHost(blind=DARK), "NFS server standby on alpha, the rest unknown"),
         (
             FakeHost(blind={**DARK, Facet.NFS: "x"}),

@@ -345,7 +345,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("package", type=Path)
     parser.add_argument("verbs", nargs="*")
     parser.add_argument("--power", action="store_true")
-    options = parser.parse_args(arguments)
+    # Words after an option, as the usage has them.
+    options = parser.parse_intermixed_args(arguments)
     if unknown := set(options.verbs) - set(VERBS):
         parser.error(f"not among {', '.join(VERBS)}: {' '.join(sorted(unknown))}")
     snapshot = layers.build([options.package], progress=lambda line: print(f"  {line}"))

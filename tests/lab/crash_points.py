@@ -170,8 +170,10 @@ def cut_power(lab: Lab, point: Point) -> int:
 def power_on(lab: Lab) -> None:
     alpha = lab.hosts["alpha"]
     lab.power_on("alpha")
-    lab.wait_until("alpha is at rest", partial(is_at_rest, alpha), timeout_s=END_TIMEOUT_S)
+    # In sync first: between an operation that was interrupted and the one that assembles at boot
+    # there is a moment without any.
     lab.wait_until("in sync again", partial(is_in_sync, alpha), timeout_s=END_TIMEOUT_S)
+    lab.wait_until("alpha is at rest", partial(is_at_rest, alpha), timeout_s=END_TIMEOUT_S)
 
 
 def holds(host: Host, command: str) -> bool:

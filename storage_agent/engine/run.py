@@ -18,6 +18,7 @@ from storage_agent.model.errors import (
     refuse_blockers,
 )
 from storage_agent.model.finding import Finding
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import (
     Marker,
     OperationRecord,
@@ -28,7 +29,11 @@ from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
 from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.operations.steps import DEFINITIONS, make_step, missing_goal
-from storage_agent.policy.assembly import assembly_findings, only_missing
+from storage_agent.policy.assembly import (
+    assembly_findings,
+    only_missing,
+    unseen_replica_findings,
+)
 from storage_agent.policy.currency import currency_findings
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.naming import name_state
@@ -93,9 +98,10 @@ class Run(Report):
         return fresh
 
     def _fresh_look(self, volume: VolumeConfig) -> VolumeSnapshot:
-        """At what changes unasked; a look that was taken just now is one."""
-        if self.latest is not None and self.clock.monotonic() - self.looked_s < _FRESH_S:
-            return self.latest
+        """At what changes unasked; a look that was taken just now, and saw it, is one."""
+        latest, is_new = self.latest, self.clock.monotonic() - self.looked_s < _FRESH_S
+        if latest is not None and is_new and not isinstance(latest.replica, Unobserved):
+            return latest
         return self.look(volume, _CHANGES_UNASKED)
 
     def wait_for_devices(self, volume: VolumeConfig) -> None:
@@ -219,8 +225,11 @@ class Run(Report):
         """Right before the role is taken: the decision may be as old as a crash or a slow step,
         and the coordinator may have said something newer since. Raises Refused. Returns what the
         journal is to keep: what was known at the first decision, and what is new."""
-        findings = self.decide(volume, self._fresh_look(volume))
+        snapshot = self._fresh_look(volume)
+        findings = self.decide(volume, snapshot)
         request = self.entry.request
+        if request.kind is OperationKind.ASSEMBLE:
+            findings += unseen_replica_findings(volume, snapshot)
         if request.kind is OperationKind.PROMOTE or request.epoch is not None:
             known = self.epochs.read(volume.name)
             findings += epoch_findings(request, known, self.entry.epoch)

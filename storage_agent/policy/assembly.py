@@ -15,7 +15,7 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, unobserved, warning
+from storage_agent.policy.common import LOOKED_AT, blocker, unobserved, warning
 
 
 def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -67,6 +67,21 @@ def _attach_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findi
             remedy="bring the other host or the link to it back first; or give it up here: "
             f"storage-agent demote {volume.name} "
             f"--yes-stop-serving {snapshot.host}/{volume.name}",
+        ),
+    )
+
+
+def unseen_replica_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """Right before the disk is attached: what was not seen may be a Primary that has lost it."""
+    if not isinstance(snapshot.replica, Unobserved):
+        return ()
+    return (
+        blocker(
+            "UNOBSERVED",
+            f"the replica of {volume.name} could not be looked at",
+            measured=snapshot.replica.reason,
+            limit=LOOKED_AT,
+            remedy="see what keeps the agent from looking: storage-agent doctor",
         ),
     )
 

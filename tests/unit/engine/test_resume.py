@@ -11,7 +11,7 @@ from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import DiskState, Role
-from storage_agent.model.snapshot import Attachment
+from storage_agent.model.snapshot import Attachment, Facet
 from tests.unit.engine.parts import (
     DEMOTION,
     PASSING,
@@ -173,6 +173,15 @@ def test_a_resumed_assemble_is_decided_again_before_it_attaches() -> None:
     (operation_id,) = restarted.resume()
     record = restarted.run(operation_id)
     assert [finding.code for finding in record.findings] == ["ATTACH_ALONE"]
+    assert StepKind.REPLICA_UP not in host.performed
+
+
+def test_nothing_is_attached_while_the_replica_cannot_be_looked_at() -> None:
+    host = FakeHost(array=None, blind={Facet.REPLICA: "no answer"})
+    host.replica = None
+    record = run(make_engine(host, MemoryStore()), request(OperationKind.ASSEMBLE))
+    assert record.state is not OperationState.SUCCEEDED
+    assert "could not be looked at" in record.message
     assert StepKind.REPLICA_UP not in host.performed
 
 

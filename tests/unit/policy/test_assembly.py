@@ -12,7 +12,11 @@ from storage_agent.model.finding import Severity
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Role
 from storage_agent.model.snapshot import Facet
-from storage_agent.policy.assembly import assembly_findings, only_missing
+from storage_agent.policy.assembly import (
+    assembly_findings,
+    only_missing,
+    unseen_replica_findings,
+)
 from tests.unit.fakes import (
     ARRAY_UUID,
     SERIALS,
@@ -127,6 +131,14 @@ def test_not_created_and_not_seen() -> None:
     blind = FakeHost(blind={Facet.ARRAY: "sysfs unreadable"}).observe(VOLUME)
     assert isinstance(blind.array, Unobserved)
     assert [finding.code for finding in assembly_findings(VOLUME, blind)] == ["UNOBSERVED"]
+
+
+def test_no_disk_is_attached_to_what_was_not_seen() -> None:
+    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).observe(VOLUME)
+    assert [f.code for f in unseen_replica_findings(VOLUME, blind)] == ["UNOBSERVED"]
+    assert unseen_replica_findings(VOLUME, FakeHost().observe(VOLUME)) == ()
+    # Nor is waiting for disks of any other kind for that.
+    assert assembly_findings(VOLUME, blind) == ()
 
 
 def test_waiting_helps_only_while_nothing_but_disks_is_missing() -> None:

@@ -90,14 +90,19 @@ def parting_findings(
 
 
 def _shows_it(snapshot: VolumeSnapshot) -> bool:
-    """And no word of the coordinator, in this boot, that would look the same."""
+    """And no word of the coordinator, in this boot, that would look the same. A Primary that has
+    lost its own disk since may have met the peer again: DRBD 8.4 calls an Outdated copy UpToDate
+    that connects to a Diskless Primary, and this side, StandAlone again, goes on showing Outdated
+    (sanitize_state(); simulation, seed 437074)."""
     replica, incident = snapshot.replica, snapshot.incident
     if not isinstance(replica, Replica) or replica.peer is None:
         return False
     by_word = isinstance(incident, Unobserved) or (
         isinstance(incident, Incident) and incident.answer is IncidentAnswer.CONTINUE
     )
-    return replica.stands_alone() and replica.peer.disk is DiskState.OUTDATED and not by_word
+    is_whole = replica.disk is DiskState.UP_TO_DATE
+    is_shown = replica.stands_alone() and replica.peer.disk is DiskState.OUTDATED
+    return is_whole and is_shown and not by_word
 
 
 def _not_told(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:

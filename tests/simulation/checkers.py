@@ -170,7 +170,9 @@ class Checks:
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
             proven = node.s.with_peer() or node.unbroken or node.was_source or known_worse
             usable = node.s.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
-            # What is lost after the last look cannot be known.
+            # What is lost after the last look cannot be known, nor who comes back with newer data.
+            assert self.world.current is not None
+            usable = usable or node.is_target_since(self.world.current.looked_s)
             lost = self._is_lost_since(machine)
             proven = proven or lost or self._is_cut_since(machine)
             self._asked_primary[machine.name] = (usable or lost, proven)

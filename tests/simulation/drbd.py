@@ -78,6 +78,7 @@ class Node:
         self.peer_only = False
         self.peer_lost_s = 0.0
         self.peer_disk_lost_s = 0.0
+        self.target_since_s = 0.0
         self.peer_uuids: tuple[int, int, tuple[int, ...]] = (0, 0, ())
         self.openers = 0
         # device->state_mutex: while a promotion is under way no connection is made.
@@ -120,6 +121,7 @@ class Node:
         self.s = ns
         if ns.conn == WAIT_TARGET != os.conn:
             self.newer.clear()
+            self.target_since_s = self.world.now_s
         if ns.disk is DISKLESS:
             self.backing = None
         if ns.with_peer():
@@ -220,6 +222,11 @@ class Node:
             self.unbroken = self.unbroken and self.whole_connection == self.connects
         elif ns.with_peer() or RANK[ns.disk] < 7:
             self.unbroken = False
+
+    def is_target_since(self, looked_s: float) -> bool:
+        """A handshake after that look made it one: the peer has it all, and is read instead."""
+        is_beside_whole = self.s.with_peer() and self.s.pdsk is UP_TO_DATE
+        return is_beside_whole and self.target_since_s >= looked_s
 
     # --- commands -------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from storage_agent.model.errors import AgentError, CommandStuck, CommandTimeout,
 
 # Fits into a pipe, so that the child never waits for us.
 ANSWER_BYTES = 16 << 10
+# Above any that a process may have (proc(5), fs.nr_open).
+_DESCRIPTORS = 1 << 30
 _DONE, _FAILED = b"+", b"!"
 
 
@@ -28,6 +30,9 @@ def run_apart(what: str, call: Callable[[], bytes], *, code: str, timeout_s: flo
     pid = os.fork()
     if pid == 0:
         try:
+            # Not the daemon's lock and sockets: one that cannot be ended would keep them.
+            os.closerange(3, ours)
+            os.closerange(ours + 1, _DESCRIPTORS)
             os.write(ours, _answer(call))
         finally:
             # Never back into the daemon.

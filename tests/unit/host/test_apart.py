@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,15 @@ from storage_agent.host.apart import run_apart
 from storage_agent.model.errors import CommandTimeout, OperationFailed
 
 pytestmark = pytest.mark.processes
+
+
+def hold_descriptors() -> bytes:
+    """What its open ones lead to; the one of this look itself is closed by then."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return "\n".join(found).encode()
 
 
 def failure(call: object) -> OperationFailed:
@@ -24,6 +35,16 @@ def test_what_it_returns_comes_back_from_another_process() -> None:
     pid = run_apart("the work", lambda: b"%d" % os.getpid(), code="NO_WORK", timeout_s=10)
     assert int(pid) != os.getpid()
     assert run_apart("the work", lambda: b"", code="NO_WORK", timeout_s=10) == b""
+
+
+def test_it_holds_nothing_of_ours(tmp_path: Path) -> None:
+    """A lock belongs to whoever has the description open, also in a child that cannot be ended."""
+
+    lock = tmp_path / "lock"
+    with lock.open("w"):
+        held = run_apart("the work", hold_descriptors, code="NO_WORK", timeout_s=10).decode()
+    assert "pipe:" in held
+    assert str(lock) not in held
 
 
 def test_why_it_failed_comes_back() -> None:

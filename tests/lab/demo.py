@@ -26,6 +26,7 @@ from tests.lab.situations import (
     one_volume,
     operate,
     status,
+    wait_for_evidence,
 )
 from tests.lab.writing import Writer, start_writer
 
@@ -89,6 +90,8 @@ def show(lab: Lab, report: Report) -> dict[str, Any]:
     with report.step("switchover: promote --wait on beta, demote on alpha"):
         move(lab, "data", "alpha", "beta")
     planned_s = settle(writer)
+    with report.step("alpha has been in sync for long enough to take over"):
+        wait_for_evidence(lab, "alpha", "data")
     with report.step("beta loses its power; alpha notices"):
         lab.power_off("beta")
         lab.wait_until("alpha misses beta", lambda: not connected(alpha), timeout_s=60)

@@ -229,7 +229,7 @@ class Run(Report):
         findings = self.decide(volume, snapshot)
         request = self.entry.request
         if request.kind is OperationKind.ASSEMBLE:
-            findings += unseen_replica_findings(volume, snapshot)
+            findings += unseen_replica_findings(snapshot)
         if request.kind is OperationKind.PROMOTE or request.epoch is not None:
             known = self.epochs.read(volume.name)
             findings += epoch_findings(request, known, self.entry.epoch)
@@ -279,14 +279,28 @@ class Run(Report):
         known = self.epochs.last_marker(volume.name)
         age = known.age() if known else None
         refuse_blockers(currency_findings(request, found, age))
+        if kind is StepKind.WRITE_MARKER:
+            self._note_written(volume, found)
+            return
         if not isinstance(found, Marker):
             return
         mine = found.operation_id == request.operation_id
         if request.epoch is None and not mine and found.epoch >= (self.entry.epoch or 0):
             self.journal.write(request.operation_id, "epoch", epoch=found.epoch + 1)
             self._own(found.epoch + 1)
-        if kind is StepKind.WRITE_MARKER:
-            self.epochs.note_marker(volume.name, found)
+
+    def _note_written(self, volume: VolumeConfig, found: Marker | Unobserved | None) -> None:
+        """Raises OperationFailed where what is read back is not what this operation writes: an
+        older one would be remembered as the newest."""
+        wanted = (self.entry.epoch, self.entry.request.operation_id)
+        if not isinstance(found, Marker) or (found.epoch, found.operation_id) != wanted:
+            raise OperationFailed(
+                f"the epoch of {volume.name} was written to its filesystem and is not read back",
+                remedy="see what the kernel says: journalctl -k -n 50; storage-agent status "
+                f"{volume.name}",
+                code="GOAL_NOT_SEEN",
+            )
+        self.epochs.note_marker(volume.name, found)
 
     # --- taking back ---------------------------------------------------------------------------
 

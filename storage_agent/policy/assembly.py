@@ -15,7 +15,7 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import LOOKED_AT, blocker, unobserved, warning
+from storage_agent.policy.common import blocker, unobserved, warning
 
 
 def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -71,19 +71,9 @@ def _attach_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findi
     )
 
 
-def unseen_replica_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+def unseen_replica_findings(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     """Right before the disk is attached: what was not seen may be a Primary that has lost it."""
-    if not isinstance(snapshot.replica, Unobserved):
-        return ()
-    return (
-        blocker(
-            "UNOBSERVED",
-            f"the replica of {volume.name} could not be looked at",
-            measured=snapshot.replica.reason,
-            limit=LOOKED_AT,
-            remedy="see what keeps the agent from looking: storage-agent doctor",
-        ),
-    )
+    return unobserved(snapshot) if isinstance(snapshot.replica, Unobserved) else ()
 
 
 def degraded_findings(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.errors import CommandStuck, OperationFailed
-from storage_agent.model.operation import OperationState, StepOutcome
+from storage_agent.model.operation import Marker, OperationState, StepOutcome
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.snapshot import Attachment
 from tests.unit.engine.parts import (
@@ -17,6 +18,7 @@ from tests.unit.engine.parts import (
     make_engine,
     request,
     run,
+    served_marker,
     serving_host,
 )
 from tests.unit.fakes import FakeHost, MemoryStore, in_sync_replica, lost_peer
@@ -57,6 +59,16 @@ def test_an_exit_status_is_not_believed(deaf: StepKind) -> None:
     assert record.state is OperationState.ROLLED_BACK
     assert "not seen within" in record.message
     assert is_secondary(host)
+
+
+@pytest.mark.parametrize("before", [None, served_marker(1)])
+def test_a_marker_is_noted_only_as_it_was_written(before: Marker | None) -> None:
+    host, store = FakeHost(deaf={StepKind.WRITE_MARKER}, marker=before), MemoryStore()
+    record = run(make_engine(host, store), request(OperationKind.PROMOTE))
+    assert record.state is OperationState.ROLLED_BACK
+    assert "is not read back" in record.message
+    assert is_secondary(host)
+    assert EpochStore(store).last_marker("data") is None
 
 
 def test_a_command_that_was_given_up_is_undone_although_nothing_is_seen_of_it() -> None:

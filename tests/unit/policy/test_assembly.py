@@ -135,8 +135,8 @@ def test_not_created_and_not_seen() -> None:
 
 def test_no_disk_is_attached_to_what_was_not_seen() -> None:
     blind = FakeHost(blind={Facet.REPLICA: "no answer"}).observe(VOLUME)
-    assert [f.code for f in unseen_replica_findings(VOLUME, blind)] == ["UNOBSERVED"]
-    assert unseen_replica_findings(VOLUME, FakeHost().observe(VOLUME)) == ()
+    assert [f.code for f in unseen_replica_findings(blind)] == ["UNOBSERVED"]
+    assert unseen_replica_findings(FakeHost().observe(VOLUME)) == ()
     # Nor is waiting for disks of any other kind for that.
     assert assembly_findings(VOLUME, blind) == ()
 

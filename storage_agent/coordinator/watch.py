@@ -148,13 +148,11 @@ class Watch:
             self._views[volume.key, host] = view
             record = records[volume.key]
             joined = self._joined(volume, record)
-            if record is None or self._is_unheard(volume, record):
+            missed = joined is not None and is_behind(joined)
+            if record is None or missed or self._is_unheard(volume, record):
                 self._prove(volume, host, is_known=record is not None)
             elif record.sole == host:
                 self._coordinator.note_sync(volume, record, view)
-            elif joined is not None and is_behind(joined):
-                # It missed what happened without it, and is in sync again.
-                self._prove(volume, host, is_known=True)
             if joined is not None:
                 self._compare(joined)
 

@@ -9,6 +9,8 @@ from typing import Any
 Content = dict[str, Any]
 # drbd_int.h enum drbd_uuid_index
 HISTORY = 2
+# The activity log's length. In the kernel a thousand extents of 4 MiB.
+ACTIVE = 4
 
 
 @dataclass
@@ -52,9 +54,13 @@ class Metadata:
         self.bitmap = self.current
         self.current = identifier
 
-    def touch(self, key: str) -> None:
-        if key not in self.activity:
-            self.activity = [*self.activity[-3:], key]
+    def touch(self, key: str, in_use: set[str]) -> None:
+        """lru_cache.c lc_get(): the newest now; what is in use (drbd_al_begin_io() to
+        drbd_req_destroy()) is not given up."""
+        others = [k for k in self.activity if k != key]
+        free = [k for k in others if k not in in_use]
+        evicted = free[: max(len(others) - ACTIVE + 1, 0)]
+        self.activity = [*(k for k in others if k not in evicted), key]
 
 
 class Disk:

@@ -64,7 +64,7 @@ class Transfer(ABC):
             return
         node.peer_uuids = told
         node.md.current, node.md.bitmap = told[1], 0
-        node.md.bits = set(bits)
+        node.md.bits |= set(bits)
         node.change(conn=TARGET, disk=INCONSISTENT)
         if not bits:
             self._ask_for_the_end(node)
@@ -132,6 +132,12 @@ class Transfer(ABC):
         node.change(conn=CONNECTED, disk=UP_TO_DATE, pdsk=UP_TO_DATE)
 
     # --- writes ---------------------------------------------------------------------------------
+
+    def _complete_local_write(self, node: Node) -> None:
+        """Any one, but those to one block do not overtake each other (page lock)."""
+        pending = [r for r in node.requests if r.local == "pending"]
+        chosen = pending[int(self.world.random() * len(pending))]
+        next(r for r in pending if r.key == chosen.key).complete_local()
 
     def _on_data(self, node: Node, number: int, key: str, value: Any) -> None:
         written = node.backing is not None and RANK[node.s.disk] >= 4

@@ -9,7 +9,8 @@ Assumed: no verify, Ahead/Behind, --force or IO error that does not detach; dura
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from storage_agent.model.replica import DiskState, Replica, Role
@@ -38,6 +39,7 @@ from tests.simulation.states import (
     lost_contact,
 )
 from tests.simulation.world import World
+from tests.simulation.writes import is_writing
 
 if TYPE_CHECKING:
     from tests.simulation.link import Link
@@ -83,6 +85,8 @@ class Node:
         self.openers = 0
         # device->state_mutex: while a promotion is under way no connection is made.
         self.is_promoting = False
+        # drbd_suspend_io(): no new one while a disk comes or goes.
+        self.holds_writes = False
         self.waiting_reply: str | None = None
         self.requests: list[Request] = []
         self.unconfirmed: list[Request] = []
@@ -229,6 +233,17 @@ class Node:
         return is_beside_whole and self.target_since_s >= looked_s
 
     # --- commands -------------------------------------------------------------------------------
+
+    @contextmanager
+    def without_writes(self) -> Iterator[None]:
+        """drbd_suspend_io(): what is under way ends first, unless it is frozen. Blocks."""
+        self.holds_writes = True
+        try:
+            if is_writing(self):
+                self.world.wait(lambda: self.s.susp or not is_writing(self))
+            yield
+        finally:
+            self.holds_writes = False
 
     def attach(self, disk: Disk) -> str:
         """drbd_nl.c drbd_adm_attach(). Empty, or why not."""

@@ -14,7 +14,6 @@ from tests.simulation.control_faults import ANSWER_KINDS, CONTROL_POINT, WIRE_KI
 from tests.simulation.daemon import Daemon, epoch_of
 from tests.simulation.machine import Machine
 from tests.simulation.roles import set_secondary
-from tests.simulation.states import UP_TO_DATE
 
 if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
@@ -286,10 +285,7 @@ class Faults(ControlFaults):
         return True
 
     def _admin_detaches(self, machine: Machine) -> bool:
-        """Refused, with or without the agent, where it is the only good copy of a Primary."""
-        node = machine.node
-        is_needed = node.s.role is Role.PRIMARY and node.s.pdsk is not UP_TO_DATE
-        if not machine.powered or node.backing is None or is_needed:
+        if not machine.may_detach():
             return False
         self._side(machine, "drbdadm detach", machine.detach)
         return True

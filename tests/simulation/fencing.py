@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from storage_agent.model.replica import Role
 from tests.simulation.handshake import RANK
 from tests.simulation.states import INCONSISTENT, OUTDATED, REPORT, UP_TO_DATE
+from tests.simulation.writes import release_writes
 
 if TYPE_CHECKING:
     from tests.simulation.drbd import Node
@@ -68,11 +69,3 @@ def clear_log(node: Node) -> None:
     node.unconfirmed.clear()
     for request in list(node.requests):
         request.lose_peer()
-
-
-def release_writes(node: Node) -> None:
-    """What was pushed back or held back while frozen goes on its way now."""
-    for request in list(node.requests):
-        if request.local == "frozen":
-            request.start()
-        request.finish()

@@ -13,7 +13,7 @@ from typing import Any
 
 from storage_agent.model.replica import Role
 from tests.simulation.drbd import Node
-from tests.simulation.fencing import clear_log, outdate_peer, release_writes
+from tests.simulation.fencing import clear_log, outdate_peer
 from tests.simulation.handshake import RANK, SPLIT_BRAIN, Hello, decide
 from tests.simulation.states import (
     CONNECTED,
@@ -31,6 +31,7 @@ from tests.simulation.states import (
 )
 from tests.simulation.transfer import Message, Transfer
 from tests.simulation.world import World
+from tests.simulation.writes import release_writes, takes_writes
 
 # drbd_strings.c
 NEEDS_GOOD_DATA = "(-2) Need access to UpToDate data"
@@ -100,11 +101,10 @@ class Link(Transfer):
             self._deliver(node)
         elif what == "connect":
             self._connect()
+        elif what == "begin":
+            release_writes(node)
         elif what == "local":
-            pending = [r for r in node.requests if r.local == "pending"]
-            chosen = pending[int(self.world.random() * len(pending))]
-            # Writes to one block do not overtake each other (page lock).
-            next(r for r in pending if r.key == chosen.key).complete_local()
+            self._complete_local_write(node)
         elif what == "peer write":
             self._complete_peer_write(node)
         else:
@@ -132,6 +132,8 @@ class Link(Transfer):
                 found.append(("peer write", node))
             if node.requests and any(r.local == "pending" for r in node.requests):
                 found.append(("local", node))
+            if any(r.local == "waits" for r in node.requests) and takes_writes(node):
+                found.append(("begin", node))
         waiting = one.s.conn == two.s.conn == CONNECTING and not (one.session or two.session)
         # conn_connect(): "Prevent a race between resync-handshake and being promoted to Primary."
         waiting = waiting and not (one.is_promoting or two.is_promoting)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Marker
-from storage_agent.model.replica import Role
+from storage_agent.model.replica import DiskState, Role
 from tests.simulation.disk import Disk
 from tests.simulation.drbd import Node
 from tests.simulation.handler import Asked, fence_peer, incident
@@ -140,8 +140,16 @@ class Machine:
 
     def detach(self) -> None:
         """`drbdadm detach`: the array runs on."""
-        self.disk_lost_s = self.world.now_s
-        self.node.lose_disk()
+        with self.node.without_writes():
+            if self.may_detach():
+                self.disk_lost_s = self.world.now_s
+                self.node.lose_disk()
+
+    def may_detach(self) -> bool:
+        """Refused, with or without the agent, where it is the only good copy of a Primary."""
+        s = self.node.s
+        is_needed = s.role is Role.PRIMARY and s.pdsk is not DiskState.UP_TO_DATE
+        return self.powered and self.node.backing is not None and not is_needed
 
     def lose_disk(self) -> None:
         """The whole array fails under DRBD (dm-error, controller)."""
@@ -167,8 +175,9 @@ class Machine:
         node = self.node
         node.up = True
         problem = ""
-        if node.backing is None and self.array_works():
-            problem = node.attach(self.disk)
+        with node.without_writes():
+            if node.up and node.backing is None and self.array_works():
+                problem = node.attach(self.disk)
         if node.s.conn == STANDALONE:
             node.change(conn=CONNECTING)
         node.watch(node.view())

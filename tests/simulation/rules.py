@@ -227,6 +227,7 @@ WRITES = _rules(
     alone_is_marked="one that only one copy has is out of sync there",
     pending_is_marked="also where the peer was lost with the write under way",
     only_disk_marks="the only disk marks what a diskless Primary writes (receive_Data())",
+    none_while_attaching="none begins while a disk is Negotiating (drbd_state_is_stable())",
     written_in_bitmap_exchange="one during the bitmap exchange is told as out of sync",
     on_inconsistent_only="a Primary on an Inconsistent disk alone gives errors",
 )
@@ -275,7 +276,11 @@ NOT_SHOWN = {
     ),
     "written-while-attaching": Rule(
         "a write begun without a disk that came meanwhile is out of sync [drbd_req_destroy()]",
-        "the moment is as short as one message",
+        "only a frozen one can be: its disk has to go and come before the peer does",
+    ),
+    "disk-waits-for-writes": Rule(
+        "a disk comes or goes by command once what is under way has ended [drbd_suspend_io()]",
+        "what a command waits for is not seen from outside; courses pull the disk out",
     ),
 }
 

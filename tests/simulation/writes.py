@@ -6,22 +6,31 @@ A write is done when every copy that it goes to has it. Until the peer has also 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage_agent.model.replica import Role
-from tests.simulation.drbd import Node
 from tests.simulation.handshake import RANK
-from tests.simulation.states import SOURCE, TARGET, UP_TO_DATE, WAIT_SOURCE, WAIT_TARGET
+from tests.simulation.states import (
+    NEGOTIATING,
+    SOURCE,
+    TARGET,
+    UP_TO_DATE,
+    WAIT_SOURCE,
+    WAIT_TARGET,
+)
+
+if TYPE_CHECKING:
+    from tests.simulation.drbd import Node
 
 
 class Request:
-    """local: `pending`, `ok`, `none`.  net: `pending`, `ok`, `none`.  ok: None until it is done."""
+    """local and net: `waits`, `pending`, `ok`, `none`.  ok: None until it is done."""
 
     __slots__ = ("alone", "doubtful", "key", "local", "net", "node", "number", "ok", "value")
 
     def __init__(self, node: Node, number: int, key: str, value: Any) -> None:
         self.node, self.number, self.key, self.value = node, number, key, value
-        self.local = self.net = "pending"
+        self.local = self.net = "waits"
         self.ok: bool | None = None
         self.alone = False
         # drbd_req_complete(): acknowledged although only an Inconsistent disk has it, or only the
@@ -30,7 +39,7 @@ class Request:
         self.doubtful = False
 
     def start(self) -> None:
-        """Not before a frozen device thaws (drbd_send_and_submit() pushes it back)."""
+        """Not before takes_writes()."""
         node = self.node
         if not may_write(node):
             self.local = self.net = "none"
@@ -38,7 +47,8 @@ class Request:
         self.local = "none"
         if node.backing is not None and RANK[node.s.disk] >= 4:
             self.local = "pending"
-            node.md.touch(self.key)
+            in_use = {r.key for r in (*node.requests, *node.unconfirmed) if r.local != "none"}
+            node.md.touch(self.key, in_use)
         self._send()
 
     def _send(self) -> None:
@@ -100,11 +110,11 @@ class Request:
 
     def finish(self) -> None:
         node = self.node
-        if self.ok is not None or "pending" in (self.local, self.net):
+        if self.ok is not None or {"waits", "pending"} & {self.local, self.net}:
             return
         if self.local == "none" and self.net == "ok" and node.backing is not None:
-            # drbd_req_destroy(): begun without a disk, which came meanwhile. The target asks for
-            # its own bits in the kernel; here the source is told.
+            # drbd_req_destroy(): begun without a disk, which was attached while it was frozen. The
+            # target asks for its own bits in the kernel; here the source is told.
             self._mark()
             node.link.send(node, ("out-of-sync", self.key))
         if node.s.susp:
@@ -131,17 +141,33 @@ def may_write(node: Node) -> bool:
     return UP_TO_DATE in (node.s.disk, node.s.pdsk)
 
 
+def takes_writes(node: Node) -> bool:
+    """drbd_int.h may_inc_ap_bio(), drbd_state_is_stable(): no new one in between two states."""
+    s = node.s
+    is_stable = s.disk is not NEGOTIATING and s.conn != WAIT_TARGET
+    return is_stable and not s.susp and not node.holds_writes
+
+
+def is_writing(node: Node) -> bool:
+    return any(request.local != "waits" for request in node.requests)
+
+
+def release_writes(node: Node) -> None:
+    """What waited, or was held back, goes on its way now."""
+    for request in list(node.requests):
+        if request.local == "waits" and takes_writes(node):
+            request.start()
+        request.finish()
+
+
 def submit(node: Node, number: int, key: str, value: Any) -> Request | None:
-    """None: the device gives an I/O error at once. A frozen one takes it and answers later."""
+    """None: the device gives an I/O error at once."""
     if node.s.role is not Role.PRIMARY:
         return None
     request = Request(node, number, key, value)
-    if node.s.susp:
-        request.local = request.net = "frozen"
-        node.requests.append(request)
-        return request
     node.requests.append(request)
-    request.start()
+    if takes_writes(node):
+        request.start()
     request.finish()
     return request
 

@@ -75,6 +75,7 @@ class Daemon:
         self.started = False
         self._tick: tuple[Marker, Request] | None = None
         self._tick_s = 0.0
+        self._was_mounted = False
         self._turned_s = self.world.now_s
         self.tasks: list[Task] = []
         self.active: set[str] = set()
@@ -270,10 +271,11 @@ class Daemon:
         if course is not None:
             course.performed.append(step.kind)
         self.world.log(self.machine.name, f"{request.operation_id}: {step.kind}")
+        self._was_mounted = self.machine.mounted
         self.simulation.checks.performs(self, step, request)
 
     def performed(self, step: Step, request: OperationRequest) -> None:
-        if step.kind is StepKind.MOUNT and self.machine.mounted:
+        if step.kind is StepKind.MOUNT and self.machine.mounted and not self._was_mounted:
             self.simulation.checks.mounted(self.machine)
 
     def assembles(self) -> None:

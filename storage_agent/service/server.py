@@ -72,8 +72,8 @@ class Server:
         self._in_dispatch: _SocketCall | None = None
         self._at_once: _Answer | None = None
         self._accept_again_s = float("inf")
-        # The first deadline of a connection, as it was when the loop went to sleep.
-        self._due_s = 0.0
+        # No connection has a deadline before this.
+        self._due_s = float("inf")
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, self._wake)
@@ -137,18 +137,21 @@ class Server:
         self._run_posted()
         now_s = self._clock.monotonic()
         if now_s >= self._due_s:
-            for connection in tuple(self._connections):
-                at_s, why = connection.deadline_s()
-                if now_s >= at_s:
-                    self._drop(connection, why)
+            self._drop_overdue(now_s)
+
+    def _drop_overdue(self, now_s: float) -> None:
+        self._due_s = float("inf")
+        for connection in tuple(self._connections):
+            at_s, why = connection.deadline_s()
+            if now_s >= at_s:
+                self._drop(connection, why)
+            else:
+                self._due_s = min(self._due_s, at_s)
 
     def _sleep_s(self) -> float | None:
         if self._posted:
             # Left over from a turn that failed, after its wake-up was taken.
             return 0.0
-        self._due_s = min(
-            (connection.deadline_s()[0] for connection in self._connections), default=float("inf")
-        )
         timers_s = (timer.due_s for timer in self._timers)
         at_s = min((self._accept_again_s, self._due_s, *timers_s))
         return None if at_s == float("inf") else max(0.0, at_s - self._clock.monotonic())
@@ -236,6 +239,7 @@ class Server:
         self._wait_for(connection)
 
     def _wait_for(self, connection: Connection) -> None:
+        self._due_s = min(self._due_s, connection.deadline_s()[0])
         wanted, registered = connection.wanted(), connection.registered
         if wanted == registered:
             return

@@ -20,11 +20,13 @@ _WITHOUT_DISK = frozenset({DiskState.DISKLESS, DiskState.FAILED, DiskState.DUNKN
 
 
 class LinkWish(StrEnum):
-    """What is to become of the link of a volume's NFS server."""
+    """What is to become of a volume's links: that of its NFS server (CLOSE, OPEN), and that to
+    the peer (PART)."""
 
-    LEAVE = "leave"
+    NOTHING = "nothing"
     CLOSE = "close"
     OPEN = "open"
+    PART = "part"
 
 
 def grant_findings(volume: VolumeConfig) -> tuple[Finding, ...]:
@@ -136,20 +138,39 @@ def is_denied(snapshot: VolumeSnapshot, epoch: int | None) -> bool:
     return epoch is None or incident.epoch is None or incident.epoch >= epoch
 
 
+def has_lost_newer_copy(snapshot: VolumeSnapshot) -> bool:
+    """Secondary, alone, without its disk, and what the peer has is older. A frozen Primary that
+    came back now would connect to it, be thawed by that and go on with the older data: DRBD 8.4
+    compares generations with a disk only (simulation, seed 392318)."""
+    replica = snapshot.replica
+    return (
+        isinstance(replica, Replica)
+        and replica.role is Role.SECONDARY
+        and replica.disk in (DiskState.DISKLESS, DiskState.FAILED)
+        and replica.peer is not None
+        and replica.peer.connection is not ConnectionState.CONNECTED
+        and replica.peer.disk is DiskState.OUTDATED
+    )
+
+
 def link_wish(volume: VolumeConfig, snapshot: VolumeSnapshot, epoch: int | None) -> LinkWish:
     """A frozen or denied host would go on answering reads from its cache, so it shuts its
     clients out. OPEN: nothing of that holds; whether it is for us to open is another matter."""
-    if volume.arbitration is not Arbitration.COORDINATOR or volume.nfs is None:
-        return LinkWish.LEAVE
+    if volume.arbitration is not Arbitration.COORDINATOR:
+        return LinkWish.NOTHING
+    if has_lost_newer_copy(snapshot):
+        return LinkWish.PART
+    if volume.nfs is None:
+        return LinkWish.NOTHING
     server, incident = snapshot.nfs, snapshot.incident
     is_open = isinstance(incident, Incident) and incident.answer is IncidentAnswer.NONE
     if is_frozen(snapshot) or is_open or is_denied(snapshot, epoch):
         shut = isinstance(server, NfsView) and server.state in _SHUT
-        return LinkWish.LEAVE if shut else LinkWish.CLOSE
+        return LinkWish.NOTHING if shut else LinkWish.CLOSE
     started = isinstance(server, NfsView) and server.state is ServerState.STARTED
     if started and not opening_findings(volume, snapshot):
         return LinkWish.OPEN
-    return LinkWish.LEAVE
+    return LinkWish.NOTHING
 
 
 def opening_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

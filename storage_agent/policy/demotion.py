@@ -8,6 +8,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.arbitration import has_lost_newer_copy
 from storage_agent.policy.common import (
     blocker,
     mounted_elsewhere,
@@ -58,9 +59,10 @@ def leaving_findings(
     volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
 ) -> tuple[Finding, ...]:
     """For `leave`: nothing may be served here, and nobody depend on this host's copy, unless
-    the caller names it."""
+    the caller names it, or it is out of reach anyway."""
     found = (*unobserved(snapshot), *service_findings(volume, snapshot))
-    if request.stop_serving == _named(volume, snapshot) or snapshot.replica is None:
+    is_named = request.stop_serving == _named(volume, snapshot)
+    if is_named or snapshot.replica is None or has_lost_newer_copy(snapshot):
         return found
     return (*found, *dependence_findings(volume, snapshot, peer))
 

@@ -3,6 +3,9 @@
 A frozen primary acknowledges no write, but its NFS server would go on answering reads from the
 cache, old ones once the other side was promoted. So its link goes down as an operation like any
 other: journalled, one at a time with the others, bounded. It touches nothing but the link.
+
+And takes down a replica that has lost the newer copy, before a frozen primary of the older one
+connects to it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,11 @@ from storage_agent.policy.arbitration import LinkWish, link_wish
 ORIGIN = "arbitration"
 FIRST_PAUSE_S = 0.5
 LAST_PAUSE_S = 30.0
-_KINDS = {LinkWish.CLOSE: OperationKind.CLOSE_LINK, LinkWish.OPEN: OperationKind.OPEN_LINK}
+_KINDS = {
+    LinkWish.CLOSE: OperationKind.CLOSE_LINK,
+    LinkWish.OPEN: OperationKind.OPEN_LINK,
+    LinkWish.PART: OperationKind.LEAVE,
+}
 
 
 class LinkKeeper:
@@ -57,7 +64,7 @@ class LinkKeeper:
     def _keep_one(self, config: AgentConfig, snapshot: VolumeSnapshot) -> float | None:
         name = snapshot.volume
         wish = link_wish(config.volumes[name], snapshot, self._epoch(name))
-        if wish is LinkWish.LEAVE:
+        if wish is LinkWish.NOTHING:
             self._tried.pop(name, None)
             return None
         now_s = self._clock.monotonic()

@@ -3,6 +3,7 @@ host goes on. The scenario gives the coordinator's answers."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -39,6 +40,12 @@ def server(host: Host) -> str:
     return str(status(host, "data")["nfs"]["state"])
 
 
+def peer_of(host: Host) -> Any:
+    """As the host's replica sees it."""
+    found = status(host, "data")["replica"]
+    return (found and found["peer"]) or {"disk": "", "connection": ""}
+
+
 def take_over(lab: Lab) -> None:
     """As a coordinator does first: both hosts listen to nobody else."""
     epoch = max(agent(lab.hosts[name], "status")["epochs"]["data"] for name in HOSTS) + 1
@@ -48,14 +55,14 @@ def take_over(lab: Lab) -> None:
         assert "result" in claimed, claimed
 
 
-def grant(host: Host, epoch: int) -> None:
-    """The promotion `to-beta`, and nothing else."""
-    given = {"volume": "data", "epoch": epoch, "operation_id": "to-beta"}
+def grant(host: Host, epoch: int, promotion: str = "to-beta") -> None:
+    """This promotion, and nothing else."""
+    given = {"volume": "data", "epoch": epoch, "operation_id": promotion}
     other = ask(host, "grant.promote", **given, coordinator="other")
     assert other["error"]["data"]["code"] == "OTHER_COORDINATOR"
     granted = ask(host, "grant.promote", **given, coordinator=COORDINATOR)
     assert "result" in granted, granted
-    wanted = ("--epoch", str(epoch), "--coordinator", COORDINATOR, "--operation-id", "to-beta")
+    wanted = ("--epoch", str(epoch), "--coordinator", COORDINATOR, "--operation-id", promotion)
     assert operate(host, "promote", "data", *wanted)["state"] == "succeeded"
 
 
@@ -149,5 +156,31 @@ def test_a_primary_whose_peer_is_killed_goes_on_when_told(lab: Lab) -> None:
     told = answer(alpha, incident, "continue", incident["epoch"] + 1)
     assert told["result"]["incident"]["answer"] == "continue"
     lab.wait_until("clients are in again", lambda: server(alpha) == "serving", timeout_s=60)
+    writer.wait_for_more(10)
+    assert_nothing_lost(writer.finish())
+
+
+@pytest.mark.long
+def test_a_copy_that_has_lost_newer_data_does_not_thaw_the_older(lab: Lab) -> None:
+    alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
+    writer, incident = freeze(lab)
+    grant(beta, incident["epoch"] + 1)
+    writer.wait_for_more(10)
+    lab.power_off("beta")
+    lab.power_on("beta")
+    lab.wait_until("beta is up", lambda: peer_of(beta)["disk"] == "Outdated", timeout_s=120)
+    assert peer_of(beta)["connection"] == "Connecting"
+    beta.run("drbdadm detach data", timeout_s=60)
+    lab.wait_until("it leaves", lambda: status(beta, "data")["replica"] is None, timeout_s=60)
+    lab.mend("beta")
+    # DRBD would connect in a tenth of that.
+    time.sleep(30)
+    assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
+    assert operate(beta, "assemble", "data")["state"] == "succeeded"
+    lab.wait_until(
+        "DRBD parts them", lambda: peer_of(beta)["connection"] == "StandAlone", timeout_s=60
+    )
+    assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
+    grant(beta, incident["epoch"] + 2, "again")
     writer.wait_for_more(10)
     assert_nothing_lost(writer.finish())

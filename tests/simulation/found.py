@@ -156,3 +156,22 @@ def parted_unheard(seed: int) -> Simulation:
     grant(simulation, beta, 9, "over")
     done(simulation, "beta", PROMOTE, "over", epoch=9)
     return simulation
+
+
+def newer_copy_lost(seed: int) -> Simulation:
+    """alpha, Primary, is cut off and frozen; beta is granted the volume and writes, is demoted and
+    loses its disk. Then the link comes back."""
+    simulation = pair(seed, "alpha", Arbitration.COORDINATOR)
+    beta = simulation.machines["beta"]
+    cut(simulation)
+    grant(simulation, beta, 9, "over")
+    must(simulation, done(simulation, "beta", PROMOTE, "over", epoch=9))
+    steps(simulation, 100)
+    must(simulation, done(simulation, "beta", DEMOTE, "aside", **going_down("beta")))
+    beta.lose_disk()
+    steps(simulation, 60)
+    for host in simulation.link.is_cut:
+        simulation.link.is_cut[host] = False
+    steps(simulation, 100)
+    simulation.checks.mounted(simulation.machines["alpha"])
+    return simulation

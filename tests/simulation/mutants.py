@@ -203,6 +203,8 @@ MUTANTS = (
        lambda: [(promotion, "_currency", nothing)]),
     _m("a connection given up by hand is only lost", "I2", "parted_unheard",
        lambda: [(attachments, "follow", only_lost)]),
+    _m("a copy that has lost newer data stays", "I2", "newer_copy_lost",
+       lambda: [(arbitration_policy, "has_lost_newer_copy", nothing)]),
     _m("a lone primary takes its old disk back", "I4", "old_disk_back",
        lambda: [(assembly, "_attach_alone", nothing)]),
     _m("a resumed promote forgets its epoch", "I6", "killed_before_epoch",

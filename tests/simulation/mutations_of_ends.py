@@ -71,7 +71,7 @@ _OWN = EpochStore.own
 
 def stays_shut(*asked: Any) -> LinkWish:
     wish = link_wish(*asked)
-    return LinkWish.LEAVE if wish is LinkWish.OPEN else wish
+    return LinkWish.NOTHING if wish is LinkWish.OPEN else wish
 
 
 def unconnected_always(volume: Any, peer_view: Any, peer: str) -> tuple[Finding, ...]:

@@ -73,6 +73,7 @@ FENCING = (
     )
     | _rules(
         "drbd_state.c w_after_conn_state_ch()",
+        thaw_beside_diskless="a peer that comes back thaws a frozen Primary, also without a disk",
         thaw_when_outdated="once the peer counts as Outdated the Primary thaws",
         thaw_renews="and starts the generation that it had put off",
         thaw_without_disk_crashes="without a disk the kernel crashes there: frozen for good",

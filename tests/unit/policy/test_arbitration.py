@@ -9,7 +9,7 @@ import pytest
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import DiskState, Replica
+from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import Attachment, Facet
 from storage_agent.policy.arbitration import (
     LinkWish,
@@ -95,54 +95,85 @@ def wish(host: FakeHost, epoch: int | None = 7) -> LinkWish:
 @pytest.mark.parametrize(
     ("host", "wanted"),
     [
-        (serving_host(), LinkWish.LEAVE),
+        (serving_host(), LinkWish.NOTHING),
         (frozen_host(), LinkWish.CLOSE),
         # The handler was killed, or the incident cannot be read.
         (frozen_host(incident=None), LinkWish.CLOSE),
         (frozen_host(incident=Unobserved(reason="damaged")), LinkWish.CLOSE),
         # The kernel's events lag behind the handler.
         (frozen_host(replica=PRIMARY), LinkWish.CLOSE),
-        (frozen_host(server=ServerState.STARTED), LinkWish.LEAVE),
-        (frozen_host(server=ServerState.STANDBY), LinkWish.LEAVE),
-        (frozen_host(server=ServerState.ABSENT), LinkWish.LEAVE),
+        (frozen_host(server=ServerState.STARTED), LinkWish.NOTHING),
+        (frozen_host(server=ServerState.STANDBY), LinkWish.NOTHING),
+        (frozen_host(server=ServerState.ABSENT), LinkWish.NOTHING),
         (frozen_host(blind={Facet.NFS: "stuck"}), LinkWish.CLOSE),
         # Answered.
         (frozen_host(incident=incident("continue", 7)), LinkWish.CLOSE),
-        (serving_host(incident=incident("continue", 7)), LinkWish.LEAVE),
+        (serving_host(incident=incident("continue", 7)), LinkWish.NOTHING),
         (
             serving_host(incident=incident("continue", 7), server=ServerState.STARTED),
             LinkWish.OPEN,
         ),
         (frozen_host(incident=incident("deny", 7)), LinkWish.CLOSE),
         (serving_host(incident=incident("deny", 7)), LinkWish.CLOSE),
-        (serving_host(incident=incident("deny", 7), server=ServerState.STARTED), LinkWish.LEAVE),
+        (serving_host(incident=incident("deny", 7), server=ServerState.STARTED), LinkWish.NOTHING),
         # An admin has promoted it anew since.
-        (serving_host(incident=incident("deny", 6)), LinkWish.LEAVE),
+        (serving_host(incident=incident("deny", 6)), LinkWish.NOTHING),
         # The peer came back without an answer.
         (serving_host(server=ServerState.STARTED), LinkWish.OPEN),
-        (serving_host(server=ServerState.STARTED, mounted=False), LinkWish.LEAVE),
+        (serving_host(server=ServerState.STARTED, mounted=False), LinkWish.NOTHING),
         (
             serving_host(server=ServerState.STARTED, replica=in_sync_replica()),
-            LinkWish.LEAVE,
+            LinkWish.NOTHING,
         ),
-        (serving_host(server=ServerState.STARTED, incident=Unobserved(reason="?")), LinkWish.LEAVE),
+        (
+            serving_host(server=ServerState.STARTED, incident=Unobserved(reason="?")),
+            LinkWish.NOTHING,
+        ),
     ],
 )
 def test_links(host: FakeHost, wanted: LinkWish) -> None:
     assert wish(host) is wanted
 
 
+NEWER_LOST = with_peer(
+    dataclasses.replace(lost_peer(in_sync_replica()), disk=DiskState.DISKLESS),
+    disk=DiskState.OUTDATED,
+)
+
+
+@pytest.mark.parametrize(
+    ("replica", "wanted"),
+    [
+        (NEWER_LOST, LinkWish.PART),
+        (dataclasses.replace(NEWER_LOST, disk=DiskState.FAILED), LinkWish.PART),
+        (dataclasses.replace(NEWER_LOST, disk=DiskState.UP_TO_DATE), LinkWish.NOTHING),
+        (dataclasses.replace(NEWER_LOST, role=Role.PRIMARY), LinkWish.NOTHING),
+        (dataclasses.replace(NEWER_LOST, peer=None), LinkWish.NOTHING),
+        (with_peer(NEWER_LOST, disk=DiskState.DUNKNOWN), LinkWish.NOTHING),
+        (with_peer(NEWER_LOST, connection=ConnectionState.CONNECTED), LinkWish.NOTHING),
+        (Unobserved(reason="drbdsetup does not answer"), LinkWish.NOTHING),
+    ],
+)
+def test_a_copy_that_has_lost_newer_data_does_not_meet_an_older_one(
+    replica: Replica | Unobserved, wanted: LinkWish
+) -> None:
+    host = FakeHost(replica=replica)
+    for volume in (VOLUME, dataclasses.replace(VOLUME, nfs=None)):
+        assert link_wish(volume, host.observe(volume), 7) is wanted
+    assert link_wish(volume_config(), host.observe(volume_config()), 7) is LinkWish.NOTHING
+
+
 def test_without_a_coordinator_nothing_is_done_to_a_link() -> None:
     for host in (frozen_host(), serving_host(server=ServerState.STARTED)):
         volume = volume_config()
-        assert link_wish(volume, host.observe(volume), 7) is LinkWish.LEAVE
+        assert link_wish(volume, host.observe(volume), 7) is LinkWish.NOTHING
         bare = dataclasses.replace(VOLUME, nfs=None)
-        assert link_wish(bare, host.observe(bare), 7) is LinkWish.LEAVE
+        assert link_wish(bare, host.observe(bare), 7) is LinkWish.NOTHING
 
 
 def test_a_denied_secondary_may_be_promoted_by_the_next_grant() -> None:
     host = FakeHost(replica=in_sync_replica(), incident=incident("deny", 7))
-    assert wish(host) is LinkWish.LEAVE
+    assert wish(host) is LinkWish.NOTHING
 
 
 @pytest.mark.parametrize(

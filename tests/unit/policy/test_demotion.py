@@ -166,6 +166,16 @@ def test_leaving_a_peer_that_depends_on_this_copy_wants_the_name() -> None:
     assert leaving(lone, stop_serving="alpha/data") == []
 
 
+def test_a_copy_that_is_out_of_reach_is_left_without_a_word() -> None:
+    lost = dataclasses.replace(
+        ALONE,
+        role=Role.SECONDARY,
+        disk=DiskState.DISKLESS,
+        peer=dataclasses.replace(LOST, disk=DiskState.OUTDATED),
+    )
+    assert leaving(secondary(replica=lost)) == []
+
+
 def test_what_is_held_open_is_not_left() -> None:
     """`drbdadm down` would fail half-way, with the connection gone."""
     holder = Holder(kind="process", what="process blkid (9) has /dev/drbd0 open", pid=9)

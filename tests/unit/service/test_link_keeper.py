@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from storage_agent.model.errors import Busy
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
+from storage_agent.model.replica import DiskState
 from storage_agent.service.link_keeper import FIRST_PAUSE_S, LAST_PAUSE_S, LinkKeeper
-from tests.unit.fakes import FakeClock, FakeHost
+from tests.unit.fakes import FakeClock, FakeHost, in_sync_replica, lost_peer, with_peer
 from tests.unit.incidents import CONFIG, VOLUME, frozen_host, incident, serving_host
 from tests.unit.service.parts import record_of
 
@@ -124,3 +127,12 @@ def test_a_restarted_daemon_knows_what_it_shut_and_a_restarted_host_does_not() -
 
 def record_request(kind: OperationKind) -> OperationRequest:
     return OperationRequest(kind=kind, volume="data", operation_id="op-9")
+
+
+def test_a_replica_that_has_lost_the_newer_copy_is_taken_down() -> None:
+    world = World()
+    alone = dataclasses.replace(lost_peer(in_sync_replica()), disk=DiskState.DISKLESS)
+    lost = FakeHost(replica=with_peer(alone, disk=DiskState.OUTDATED))
+    assert world.keep(lost) == FIRST_PAUSE_S
+    assert world.keep(FakeHost(replica=None)) is None
+    assert world.kinds() == [OperationKind.LEAVE]

@@ -43,7 +43,7 @@ def server(host: Host) -> str:
 def peer_of(host: Host) -> Any:
     """As the host's replica sees it."""
     found = status(host, "data")["replica"]
-    return (found and found["peer"]) or {"disk": "", "connection": ""}
+    return (found and found.get("peer")) or {"disk": "", "connection": ""}
 
 
 def take_over(lab: Lab) -> None:

@@ -151,28 +151,27 @@ class Checks:
     def performs(self, daemon: Daemon, step: Step, request: OperationRequest) -> None:
         """I24: the agent has no command that could decide a split brain or force anything."""
         machine = daemon.machine
+        assert self.world.current is not None
+        looked_s = self.world.current.looked_s
         durable = request.epoch is None or epoch_of(machine) >= request.epoch
         create_or_assemble = request.kind not in (OperationKind.PROMOTE, OperationKind.DEMOTE)
         self.expect(
             "I6", durable or create_or_assemble, f"{step.kind} before epoch {request.epoch}"
         )
         self._alone(machine, request)
-        text = " ; ".join(step.commands)
-        found = [word for word in _FORBIDDEN if word in text]
-        self.expect("I24", not found, f"{step.kind} runs {text}")
+        found = [word for word in _FORBIDDEN for command in step.commands if word in command]
+        self.expect("I24", not found, f"{step.kind} runs {found}")
         if step.kind is StepKind.DISCONNECT:
             fine = self._is_current(machine) and machine.node.s.role is Role.PRIMARY
             self.expect("I4", fine, f"{machine.name} goes on alone as a bad copy")
-            assert self.world.current is not None
-            self.simulation.courses[request.operation_id].parted_s = self.world.current.looked_s
+            self.simulation.courses[request.operation_id].parted_s = looked_s
         if step.kind is StepKind.PRIMARY:
-            node = daemon.machine.node
+            node = machine.node
             known_worse = node.s.pdsk in _WORSE and node.s.disk is DiskState.UP_TO_DATE
             proven = node.s.with_peer() or node.unbroken or node.was_source or known_worse
             usable = node.s.disk in (DiskState.UP_TO_DATE, DiskState.CONSISTENT)
             # What is lost after the last look cannot be known, nor who comes back with newer data.
-            assert self.world.current is not None
-            usable = usable or node.is_target_since(self.world.current.looked_s)
+            usable = usable or node.is_target_since(looked_s)
             lost = self._is_lost_since(machine)
             proven = proven or lost or self._is_cut_since(machine)
             self._asked_primary[machine.name] = (usable or lost, proven)
@@ -183,8 +182,7 @@ class Checks:
 
     def _is_current(self, machine: Machine) -> bool:
         """Or was when it was looked at: what is lost after the task's last look cannot be known."""
-        is_current = machine.node.s.disk is DiskState.UP_TO_DATE
-        return is_current or self._is_lost_since(machine)
+        return machine.node.s.disk is DiskState.UP_TO_DATE or self._is_lost_since(machine)
 
     def _is_lost_since(self, machine: Machine) -> bool:
         task = self.world.current
@@ -212,12 +210,15 @@ class Checks:
         self.expect("I4", usable, f"{node.host} became Primary with its disk {node.s.disk}")
         self.expect("I4", proven, f"{node.host} became Primary without proof of being current")
 
-    def mounted(self, machine: Machine) -> None:
-        """I2 and I3, where a copy begins to be used. I4: nor one older than what was seen here."""
+    def not_older(self, machine: Machine) -> None:
+        """I4: what is promoted is not older than what was seen here."""
         seen, found = machine.files.get("marker-data"), machine.node_marker()
         if seen is not None and found is not None:
-            newest = age_of(seen)
-            self.expect("I4", found.age() >= newest, f"{found.age()} mounted, {newest} was seen")
+            age, newest = found.age(), age_of(seen)
+            self.expect("I4", age >= newest, f"{age} mounted, {newest} was seen")
+
+    def mounted(self, machine: Machine) -> None:
+        """I2 and I3, where a copy begins to be used."""
         if self.simulation.is_lying:
             return
         if self._writes(machine.node):
@@ -377,11 +378,10 @@ class Checks:
 
     def _demoted(self, machine: Machine, name: str) -> None:
         """I12: demoted means secondary, unmounted, stopped."""
-        node = machine.node
         left = []
-        if node.s.role is Role.PRIMARY:
+        if machine.node.s.role is Role.PRIMARY:
             left.append("Primary")
-        if machine.mounted or node.openers:
+        if machine.mounted or machine.node.openers:
             left.append("mounted")
         if machine.server in EXPORTING:
             left.append(f"server {machine.server}")

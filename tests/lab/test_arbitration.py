@@ -15,6 +15,7 @@ from tests.lab.situations import (
     agent,
     ask,
     assert_same_data,
+    is_at_rest,
     is_in_sync,
     operate,
     proc_drbd,
@@ -22,7 +23,7 @@ from tests.lab.situations import (
     status,
 )
 from tests.lab.test_refusals import codes, refusal
-from tests.lab.writing import Writer, assert_nothing_lost, start_writer
+from tests.lab.writing import WAITS_LONG, Writer, assert_nothing_lost, start_writer
 
 pytestmark = pytest.mark.lab_situation("arbitrated-serving-on-alpha")
 # The claim by which the scenario is the hosts' coordinator.
@@ -161,6 +162,7 @@ def test_a_primary_whose_peer_is_killed_goes_on_when_told(lab: Lab) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.lab_allows(WAITS_LONG)
 def test_a_copy_that_has_lost_newer_data_does_not_thaw_the_older(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer, incident = freeze(lab)
@@ -169,6 +171,7 @@ def test_a_copy_that_has_lost_newer_data_does_not_thaw_the_older(lab: Lab) -> No
     lab.power_off("beta")
     lab.power_on("beta")
     lab.wait_until("beta is up", lambda: peer_of(beta)["disk"] == "Outdated", timeout_s=120)
+    lab.wait_until("nothing runs there", lambda: is_at_rest(beta), timeout_s=120)
     assert peer_of(beta)["connection"] == "Connecting"
     beta.run("drbdadm detach data", timeout_s=60)
     lab.wait_until("it leaves", lambda: status(beta, "data")["replica"] is None, timeout_s=60)
@@ -177,9 +180,7 @@ def test_a_copy_that_has_lost_newer_data_does_not_thaw_the_older(lab: Lab) -> No
     time.sleep(30)
     assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
     assert operate(beta, "assemble", "data")["state"] == "succeeded"
-    lab.wait_until(
-        "DRBD parts them", lambda: peer_of(beta)["connection"] == "StandAlone", timeout_s=60
-    )
+    lab.wait_until("DRBD parts them", lambda: "cs:StandAlone" in proc_drbd(alpha), timeout_s=60)
     assert status(alpha, "data")["replica"]["suspended"] == ["fencing"]
     grant(beta, incident["epoch"] + 2, "again")
     writer.wait_for_more(10)

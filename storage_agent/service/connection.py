@@ -165,32 +165,41 @@ class Connection:
             raise BufferError(f"{len(self._out)} bytes wait to be read")
         if not self._out:
             self._write_stalled_s = now_s
+            # Nearly always all of it, without a stay in the queue.
+            line = line[self._write_some(line, now_s) :]
         self._out += line
         self.write(now_s)
 
     def write(self, now_s: float) -> None:
         """Writes what the socket takes. Raises OSError."""
         while self._out:
-            try:
-                sent = self._writer.send(memoryview(self._out)[:_CHUNK_BYTES])
-            except (BlockingIOError, InterruptedError):
+            sent = self._write_some(self._out, now_s)
+            if not sent:
                 return
             del self._out[:sent]
-            self._write_stalled_s = now_s if self._out else None
-            self._last_used_s = now_s
+
+    def _write_some(self, content: bytes | bytearray, now_s: float) -> int:
+        """How many bytes the socket has taken. Raises OSError."""
+        try:
+            sent = self._writer.send(memoryview(content)[:_CHUNK_BYTES])
+        except (BlockingIOError, InterruptedError):
+            return 0
+        self._write_stalled_s = None if sent == len(content) else now_s
+        self._last_used_s = now_s
+        return sent
 
     def deadline_s(self) -> tuple[float, str]:
         """When this connection is given up, and why."""
-        candidates: list[tuple[float, str]] = []
-        if self._frame_begun_s is not None and self.wants_read():
-            candidates.append((self._frame_begun_s + FRAME_DEADLINE_S, "the request did not end"))
-        if self._write_stalled_s is not None:
-            candidates.append((self._write_stalled_s + WRITE_DEADLINE_S, "nobody reads"))
-        if self.role is Role.NONE:
-            candidates.append((self._hello_due_s, "no hello came"))
+        found = (float("inf"), "")
         if not self.is_busy and not self.is_subscribed:
-            candidates.append((self._last_used_s + IDLE_DEADLINE_S, "idle"))
-        return min(candidates, default=(float("inf"), ""))
+            found = (self._last_used_s + IDLE_DEADLINE_S, "idle")
+        if self._frame_begun_s is not None and self.wants_read():
+            found = min(found, (self._frame_begun_s + FRAME_DEADLINE_S, "the request did not end"))
+        if self._write_stalled_s is not None:
+            found = min(found, (self._write_stalled_s + WRITE_DEADLINE_S, "nobody reads"))
+        if self.role is Role.NONE:
+            found = min(found, (self._hello_due_s, "no hello came"))
+        return found
 
     def is_finished(self) -> bool:
         """Nothing more will come or go."""

@@ -291,8 +291,9 @@ class Server:
             self._settle(call.session)
 
     def _conclude(self, call: _SocketCall, answer: _Answer) -> None:
-        self._answered(call.session, call.request, answer.code)
+        # The caller does not wait for the journal; what an operation does is in it before.
         self._send(call.session, answer.line)
+        self._answered(call.session, call.request, answer.code)
         # After the answer to its hello, which the gateway itself reads.
         call.session.hand_over()
         call.session.is_busy = False

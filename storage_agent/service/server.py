@@ -291,13 +291,13 @@ class Server:
             self._settle(call.session)
 
     def _conclude(self, call: _SocketCall, answer: _Answer) -> None:
-        # The caller does not wait for the journal; what an operation does is in it before.
         self._send(call.session, answer.line)
-        self._answered(call.session, call.request, answer.code)
         # After the answer to its hello, which the gateway itself reads.
         call.session.hand_over()
         call.session.is_busy = False
         call.session.closes_after_write |= answer.closes
+        # Last: no caller waits for the journal, nor is left busy by it.
+        self._answered(call.session, call.request, answer.code)
 
     def _notify(self, connection: Connection, line: bytes) -> None:
         self._send(connection, line)

@@ -157,7 +157,8 @@ NEWER_LOST = with_peer(
 def test_a_copy_that_has_lost_newer_data_does_not_meet_an_older_one(
     replica: Replica | None, wanted: LinkWish
 ) -> None:
-    host = FakeHost(replica=replica)
+    host = FakeHost()
+    host.replica = replica
     for volume in (VOLUME, dataclasses.replace(VOLUME, nfs=None)):
         assert link_wish(volume, host.observe(volume), 7) is wanted
     assert link_wish(volume_config(), host.observe(volume_config()), 7) is LinkWish.NOTHING

@@ -132,7 +132,8 @@ def record_request(kind: OperationKind) -> OperationRequest:
 def test_a_replica_that_has_lost_the_newer_copy_is_taken_down() -> None:
     world = World()
     alone = dataclasses.replace(lost_peer(in_sync_replica()), disk=DiskState.DISKLESS)
-    lost = FakeHost(replica=with_peer(alone, disk=DiskState.OUTDATED))
-    assert world.keep(lost) == FIRST_PAUSE_S
-    assert world.keep(FakeHost(replica=None)) is None
+    host = FakeHost(replica=with_peer(alone, disk=DiskState.OUTDATED))
+    assert world.keep(host) == FIRST_PAUSE_S
+    host.replica = None
+    assert world.keep(host) is None
     assert world.kinds() == [OperationKind.LEAVE]

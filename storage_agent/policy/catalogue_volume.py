@@ -96,9 +96,11 @@ VOLUME: dict[str, Explanation] = {
     ),
     # Replica.
     "REPLICA_DOWN": Explanation(
-        meaning="The DRBD resource is not configured in the kernel of this host.",
+        meaning="The DRBD resource is not configured in the kernel of this host. Where a "
+        "coordinator arbitrates, the agent takes it down by itself once its disk is gone and the "
+        "peer's data are older: connected, the peer would go on with those.",
         risk="nothing is replicated",
-        next_steps=("storage-agent assemble VOLUME",),
+        next_steps=("storage-agent events", _DISKS, "storage-agent assemble VOLUME"),
     ),
     "REPLICA_SUSPENDED": Explanation(
         meaning="DRBD has frozen all writes of the volume until somebody decides.",

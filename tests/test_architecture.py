@@ -42,7 +42,7 @@ STARTS_PROCESS = {
 OS_PREFIXES = ("exec", "spawn")
 # Who else, and what: our own code in another namespace, never a program.
 FORKS = {
-    "host/apart.py": {"os.fork"},
+    "host/system/apart.py": {"os.fork"},
     "nfs_server/canary.py": {"os.fork"},
     "nfs_server/host_side.py": {"os.fork"},
 }
@@ -57,7 +57,7 @@ def name_of(path: Path) -> str:
 
 
 def part_of(path: Path) -> str:
-    """`host` for storage_agent/host/runner.py; empty for storage_agent/__init__.py."""
+    """`host` for storage_agent/host/system/runner.py; empty for storage_agent/__init__.py."""
     return path.relative_to(PACKAGE).parts[0] if path.parent != PACKAGE else ""
 
 
@@ -117,7 +117,7 @@ def test_imports_point_inwards(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_only_the_runner_starts_processes(path: Path) -> None:
     found = {name for _, name in process_starts(ast.parse(path.read_text(), str(path)))}
-    if name_of(path) == "host/runner.py":
+    if name_of(path) == "host/system/runner.py":
         assert "subprocess.Popen" in found
     else:
         assert found == FORKS.get(name_of(path), set())
@@ -162,7 +162,7 @@ def test_process_starts_are_seen(source: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("source", "parts"),
     [
-        ("from storage_agent.host.runner import Runner", ["host"]),
+        ("from storage_agent.host.system.runner import Runner", ["host"]),
         ("from storage_agent import policy", ["policy"]),
         ("def f():\n    import storage_agent.engine.run", ["engine"]),
         ("import json", []),

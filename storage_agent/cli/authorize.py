@@ -7,10 +7,10 @@ from typing import Any
 
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.text import clean
-from storage_agent.host.authorized_keys import check_address, read_public_key
+from storage_agent.host.keys.authorized_keys import check_address, read_public_key
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, UsageError
 from storage_agent.model.key import AuthorizedKey, KeyRole
-from storage_agent.service.access import GATEWAY_USER
+from storage_agent.service.api.access import GATEWAY_USER
 
 PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
 

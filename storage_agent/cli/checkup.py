@@ -11,8 +11,8 @@ from storage_agent.cli.text import clean
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding
-from storage_agent.policy.doctor import next_command, run_checks
-from storage_agent.policy.doctor_check import Check, Outcome
+from storage_agent.policy.doctor.check import Check, Outcome
+from storage_agent.policy.doctor.checks import next_command, run_checks
 
 _TONES = {Outcome.OK: Tone.OK, Outcome.WARN: Tone.WARN, Outcome.FAIL: Tone.BAD}
 

@@ -12,7 +12,7 @@ from storage_agent.model.errors import AgentError, Missing, NotPermitted, Outcom
 from storage_agent.model.finding import Finding
 
 if TYPE_CHECKING:
-    from storage_agent.host.authorized_keys import KeyFile
+    from storage_agent.host.keys.authorized_keys import KeyFile
     from storage_agent.model.array import Disk
     from storage_agent.model.clock import Clock
     from storage_agent.model.configuration import AgentConfig

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str], context: Context | None = None) -> int:
 def real_context() -> Context:
     """The one that touches this host."""
     from storage_agent.cli.local import ThisHost
-    from storage_agent.host.clock import SystemClock
+    from storage_agent.host.system.clock import SystemClock
 
     return Context(
         out=Screen.of(sys.stdout, os.environ),

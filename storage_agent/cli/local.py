@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from storage_agent.host.authorized_keys import KeyFile
+    from storage_agent.host.keys.authorized_keys import KeyFile
     from storage_agent.model.array import Disk
     from storage_agent.model.configuration import AgentConfig
     from storage_agent.model.doctor import DoctorFacts
@@ -49,7 +49,7 @@ class ThisHost:
     def status(self, *, with_use: bool = False) -> dict[str, Any]:
         from storage_agent.configuration.load import digest, load
         from storage_agent.host.linux import LinuxHost
-        from storage_agent.host.runner import Runner
+        from storage_agent.host.system.runner import Runner
         from storage_agent.model.snapshot import CHEAP_FACETS, Facet
         from storage_agent.model.wire import to_wire
         from storage_agent.policy.readiness import assess
@@ -70,23 +70,23 @@ class ThisHost:
         }
 
     def replica_devices(self) -> tuple[str, ...]:
-        from storage_agent.host.block import replica_devices
+        from storage_agent.host.block.devices import replica_devices
 
         return replica_devices()
 
     def facts(self, config: AgentConfig | None) -> DoctorFacts:
         from storage_agent.host.doctor_facts import DoctorFactsReader
-        from storage_agent.host.runner import Runner
+        from storage_agent.host.system.runner import Runner
 
         return DoctorFactsReader(Runner()).read(config)
 
     def disks(self, serials: Iterable[str]) -> tuple[Disk, ...]:
-        from storage_agent.host.block import Block
+        from storage_agent.host.block.devices import Block
 
         return tuple(Block().by_serial(serials).values())
 
     def key_file(self) -> KeyFile:
-        from storage_agent.host.authorized_keys import KeyFile
+        from storage_agent.host.keys.authorized_keys import KeyFile
 
         return KeyFile()
 
@@ -94,7 +94,7 @@ class ThisHost:
 def _unfinished() -> dict[str, Any]:
     """Operations that a daemon has left, or why they cannot be told."""
     from storage_agent.engine.journal import Journal, unfinished
-    from storage_agent.host.store import FileStore
+    from storage_agent.host.system.store import FileStore
     from storage_agent.model.errors import AgentError
     from storage_agent.model.wire import to_wire
 

@@ -111,8 +111,8 @@ def _is_worth_another_try(record: OperationRecord) -> bool:
 
 def main() -> int:
     from storage_agent.cli.dispatch import real_context
-    from storage_agent.host.runner import Runner
-    from storage_agent.host.services import Services
+    from storage_agent.host.system.runner import Runner
+    from storage_agent.host.system.services import Services
 
     def say(text: str) -> None:
         print(clean(text), file=sys.stderr, flush=True)

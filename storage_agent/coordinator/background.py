@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from storage_agent.coordinator.fleet import OnRecord
+from storage_agent.coordinator.reaching.fleet import OnRecord
 from storage_agent.model.errors import OutcomeUnknown
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import StepKind

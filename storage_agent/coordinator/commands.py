@@ -1,4 +1,4 @@
-"""How the coordinator has a command run: through a port, for only host/runner.py starts one."""
+"""How the coordinator has a command run: by a port, as only host/system/runner.py starts one."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from storage_agent.coordinator.arbiter import (
+from storage_agent.coordinator.background import Background, Promote
+from storage_agent.coordinator.deciding.arbiter import (
     Decision,
     State,
     claim_refusal,
@@ -16,8 +17,7 @@ from storage_agent.coordinator.arbiter import (
     finished,
     seen_in_sync,
 )
-from storage_agent.coordinator.background import Background, Promote
-from storage_agent.coordinator.claims import (
+from storage_agent.coordinator.deciding.claims import (
     Shown,
     adopted,
     decide_claim,
@@ -25,11 +25,11 @@ from storage_agent.coordinator.claims import (
     is_newest,
     shown_sole,
 )
-from storage_agent.coordinator.contradictions import epoch_missing
-from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.deciding.contradictions import epoch_missing
 from storage_agent.coordinator.hooks import Hooks
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import Settings, VolumeSettings
-from storage_agent.coordinator.store import Store
 from storage_agent.coordinator.views import (
     HostView,
     VolumeView,

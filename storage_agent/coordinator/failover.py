@@ -14,22 +14,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.arbiter import (
-    Decision,
-    Grant,
-    State,
-    coordinator_refusal,
-    decide_promotion,
-)
 from storage_agent.coordinator.coordinator import (
     Coordinator,
     refused,
     require_epochs,
     unproven,
 )
+from storage_agent.coordinator.deciding.arbiter import (
+    Decision,
+    Grant,
+    State,
+    coordinator_refusal,
+    decide_promotion,
+)
+from storage_agent.coordinator.deciding.proof import Proof, person_needed, wanted_proof
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.hooks import Giving, giving_of
-from storage_agent.coordinator.proof import Proof, person_needed, wanted_proof
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import HostView, VolumeView, not_adopted

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.deciding.contradictions import contradictions
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView

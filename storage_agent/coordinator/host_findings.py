@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from storage_agent.coordinator.arbiter import GrantKind, cannot_go_on
+from storage_agent.coordinator.deciding.arbiter import GrantKind, cannot_go_on
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView
 from storage_agent.model.finding import Finding, Severity, blocker, warning
 from storage_agent.model.operation import Marker

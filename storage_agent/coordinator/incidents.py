@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.arbiter import Decision, Incident, State, decide_incident
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import Decision, Incident, State, decide_incident
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.withdrawal import withdraw
 from storage_agent.model.errors import AgentError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage_agent.coordinator.arbiter import GrantKind
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import GrantKind
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding, blocker

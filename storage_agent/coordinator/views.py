@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage_agent.coordinator.arbiter import State
+from storage_agent.coordinator.deciding.arbiter import State
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.model.answers import StatusAnswer, Verdict
 from storage_agent.model.errors import AgentError

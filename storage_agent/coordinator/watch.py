@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.arbiter import State, automatic_refusal, claim_refusal
-from storage_agent.coordinator.contradictions import disagreements, is_behind
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import State, automatic_refusal, claim_refusal
+from storage_agent.coordinator.deciding.contradictions import disagreements, is_behind
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
-from storage_agent.coordinator.lasting import LASTS_S, Contradictions
+from storage_agent.coordinator.record.lasting import LASTS_S, Contradictions
+from storage_agent.coordinator.record.store import STORE_CODES
 from storage_agent.coordinator.settings import VolumeSettings
-from storage_agent.coordinator.store import STORE_CODES
 from storage_agent.coordinator.views import HostView, VolumeView, host_view
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.coordinator.arbiter import Grant, GrantKind, State, withdrawn
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import Grant, GrantKind, State, withdrawn
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.model.answers import items_of, parse_record
 from storage_agent.model.errors import AgentError

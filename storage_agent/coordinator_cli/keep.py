@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storage_agent.cli.context import Answer
 from storage_agent.coordinator.hooks import executables
-from storage_agent.coordinator.host_keys import (
+from storage_agent.coordinator.reaching.host_keys import (
     HostKeys,
     fingerprint,
     parse_line,

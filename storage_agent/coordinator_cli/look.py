@@ -10,8 +10,8 @@ from typing import Any
 from storage_agent.cli.context import Answer
 from storage_agent.cli.terminal import Tone
 from storage_agent.cli.text import clean
-from storage_agent.coordinator.contradictions import contradictions, seal_findings
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.contradictions import contradictions, seal_findings
 from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
 from storage_agent.coordinator.host_findings import host_findings
 from storage_agent.coordinator.move_check import MoveCheck, check_move

@@ -48,8 +48,8 @@ def real_context() -> Context:
     from storage_agent.coordinator.coordinator import Coordinator
     from storage_agent.coordinator.settings import HostSettings, Settings
     from storage_agent.coordinator_cli.wiring import make_coordinator, run_command
-    from storage_agent.host.clock import SystemClock
-    from storage_agent.host.files import replace_file
+    from storage_agent.host.system.clock import SystemClock
+    from storage_agent.host.system.files import replace_file
 
     @cache
     def settings() -> Settings:
@@ -63,7 +63,7 @@ def real_context() -> Context:
         sys.stderr.write(clean(f"storage-coordinator: warning: {text}") + "\n")
 
     def offered_key(host: HostSettings, timeout_s: float) -> tuple[str, bytes]:
-        from storage_agent.coordinator import ssh
+        from storage_agent.coordinator.reaching import ssh
 
         return ssh.offered_key(host, timeout_s)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
-from storage_agent.coordinator.rpc import Channel
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.reaching.rpc import Channel
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import HostSettings, Settings
-from storage_agent.coordinator.store import Store
-from storage_agent.host.clock import SystemClock
-from storage_agent.host.runner import Runner
+from storage_agent.host.system.clock import SystemClock
+from storage_agent.host.system.runner import Runner
 from storage_agent.model.errors import AgentError, CommandFailed
 
 EXIT_STATUSES = frozenset(range(256))
@@ -29,7 +29,7 @@ def make_coordinator(
     on_hook_failure: Callable[[str], None] = lambda _text: None,
 ) -> Coordinator:
     """Raises AgentError: our SSH key or the record cannot be used."""
-    from storage_agent.coordinator import ssh
+    from storage_agent.coordinator.reaching import ssh
 
     # Before hundreds of connections say the same.
     ssh.load_key(settings.key_file)

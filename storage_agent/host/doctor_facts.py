@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from storage_agent.host.mounts import covering, parse_mount_lines
-from storage_agent.host.runner import Runner, tool_path
+from storage_agent.host.filesystem.mounts import covering, parse_mount_lines
+from storage_agent.host.system.runner import Runner, tool_path
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.doctor import (
     CONFIGURATION_FOLDER,

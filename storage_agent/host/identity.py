@@ -14,7 +14,7 @@ from storage_agent.configuration import rules
 from storage_agent.configuration.load import DEFAULT_PATHS
 from storage_agent.configuration.section import Rule
 from storage_agent.configuration.show import render_toml
-from storage_agent.host.files import replace_file
+from storage_agent.host.system.files import replace_file
 from storage_agent.model.errors import ConfigurationError, OperationFailed, Refused
 
 HEADER = (

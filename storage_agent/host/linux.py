@@ -9,19 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from storage_agent.host.block import Block, probe_signatures, written_bytes
-from storage_agent.host.bounded import BoundedCalls
-from storage_agent.host.content import ContentReader
+from storage_agent.host.block.devices import Block, probe_signatures, written_bytes
 from storage_agent.host.drbd.adapter import Drbd
-from storage_agent.host.filesystem import Filesystem
-from storage_agent.host.holders import find_holders
-from storage_agent.host.incidents import read_incident, write_answer
-from storage_agent.host.marker import read_marker
-from storage_agent.host.mdraid import MdRaid
-from storage_agent.host.nfs import NfsObserver
+from storage_agent.host.drbd.incidents import read_incident, write_answer
+from storage_agent.host.filesystem.adapter import Filesystem
+from storage_agent.host.filesystem.content import ContentReader
+from storage_agent.host.filesystem.holders import find_holders
+from storage_agent.host.md.adapter import MdRaid
+from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.perform import Performer, Tools
-from storage_agent.host.runner import Runner
-from storage_agent.host.services import Services
+from storage_agent.host.system.bounded import BoundedCalls
+from storage_agent.host.system.runner import Runner
+from storage_agent.host.system.services import Services
+from storage_agent.host.volume.marker import read_marker
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig

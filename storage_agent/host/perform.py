@@ -6,28 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage_agent.host.apart import run_apart
-from storage_agent.host.block import Block
-from storage_agent.host.clock import SystemClock
+from storage_agent.host.block.devices import Block
 from storage_agent.host.drbd.adapter import Drbd
+from storage_agent.host.drbd.reconnect import connect, disconnect
 from storage_agent.host.drbd.resource_file import render_resource
 from storage_agent.host.drbd.version import is_version_9
-from storage_agent.host.files import replace_file
-from storage_agent.host.filesystem import Filesystem
-from storage_agent.host.holders import find_holders
+from storage_agent.host.filesystem.adapter import Filesystem
+from storage_agent.host.filesystem.holders import find_holders
 from storage_agent.host.identity import write_identity
-from storage_agent.host.look import look_at_marker
-from storage_agent.host.marker import write_next_marker
-from storage_agent.host.mdraid import MdRaid
-from storage_agent.host.mdraid_ignore import (
+from storage_agent.host.md.adapter import MdRaid
+from storage_agent.host.md.ignore import (
     render_ignore_configuration,
     write_ignore_configuration,
 )
-from storage_agent.host.nfs import NfsObserver
-from storage_agent.host.nfs_control import ServerControl, prepare_settings
-from storage_agent.host.reconnect import connect, disconnect
-from storage_agent.host.runner import Runner
-from storage_agent.host.services import Services
+from storage_agent.host.nfs.adapter import NfsObserver
+from storage_agent.host.nfs.control import ServerControl, prepare_settings
+from storage_agent.host.system.apart import run_apart
+from storage_agent.host.system.clock import SystemClock
+from storage_agent.host.system.files import replace_file
+from storage_agent.host.system.runner import Runner
+from storage_agent.host.system.services import Services
+from storage_agent.host.volume.look import look_at_marker
+from storage_agent.host.volume.marker import write_next_marker
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Missing, OperationFailed, refuse_blockers

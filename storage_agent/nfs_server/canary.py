@@ -16,9 +16,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage_agent.host import syscalls
-from storage_agent.host.nfs_settings import ServerSettings
-from storage_agent.host.runner import wait_forked
+from storage_agent.host.nfs.settings import ServerSettings
+from storage_agent.host.system import syscalls
+from storage_agent.host.system.runner import wait_forked
 from storage_agent.nfs_server.connections import AGENT_FOLDER
 from storage_agent.nfs_server.exports import CANARY_ADDRESS
 from storage_agent.nfs_server.nfsd import Nfsd

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from storage_agent.host.nfs_control import ServerControl
-from storage_agent.host.nfs_protocol import Verb
+from storage_agent.host.nfs.control import ServerControl
+from storage_agent.host.nfs.protocol import Verb
 from storage_agent.model.errors import AgentError, UsageError
 
 _TIMEOUT_S = {Verb.PROVE: 150.0}

@@ -9,8 +9,8 @@ import re
 import threading
 from pathlib import Path
 
-from storage_agent.host.files import replace_file
-from storage_agent.host.nfs import client_sockets, parse_tcp
+from storage_agent.host.nfs.adapter import client_sockets, parse_tcp
+from storage_agent.host.system.files import replace_file
 
 AGENT_FOLDER = ".storage-agent"
 _FILE = "connections"

@@ -6,8 +6,8 @@ exportfs would be one more process, and it leaves exports of missing directories
 
 from __future__ import annotations
 
-from storage_agent.host.nfs import CANARY_NETWORK
-from storage_agent.host.nfs_settings import ServerSettings
+from storage_agent.host.nfs.adapter import CANARY_NETWORK
+from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.model.errors import ConfigurationError
 
 CANARY_ADDRESS = f"{CANARY_NETWORK}2"

@@ -8,12 +8,12 @@ import os
 import socket
 from pathlib import Path
 
-from storage_agent.host import syscalls
-from storage_agent.host.files import replace_in
-from storage_agent.host.nfs import RUN_FOLDER, namespace_name, parse_start_ticks
-from storage_agent.host.nfs_protocol import socket_path
-from storage_agent.host.nfs_settings import ServerSettings, parse_settings, settings_path
-from storage_agent.host.runner import Runner, wait_forked
+from storage_agent.host.nfs.adapter import RUN_FOLDER, namespace_name, parse_start_ticks
+from storage_agent.host.nfs.protocol import socket_path
+from storage_agent.host.nfs.settings import ServerSettings, parse_settings, settings_path
+from storage_agent.host.system import syscalls
+from storage_agent.host.system.files import replace_in
+from storage_agent.host.system.runner import Runner, wait_forked
 from storage_agent.nfs_server.link import link_batch
 from storage_agent.nfs_server.notify import log
 

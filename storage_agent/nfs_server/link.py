@@ -15,8 +15,8 @@ import socket
 import struct
 from pathlib import Path
 
-from storage_agent.host.nfs import CANARY_NETWORK, LINK, PORT
-from storage_agent.host.nfs_settings import ServerSettings
+from storage_agent.host.nfs.adapter import CANARY_NETWORK, LINK, PORT
+from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.model.errors import Missing
 from storage_agent.nfs_server.frames import arp_announcements, tickle
 

@@ -11,9 +11,9 @@ import os
 import socket
 from pathlib import Path
 
-from storage_agent.host import syscalls
-from storage_agent.host.nfs import namespace_name
-from storage_agent.host.runner import Runner
+from storage_agent.host.nfs.adapter import namespace_name
+from storage_agent.host.system import syscalls
+from storage_agent.host.system.runner import Runner
 
 _NAMES_FOLDER = "/run/netns"
 STATE_FOLDER = "/var/lib/nfs"

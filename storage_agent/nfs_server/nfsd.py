@@ -10,7 +10,7 @@ import socket
 import time
 from pathlib import Path
 
-from storage_agent.host.nfs import (
+from storage_agent.host.nfs.adapter import (
     PORT,
     TcpSocket,
     client_sockets,

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage_agent.host.nfs_protocol import Reply, Request, Verb, decode_request, encode_reply
-from storage_agent.host.nfs_settings import read_settings
-from storage_agent.host.runner import Runner
+from storage_agent.host.nfs.protocol import Reply, Request, Verb, decode_request, encode_reply
+from storage_agent.host.nfs.settings import read_settings
+from storage_agent.host.system.runner import Runner
 from storage_agent.model.errors import AgentError, Busy, OperationFailed
 from storage_agent.model.wire import WireError
 from storage_agent.nfs_server import namespaces

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from storage_agent.host import syscalls
-from storage_agent.host.files import replace_file
-from storage_agent.host.nfs_protocol import Reply
-from storage_agent.host.nfs_settings import ServerSettings
-from storage_agent.host.runner import Child, Runner, end_stream
+from storage_agent.host.nfs.protocol import Reply
+from storage_agent.host.nfs.settings import ServerSettings
+from storage_agent.host.system import syscalls
+from storage_agent.host.system.files import replace_file
+from storage_agent.host.system.runner import Child, Runner, end_stream
 from storage_agent.model.errors import AgentError, Busy, Missing, OperationFailed
 from storage_agent.model.nfs import ServerState
 from storage_agent.nfs_server import link as link_module

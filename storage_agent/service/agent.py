@@ -26,15 +26,15 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
-from storage_agent.service.answers import Changed, Problem, Setup, Status
-from storage_agent.service.changes import Event, EventRing
+from storage_agent.service.api.answers import Changed, Problem, Setup, Status
+from storage_agent.service.api.rpc import BadRequest
 from storage_agent.service.inhibition import Inhibition
 from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
-from storage_agent.service.observer import Observer
-from storage_agent.service.rpc import BadRequest
+from storage_agent.service.observing.changes import Event, EventRing
+from storage_agent.service.observing.observer import Observer
+from storage_agent.service.observing.ticks import Ticks
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
 from storage_agent.service.sealed import Assess, SealedVerdicts
-from storage_agent.service.ticks import Ticks
 
 VOLUME_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 BOOT_ORIGIN = "boot"

@@ -15,15 +15,15 @@ from pathlib import Path
 import structlog
 
 from storage_agent import __version__
-from storage_agent.host.clock import SystemClock
+from storage_agent.host.system.clock import SystemClock
 from storage_agent.model.errors import Busy, NotPermitted
 from storage_agent.service import systemd
-from storage_agent.service.access import GATEWAY_USER
 from storage_agent.service.agent import Agent
-from storage_agent.service.audit import Audit
-from storage_agent.service.methods import Dispatcher
-from storage_agent.service.server import Server
-from storage_agent.service.session import Call
+from storage_agent.service.api.access import GATEWAY_USER
+from storage_agent.service.api.audit import Audit
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.api.server import Server
+from storage_agent.service.api.session import Call
 from storage_agent.service.wiring import make_agent
 
 RUN_FOLDER = Path("/run/storage-agent")

@@ -9,15 +9,14 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.seal import Seal
 from storage_agent.service.agent import BOOT_ORIGIN, Agent
-from storage_agent.service.answers import (
+from storage_agent.service.api.answers import (
     AnsweredIncident,
     Claimed,
     Granted,
     Incidents,
     VolumeSeal,
 )
-from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
-from storage_agent.service.parameters import (
+from storage_agent.service.api.parameters import (
     AnswerParameters,
     ClaimParameters,
     GrantParameters,
@@ -25,8 +24,9 @@ from storage_agent.service.parameters import (
     SealParameters,
     VolumeParameters,
 )
-from storage_agent.service.rpc import BadRequest
-from storage_agent.service.session import Call
+from storage_agent.service.api.rpc import BadRequest
+from storage_agent.service.api.session import Call
+from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
 
 CLIENT_LIMIT_CHARS = 64
 

@@ -9,27 +9,27 @@ from storage_agent.configuration.build import local_hostname
 from storage_agent.configuration.load import DEFAULT_PATHS, digest, load
 from storage_agent.configuration.read import Paths
 from storage_agent.engine.engine import Engine
-from storage_agent.host.authorized_keys import KeyFile
-from storage_agent.host.clock import SystemClock
-from storage_agent.host.device_events import DeviceEvents
+from storage_agent.host.block.device_events import DeviceEvents
+from storage_agent.host.drbd.incidents import last_change_ns
 from storage_agent.host.drbd.stream import stream_argv
-from storage_agent.host.incidents import last_change_ns
-from storage_agent.host.inhibitor import Inhibitor
+from storage_agent.host.keys.authorized_keys import KeyFile
 from storage_agent.host.linux import LinuxHost
-from storage_agent.host.marker_tick import read_apart, write_apart
-from storage_agent.host.runner import Runner, end_stream
-from storage_agent.host.store import STATE_FOLDER, FileStore
+from storage_agent.host.system.clock import SystemClock
+from storage_agent.host.system.inhibitor import Inhibitor
+from storage_agent.host.system.runner import Runner, end_stream
+from storage_agent.host.system.store import STATE_FOLDER, FileStore
+from storage_agent.host.volume.marker_tick import read_apart, write_apart
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import ConfigurationError
 from storage_agent.policy.readiness import assess
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Setup
-from storage_agent.service.attachments import Attachments, WatchedHost
-from storage_agent.service.incident_source import IncidentSource
-from storage_agent.service.observer import Observer
-from storage_agent.service.replica_source import ReplicaSource
-from storage_agent.service.sources import ArraySource, DeviceSource, MountSource
-from storage_agent.service.ticks import WRITE_TIMEOUT_S, Ticks
+from storage_agent.service.api.answers import Setup
+from storage_agent.service.observing.attachments import Attachments, WatchedHost
+from storage_agent.service.observing.incident_source import IncidentSource
+from storage_agent.service.observing.observer import Observer
+from storage_agent.service.observing.replica_source import ReplicaSource
+from storage_agent.service.observing.sources import ArraySource, DeviceSource, MountSource
+from storage_agent.service.observing.ticks import WRITE_TIMEOUT_S, Ticks
 
 
 def load_setup(paths: Paths = DEFAULT_PATHS) -> Setup:

@@ -28,21 +28,21 @@ from pathlib import Path
 
 import paramiko
 
-from storage_agent.coordinator import ssh
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
+from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import (
     Deadlines,
     HostSettings,
     Settings,
     VolumeSettings,
 )
-from storage_agent.coordinator.store import Store
 from storage_agent.coordinator_cli import wiring
-from storage_agent.host.authorized_keys import format_line
-from storage_agent.host.clock import SystemClock
-from storage_agent.host.public_key import parse_public_key
+from storage_agent.host.keys.authorized_keys import format_line
+from storage_agent.host.keys.public_key import parse_public_key
+from storage_agent.host.system.clock import SystemClock
 from storage_agent.model.errors import AgentError
 from storage_agent.model.key import AuthorizedKey, KeyRole
 from tests.gateway.bench_events import bench_events

@@ -13,19 +13,19 @@ import sys
 
 import structlog
 
-from storage_agent.host.authorized_keys import KeyFile
+from storage_agent.host.keys.authorized_keys import KeyFile
 from storage_agent.model.key import KeyRole
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
-from storage_agent.service import server as server_module
-from storage_agent.service.access import GATEWAY_USER
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Setup
-from storage_agent.service.audit import Audit
+from storage_agent.service.api import server as server_module
+from storage_agent.service.api.access import GATEWAY_USER
+from storage_agent.service.api.answers import Setup
+from storage_agent.service.api.audit import Audit
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.api.server import Server
+from storage_agent.service.api.session import Call
 from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
-from storage_agent.service.methods import Dispatcher
-from storage_agent.service.server import Server
-from storage_agent.service.session import Call
 from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, with_peer
 from tests.unit.service.parts import ThreadClock, make_agent
 

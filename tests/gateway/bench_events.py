@@ -10,14 +10,14 @@ import tempfile
 import threading
 import time
 
-from storage_agent.host import syscalls
-from storage_agent.host.clock import SystemClock
 from storage_agent.host.linux import LinuxHost
-from storage_agent.host.runner import Runner
+from storage_agent.host.system import syscalls
+from storage_agent.host.system.clock import SystemClock
+from storage_agent.host.system.runner import Runner
 from storage_agent.model.filesystem import FilesystemView
-from storage_agent.service.attachments import Attachments
-from storage_agent.service.observer import Observer
-from storage_agent.service.sources import MountSource
+from storage_agent.service.observing.attachments import Attachments
+from storage_agent.service.observing.observer import Observer
+from storage_agent.service.observing.sources import MountSource
 from tests.unit.fakes import agent_config, volume_config
 
 GOAL_S = 0.2

@@ -12,20 +12,20 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from storage_agent.coordinator import ssh
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
+from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import (
     Deadlines,
     HostSettings,
     Settings,
     VolumeSettings,
 )
-from storage_agent.coordinator.store import Store
 from storage_agent.coordinator.watch import Watch
 from storage_agent.coordinator_cli import wiring
-from storage_agent.host.clock import SystemClock
+from storage_agent.host.system.clock import SystemClock
 from tests.gateway.frozen import asking, make_world
 from tests.gateway.host import StorageHost, keygen
 

@@ -16,21 +16,21 @@ import structlog
 
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.host.authorized_keys import KeyFile
-from storage_agent.host.store import FileStore
+from storage_agent.host.keys.authorized_keys import KeyFile
+from storage_agent.host.system.store import FileStore
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.operation import Epoch
 from storage_agent.model.plan import StepKind
 from storage_agent.policy.readiness import assess
-from storage_agent.service.access import GATEWAY_USER
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Setup
-from storage_agent.service.audit import Audit
+from storage_agent.service.api.access import GATEWAY_USER
+from storage_agent.service.api.answers import Setup
+from storage_agent.service.api.audit import Audit
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.api.server import Server
+from storage_agent.service.api.session import Call
 from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
-from storage_agent.service.methods import Dispatcher
-from storage_agent.service.server import Server
-from storage_agent.service.session import Call
-from storage_agent.service.sources import Source
+from storage_agent.service.observing.sources import Source
 from tests.unit.fakes import COORDINATOR, FakeHost, agent_config
 from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer
 

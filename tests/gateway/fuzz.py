@@ -29,10 +29,10 @@ import structlog
 
 import storage_agent
 from storage_agent.model.key import KeyRole
-from storage_agent.service.access import Peer
-from storage_agent.service.audit import Audit
-from storage_agent.service.methods import Dispatcher
-from storage_agent.service.server import Server
+from storage_agent.service.api.access import Peer
+from storage_agent.service.api.audit import Audit
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.api.server import Server
 from tests.gateway.fuzz_frames import Frames
 from tests.gateway.fuzz_watch import Children, Lines
 from tests.unit.service.parts import FakeEngine, ThreadClock, make_agent

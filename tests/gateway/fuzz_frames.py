@@ -8,8 +8,8 @@ import json
 import random
 from collections.abc import Callable, Iterator
 
-from storage_agent.service.methods import METHODS
-from storage_agent.service.rpc import FRAME_LIMIT_BYTES
+from storage_agent.service.api.methods import METHODS
+from storage_agent.service.api.rpc import FRAME_LIMIT_BYTES
 
 # Longer ones are about their length alone.
 KEPT_BYTES = 4096

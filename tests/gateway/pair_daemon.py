@@ -10,19 +10,19 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from storage_agent.host.authorized_keys import KeyFile
-from storage_agent.host.incidents import last_change_ns, read_incident, write_answer
-from storage_agent.host.store import FileStore
+from storage_agent.host.drbd.incidents import last_change_ns, read_incident, write_answer
+from storage_agent.host.keys.authorized_keys import KeyFile
+from storage_agent.host.system.store import FileStore
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.service.agent import Agent
-from storage_agent.service.incident_source import IncidentSource
-from storage_agent.service.methods import Dispatcher
-from storage_agent.service.session import Call
-from storage_agent.service.sources import Hint, Source
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.api.session import Call
+from storage_agent.service.observing.incident_source import IncidentSource
+from storage_agent.service.observing.sources import Hint, Source
 from tests.gateway.daemon import STATE, log_to_stderr, make_agent, make_server, serve
 from tests.gateway.frozen import BOOT_ID, FROZEN, PROC_DRBD
 from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, volume_config

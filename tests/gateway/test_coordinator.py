@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import ssh
-from storage_agent.coordinator.arbiter import State
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.deciding.arbiter import State
 from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.incidents import answer_incidents
+from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import HostSettings, Settings
-from storage_agent.coordinator.store import Store
 from storage_agent.coordinator_cli.wiring import run_command
-from storage_agent.host.clock import SystemClock
+from storage_agent.host.system.clock import SystemClock
 from storage_agent.model.errors import Refused
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind

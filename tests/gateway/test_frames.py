@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from storage_agent.service.rpc import FRAME_LIMIT_BYTES
+from storage_agent.service.api.rpc import FRAME_LIMIT_BYTES
 from tests.gateway.host import Session, StorageHost, code_of, frame, wait_for
 
 

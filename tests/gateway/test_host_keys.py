@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import ssh
-from storage_agent.coordinator.fleet import Fleet
+from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.fleet import Fleet
 from storage_agent.coordinator.settings import HostSettings, Settings
-from storage_agent.host.clock import SystemClock
+from storage_agent.host.system.clock import SystemClock
 from storage_agent.model.errors import AgentError, Missing, Refused
 from tests.gateway.host import StorageHost, wait_for
 from tests.unit.coordinator.pair import make_settings

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from storage_agent.service.server import GATEWAY_LIMIT
-from storage_agent.service.sessions import KEY_LIMIT
+from storage_agent.service.api.server import GATEWAY_LIMIT
+from storage_agent.service.api.sessions import KEY_LIMIT
 from tests.gateway.host import StorageHost, code_of, frame, wait_for
 
 PING = frame("ping")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.service.methods import METHODS
+from storage_agent.service.api.methods import METHODS
 from tests.gateway.host import ROLES, Session, StorageHost, code_of, frame, wait_for
 
 READS = {"ping", "status", "subscribe", "events", "plan", "config.show"}

@@ -38,8 +38,8 @@ SECOND = (
 STRIKE = """
 import os, signal, sys
 sys.path.insert(0, "/usr/share/storage-coordinator")
-from storage_agent.coordinator.fleet import Fleet
-from storage_agent.coordinator.store import Store
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator_cli.main import main
 
 left = int(sys.argv[1])

@@ -94,8 +94,9 @@ folder = pathlib.Path(sys.argv[1])
 sys.path.insert(0, str(folder.parent))
 sys.modules.update(dict.fromkeys(("psutil", "pyudev", "structlog", "jsonschema")))
 for part in ("coordinator", "coordinator_cli"):
-    for path in sorted((folder / part).glob("*.py")):
-        importlib.import_module(f"storage_agent.{part}.{path.stem}")
+    for path in sorted((folder / part).rglob("*.py")):
+        name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+        importlib.import_module(name.removesuffix(".__init__"))
         print(part, path.stem)
 """
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage_agent.coordinator.arbiter import State
 from storage_agent.coordinator.background import Background, Promote
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import State
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.settings import Deadlines, HostSettings, Settings, VolumeSettings

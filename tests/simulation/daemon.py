@@ -25,9 +25,9 @@ from storage_agent.model.plan import OperationKind, Step, StepKind
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.model.wire import from_wire, to_wire
-from storage_agent.service.attachments import Attachments, WatchedHost
 from storage_agent.service.link_keeper import LinkKeeper
-from storage_agent.service.ticks import TICK_S
+from storage_agent.service.observing.attachments import Attachments, WatchedHost
+from storage_agent.service.observing.ticks import TICK_S
 from tests.simulation.machine import Machine, is_whole
 from tests.simulation.ports import SimClock, SimHost, SimStore
 from tests.simulation.world import Killed, Task, TaskLock
@@ -310,7 +310,7 @@ class Daemon:
         self.attachments.follow("data", self.events.popleft())
 
     def tick(self) -> bool:
-        """service/ticks.py: one count further, noted once it is durable. False: nothing to do."""
+        """service/observing/ticks.py: one count further, noted once durable. False: nothing."""
         machine, now_s = self.machine, self.world.now_s
         if self.world.is_frozen(machine.name):
             return False
@@ -344,7 +344,7 @@ class Daemon:
             self.attachments.pass_time(float(moment_s))
 
     def turn(self) -> bool:
-        """service/replica_source.py: the observer's loop turns. False: it is not yet time."""
+        """service/observing/replica_source.py: the loop turns. False: it is not yet time."""
         now_s = self.world.now_s
         if now_s < self.wake_s() or self.world.is_frozen(self.machine.name):
             return False

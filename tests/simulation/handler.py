@@ -73,7 +73,7 @@ def verdict(machine: Machine, asked: Asked) -> IncidentAnswer:
 
 
 def incident(machine: Machine) -> Incident | None:
-    """As host/incidents.py reads it."""
+    """As host/drbd/incidents.py reads it."""
     asked, given = machine.asked, machine.answered
     if asked is None:
         return None

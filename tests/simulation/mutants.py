@@ -22,8 +22,8 @@ from storage_agent.operations import planners
 from storage_agent.policy import arbitration as arbitration_policy
 from storage_agent.policy import assembly, promotion, standalone
 from storage_agent.policy import epoch as epoch_policy
-from storage_agent.service import attachments
 from storage_agent.service.link_keeper import LinkKeeper
+from storage_agent.service.observing import attachments
 from tests.simulation import handler
 from tests.simulation.hunting import hunt
 from tests.simulation.hunting import seeded as _m

@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from storage_agent.coordinator import arbiter
-from storage_agent.coordinator.arbiter import State, decide_incident
+from storage_agent.coordinator.deciding import arbiter
+from storage_agent.coordinator.deciding.arbiter import State, decide_incident
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal

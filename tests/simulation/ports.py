@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from storage_agent.host.drbd.reconnect import HANDSHAKE_S
 from storage_agent.host.linux import WATCH_WRITES_S
-from storage_agent.host.reconnect import HANDSHAKE_S
 from storage_agent.model.array import ArrayView, Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import Arbitration, VolumeConfig
@@ -267,7 +267,7 @@ class SimHost:
         self._system_call("drbdadm disconnect", lambda: node.link.disconnect(node), deadline)
 
     def _do_connect(self, request: OperationRequest, deadline: Deadline) -> None:
-        """host/reconnect.py: waits a little for the handshake."""
+        """host/drbd/reconnect.py: waits a little for the handshake."""
         node, world = self._machine.node, self._machine.world
         if node.s.conn == STANDALONE:
             node.change(conn=CONNECTING)

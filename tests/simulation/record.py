@@ -1,4 +1,4 @@
-"""The coordinator's durable record, in memory: coordinator/store.py without SQLite.
+"""The coordinator's durable record, in memory: coordinator/record/store.py without SQLite.
 
 Every change is a point before and after which the process can be killed. What was committed stays;
 /run, which says that nothing was lost since, goes with a restart of the machine.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from storage_agent.coordinator.arbiter import Decision, State
-from storage_agent.coordinator.store import Store
+from storage_agent.coordinator.deciding.arbiter import Decision, State
+from storage_agent.coordinator.record.store import Store
 
 if TYPE_CHECKING:
     from tests.simulation.control import ControlMachine

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from storage_agent.coordinator.fleet import Fleet
-from storage_agent.coordinator.rpc import Disconnected, OnNotification, Silent, unreachable
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.reaching.rpc import Disconnected, OnNotification, Silent, unreachable
 from storage_agent.coordinator.settings import Settings
 from storage_agent.model.answers import PlanAnswer, StatusAnswer
 from storage_agent.model.clock import Clock
@@ -17,12 +17,12 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import CHEAP_FACETS, HostSnapshot, VolumeSnapshot
 from storage_agent.model.wire import to_wire
-from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Planned, Setup, Status
-from storage_agent.service.methods import LATER, METHODS
-from storage_agent.service.parameters import decode_parameters
-from storage_agent.service.rpc import Request
+from storage_agent.service.api.access import Role
+from storage_agent.service.api.answers import Planned, Setup, Status
+from storage_agent.service.api.methods import LATER, METHODS
+from storage_agent.service.api.parameters import decode_parameters
+from storage_agent.service.api.rpc import Request
 from storage_agent.service.runs import Watcher
 from tests.simulation.daemon import Daemon
 
@@ -157,7 +157,7 @@ class SimAgent:
 
 
 def serve(daemon: Daemon, config: AgentConfig, call: SimCall, fault: str) -> None:
-    """service/methods.py Dispatcher, in a task of the daemon's."""
+    """service/api/methods.py Dispatcher, in a task of the daemon's."""
     if fault in LATE:
         daemon.world.sleep(daemon.world.rng.choice((1.0, 20.0, 200.0)))
     if fault == "answer forged":

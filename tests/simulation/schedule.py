@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage_agent.coordinator.arbiter import State
+from storage_agent.coordinator.deciding.arbiter import State
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.configuration import (
     AgentConfig,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage_agent.coordinator.arbiter import State, claim_refusal
-from storage_agent.coordinator.claims import Shown, adopted, goes_on, shown_sole
+from storage_agent.coordinator.deciding.arbiter import State, claim_refusal
+from storage_agent.coordinator.deciding.claims import Shown, adopted, goes_on, shown_sole
 from tests.simulation.small_world import (
     COORDINATORS,
     HOSTS,

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from storage_agent.coordinator.arbiter import (
+from storage_agent.coordinator.deciding.arbiter import (
     Grant,
     GrantKind,
     Mark,

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from storage_agent.coordinator.arbiter import Decision, GrantKind, Incident, State
+from storage_agent.coordinator.deciding.arbiter import Decision, GrantKind, Incident, State
 from tests.simulation import small_adoption
 from tests.simulation.small_world import (
     ANY,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
-from storage_agent.coordinator import arbiter, claims
-from storage_agent.coordinator.arbiter import Decision, Grant, Incident, State
-from storage_agent.coordinator.claims import Shown
+from storage_agent.coordinator.deciding import arbiter, claims
+from storage_agent.coordinator.deciding.arbiter import Decision, Grant, Incident, State
+from storage_agent.coordinator.deciding.claims import Shown
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.errors import Refused
 from storage_agent.model.operation import Epoch, OperationRequest

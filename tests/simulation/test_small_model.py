@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from storage_agent.coordinator import arbiter
-from storage_agent.coordinator.arbiter import Decision, Incident, State
+from storage_agent.coordinator.deciding import arbiter
+from storage_agent.coordinator.deciding.arbiter import Decision, Incident, State
 from tests.simulation.small_canonical import canonical
 from tests.simulation.small_model import successors
 from tests.simulation.small_walk import walk

@@ -18,8 +18,8 @@ from storage_agent.host.drbd.generation import parse_generation
 from storage_agent.host.drbd.resource_file import resource_path
 from storage_agent.host.drbd.status_json import parse_status_json
 from storage_agent.host.drbd.version import is_version_9, parse_driver_version
-from storage_agent.host.files import replace_file
-from storage_agent.host.runner import Completed, Runner
+from storage_agent.host.system.files import replace_file
+from storage_agent.host.system.runner import Completed, Runner
 from storage_agent.model.errors import CommandFailed, Missing, OperationFailed
 from storage_agent.model.replica import (
     DiskState,

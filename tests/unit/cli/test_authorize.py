@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.authorized_keys import KeyFile
+from storage_agent.host.keys.authorized_keys import KeyFile
 from tests.unit import keys
 from tests.unit.cli.golden import assert_golden
 from tests.unit.cli.worlds import World

@@ -9,7 +9,7 @@ from typing import Any
 
 from storage_agent.cli.context import Context
 from storage_agent.cli.terminal import Screen
-from storage_agent.host.authorized_keys import KeyFile
+from storage_agent.host.keys.authorized_keys import KeyFile
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.doctor import DoctorFacts

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import paramiko
 
-from storage_agent.coordinator import ssh
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
-from storage_agent.coordinator.rpc import Channel
+from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.reaching.rpc import Channel
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import (
     Deadlines,
     HostSettings,
     Settings,
     VolumeSettings,
 )
-from storage_agent.coordinator.store import Store
 from storage_agent.coordinator_cli.wiring import run_command
 from tests.unit.coordinator.pair import VOLUME, Pair, make_settings, new_id
 from tests.unit.service.parts import ThreadClock

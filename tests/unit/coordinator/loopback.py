@@ -7,7 +7,7 @@ import threading
 
 import paramiko
 
-from storage_agent.coordinator import ssh
+from storage_agent.coordinator.reaching import ssh
 
 
 class Gateway(paramiko.ServerInterface):  # type: ignore[misc]

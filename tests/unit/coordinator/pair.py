@@ -13,16 +13,16 @@ from typing import Any
 
 from storage_agent.configuration.load import digest
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import Fleet
 from storage_agent.coordinator.hooks import Hooks
-from storage_agent.coordinator.rpc import Channel, unreachable
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.reaching.rpc import Channel, unreachable
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import (
     Deadlines,
     HostSettings,
     Settings,
     VolumeSettings,
 )
-from storage_agent.coordinator.store import Store
 from storage_agent.coordinator_cli.wiring import run_command
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
@@ -36,11 +36,11 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import DiskState, Role
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet, VolumeSnapshot
 from storage_agent.policy.readiness import assess
-from storage_agent.service import access
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Setup
-from storage_agent.service.methods import Dispatcher
-from storage_agent.service.rpc import (
+from storage_agent.service.api import access
+from storage_agent.service.api.answers import Setup
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.api.rpc import (
     Request,
     decode_request,
     encode_answer,

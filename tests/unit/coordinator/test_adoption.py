@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator.arbiter import State
-from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import State
+from storage_agent.coordinator.deciding.contradictions import contradictions
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.incidents import answer_incidents
 from storage_agent.coordinator.switchover import switch_over

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator.arbiter import State
-from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.arbiter import State
+from storage_agent.coordinator.deciding.contradictions import contradictions
 from storage_agent.coordinator.failover import check_takeover
 from storage_agent.coordinator.host_findings import host_findings
 from storage_agent.coordinator.incidents import answer_incidents
 from storage_agent.coordinator.move_check import check_move
-from storage_agent.coordinator.store import Store
+from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.answers import Verdict
 from storage_agent.model.errors import AgentError, Missing, Refused

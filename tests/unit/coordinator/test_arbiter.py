@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.coordinator import arbiter, claims
-from storage_agent.coordinator.arbiter import Decision, GrantKind, Incident, Mark, State
-from storage_agent.coordinator.claims import Shown
+from storage_agent.coordinator.deciding import arbiter, claims
+from storage_agent.coordinator.deciding.arbiter import Decision, GrantKind, Incident, Mark, State
+from storage_agent.coordinator.deciding.claims import Shown
 
 SEEN: dict[str, int | None] = {"alpha": 7, "beta": 7}
 START = State(epoch=7, owner="alpha", coordinator="ours")

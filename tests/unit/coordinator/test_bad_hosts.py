@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.fleet import BACKOFF_FIRST_S, BACKOFF_MOST_S, Fleet
-from storage_agent.coordinator.rpc import Channel, Disconnected, unreachable
+from storage_agent.coordinator.reaching.fleet import BACKOFF_FIRST_S, BACKOFF_MOST_S, Fleet
+from storage_agent.coordinator.reaching.rpc import Channel, Disconnected, unreachable
 from storage_agent.coordinator.settings import Deadlines, HostSettings, Settings
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, Refused
 from tests.unit.coordinator.bad_hosts import (

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import fleet as fleet_module
-from storage_agent.coordinator.fleet import Fleet
-from storage_agent.coordinator.rpc import Channel, unreachable
+from storage_agent.coordinator.reaching import fleet as fleet_module
+from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.reaching.rpc import Channel, unreachable
 from storage_agent.coordinator.settings import HostSettings
 from storage_agent.model.errors import AgentError, Busy
 from tests.unit.coordinator.pair import make_settings
@@ -21,7 +21,7 @@ from tests.unit.service.parts import ThreadClock, wait_until
 
 
 class LateHost:
-    """An agent that answers each session's requests one after the other, as service/server.py
+    """An agent that answers each session's requests one after the other, as service/api/server.py
     does; those named in `held` not before `goes_on`."""
 
     def __init__(self, name: str, *held: str) -> None:

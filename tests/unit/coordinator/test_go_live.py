@@ -10,14 +10,14 @@ import pytest
 from storage_agent.configuration.load import digest
 from storage_agent.coordinator.client_proof import SCRIPT, prover
 from storage_agent.coordinator.commands import Ended
-from storage_agent.coordinator.contradictions import contradictions
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.deciding.contradictions import contradictions
 from storage_agent.coordinator.go_live import Live, go_live
 from storage_agent.coordinator.switchover import switch_over
 from storage_agent.model.errors import AgentError, OperationFailed, Refused, UsageError
 from storage_agent.model.finding import Severity
 from storage_agent.model.nfs import ServerState
-from storage_agent.service.answers import Setup
+from storage_agent.service.api.answers import Setup
 from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storage_agent.coordinator.rpc import (
+from storage_agent.coordinator.reaching.rpc import (
     LINE_LIMIT_BYTES,
     Channel,
     Connection,

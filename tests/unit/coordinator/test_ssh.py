@@ -14,9 +14,9 @@ from typing import Any
 import paramiko
 import pytest
 
-from storage_agent.coordinator import ssh
-from storage_agent.coordinator.host_keys import HostKeys, fingerprint
-from storage_agent.coordinator.rpc import Connection, Disconnected
+from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.host_keys import HostKeys, fingerprint
+from storage_agent.coordinator.reaching.rpc import Connection, Disconnected
 from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.model.errors import (
     AgentError,

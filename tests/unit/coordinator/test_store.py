@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import arbiter
-from storage_agent.coordinator import store as store_module
-from storage_agent.coordinator.arbiter import Decision, Incident, State
-from storage_agent.coordinator.store import LOCK_TIMEOUT_S, Store
+from storage_agent.coordinator.deciding import arbiter
+from storage_agent.coordinator.deciding.arbiter import Decision, Incident, State
+from storage_agent.coordinator.record import store as store_module
+from storage_agent.coordinator.record.store import LOCK_TIMEOUT_S, Store
 from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
 
 

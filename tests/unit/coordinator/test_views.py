@@ -7,9 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from storage_agent.coordinator.arbiter import Grant, GrantKind, State
-from storage_agent.coordinator.contradictions import contradictions, disagreements, is_behind
-from storage_agent.coordinator.lasting import LASTS_S, Contradictions
+from storage_agent.coordinator.deciding.arbiter import Grant, GrantKind, State
+from storage_agent.coordinator.deciding.contradictions import (
+    contradictions,
+    disagreements,
+    is_behind,
+)
+from storage_agent.coordinator.record.lasting import LASTS_S, Contradictions
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.answers import Verdict
 from storage_agent.model.errors import Missing

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.coordinator import lasting, store
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.record import lasting, store
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.watch import Event, Watch
 from storage_agent.model.finding import Severity

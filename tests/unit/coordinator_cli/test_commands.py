@@ -16,7 +16,7 @@ import pytest
 from storage_agent.cli.terminal import Screen
 from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.host_keys import HostKeys, fingerprint
+from storage_agent.coordinator.reaching.host_keys import HostKeys, fingerprint
 from storage_agent.coordinator.settings import FenceSettings, VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context

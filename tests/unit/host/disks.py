@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from storage_agent.host.sysfs import Vanished
+from storage_agent.host.system.sysfs import Vanished
 from tests.unit.host.recorded import KERNEL, recorded
 from tests.unit.host.tree import Tree
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage_agent.host.runner import Completed, Runner
+from storage_agent.host.system.runner import Completed, Runner
 from storage_agent.model.errors import CommandFailed
 
 Argv = tuple[str, ...]

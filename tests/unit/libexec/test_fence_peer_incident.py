@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.incidents import read_incident, write_answer
+from storage_agent.host.drbd.incidents import read_incident, write_answer
 from storage_agent.model.incident import IncidentAnswer
 from tests.unit.libexec.conftest import LIBEXEC, Tool
 
@@ -114,7 +114,7 @@ def test_a_frozen_primary_opens_an_incident(asking: Asking) -> None:
     assert int(words[4]) == asking.process.pid
     assert asking.process.poll() is None
     assert asking.incident.stat().st_mode & 0o077 == 0
-    # How host/incidents.py knows that somebody still waits.
+    # How host/drbd/incidents.py knows that somebody still waits.
     assert Path(f"/proc/{words[4]}/comm").read_text() == "fence-peer\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage_agent.host.nfs_settings import ServerSettings
+from storage_agent.host.nfs.settings import ServerSettings
 
 SETTINGS = ServerSettings(
     volume="data",

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from storage_agent.host.nfs import parse_exports
+from storage_agent.host.nfs.adapter import parse_exports
 from storage_agent.model.errors import ConfigurationError
 from storage_agent.nfs_server.exports import render_etab
 

@@ -11,13 +11,13 @@ import pytest
 
 import storage_agent
 from storage_agent.policy.catalogue import CATALOGUE
-from storage_agent.policy.catalogue_agent import AGENT
-from storage_agent.policy.catalogue_coordinator import COORDINATOR
-from storage_agent.policy.catalogue_doctor import DOCTOR
-from storage_agent.policy.catalogue_guard import GUARD
-from storage_agent.policy.catalogue_host import HOST
-from storage_agent.policy.catalogue_kernel import KERNEL
-from storage_agent.policy.catalogue_volume import VOLUME
+from storage_agent.policy.catalogue.agent import AGENT
+from storage_agent.policy.catalogue.coordinator import COORDINATOR
+from storage_agent.policy.catalogue.doctor import DOCTOR
+from storage_agent.policy.catalogue.guard import GUARD
+from storage_agent.policy.catalogue.host import HOST
+from storage_agent.policy.catalogue.kernel import KERNEL
+from storage_agent.policy.catalogue.volume import VOLUME
 
 PACKAGE = Path(storage_agent.__file__).parent
 CODE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")

@@ -12,8 +12,8 @@ from storage_agent.model.doctor import DoctorFacts, FstabLine, HostExport, State
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.policy.common import blocker
-from storage_agent.policy.doctor import next_command, run_checks
-from storage_agent.policy.doctor_check import Check, Outcome
+from storage_agent.policy.doctor.check import Check, Outcome
+from storage_agent.policy.doctor.checks import next_command, run_checks
 from tests.unit.cli.answers import facts, good_settings
 from tests.unit.fakes import ARRAY_UUID, FILESYSTEM_UUID, agent_config, volume_config
 

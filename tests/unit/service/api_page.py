@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 
 from storage_agent.model.wire import to_wire
-from storage_agent.service.schema import api
+from storage_agent.service.api.schema import api
 
 ROLES = {
     "none": "the gateway itself, once",

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from storage_agent.model.errors import NotPermitted, Refused
-from storage_agent.service import server
-from storage_agent.service.access import Peer, Role
-from storage_agent.service.rpc import BadRequest
-from storage_agent.service.session import Call
+from storage_agent.service.api import server
+from storage_agent.service.api.access import Peer, Role
+from storage_agent.service.api.rpc import BadRequest
+from storage_agent.service.api.session import Call
 from tests.unit.service.parts import ThreadClock
 
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'

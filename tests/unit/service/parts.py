@@ -28,14 +28,14 @@ from storage_agent.model.operation import (
 from storage_agent.model.plan import OperationKind, Plan, StepKind
 from storage_agent.model.ports import HostPort
 from storage_agent.policy.readiness import assess
-from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Setup
-from storage_agent.service.attachments import Attachments
-from storage_agent.service.observer import Observer
-from storage_agent.service.rpc import Request
-from storage_agent.service.sources import Source
-from storage_agent.service.ticks import Ticks
+from storage_agent.service.api.access import Role
+from storage_agent.service.api.answers import Setup
+from storage_agent.service.api.rpc import Request
+from storage_agent.service.observing.attachments import Attachments
+from storage_agent.service.observing.observer import Observer
+from storage_agent.service.observing.sources import Source
+from storage_agent.service.observing.ticks import Ticks
 from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore, agent_config
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storage_agent.model.snapshot import Facet
-from storage_agent.service.agenda import RESCAN_S, SETTLE_S, STUCK_S, Agenda, Task
+from storage_agent.service.observing.agenda import RESCAN_S, SETTLE_S, STUCK_S, Agenda, Task
 
 ARRAY = Task("data", Facet.ARRAY)
 REPLICA = Task("data", Facet.REPLICA)

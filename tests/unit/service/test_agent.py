@@ -15,8 +15,8 @@ from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
 from storage_agent.service import agent as agent_module
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Changed, Setup
-from storage_agent.service.changes import Event
+from storage_agent.service.api.answers import Changed, Setup
+from storage_agent.service.observing.changes import Event
 from storage_agent.service.runs import NOBODY, Watcher
 from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, volume_config
 from tests.unit.service.parts import (

@@ -15,13 +15,13 @@ from storage_agent.configuration.load import digest
 from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.key import KeyRole
 from storage_agent.model.wire import from_wire
-from storage_agent.service import rpc
-from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.changes import Event
-from storage_agent.service.methods import METHODS, Dispatcher
-from storage_agent.service.parameters import decode_parameters
-from storage_agent.service.schema import NOTIFICATIONS
+from storage_agent.service.api import rpc
+from storage_agent.service.api.access import Role
+from storage_agent.service.api.methods import METHODS, Dispatcher
+from storage_agent.service.api.parameters import decode_parameters
+from storage_agent.service.api.schema import NOTIFICATIONS
+from storage_agent.service.observing.changes import Event
 from tests.unit.fakes import ARRAY_UUID, COORDINATOR, FILESYSTEM_UUID, agent_config
 from tests.unit.service.api_page import DOCUMENT, on_the_wire, page, validator
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, Heard, make_agent

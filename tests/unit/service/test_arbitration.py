@@ -14,11 +14,11 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Epoch
 from storage_agent.model.wire import to_wire
 from storage_agent.policy.readiness import assess
-from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Changed, Setup
-from storage_agent.service.incident_source import IncidentSource
-from storage_agent.service.methods import Dispatcher
+from storage_agent.service.api.access import Role
+from storage_agent.service.api.answers import Changed, Setup
+from storage_agent.service.api.methods import Dispatcher
+from storage_agent.service.observing.incident_source import IncidentSource
 from tests.unit.fakes import COORDINATOR, FakeHost, MemoryStore
 from tests.unit.incidents import CONFIG, FROZEN, NONCE, PRIMARY, frozen_host, incident, serving_host
 from tests.unit.service.api_page import DOCUMENT, on_the_wire, validator

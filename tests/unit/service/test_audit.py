@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import structlog
 
-from storage_agent.service.access import Role
-from storage_agent.service.audit import BURST, CALLERS_LIMIT, Audit
-from storage_agent.service.rpc import Request
+from storage_agent.service.api.access import Role
+from storage_agent.service.api.audit import BURST, CALLERS_LIMIT, Audit
+from storage_agent.service.api.rpc import Request
 from tests.unit.fakes import FakeClock
 from tests.unit.service.parts import FakeSession
 

@@ -13,7 +13,7 @@ from storage_agent.model.nfs import NfsClient, NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
 from storage_agent.model.snapshot import HostSnapshot, ServiceView, VolumeSnapshot
-from storage_agent.service.changes import (
+from storage_agent.service.observing.changes import (
     NOT_LOOKED_AT,
     Event,
     EventRing,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from storage_agent.model.snapshot import Facet, HostSnapshot
-from storage_agent.service.incident_source import FAST_S, SLOW_S, IncidentSource
-from storage_agent.service.sources import Hint
+from storage_agent.service.observing.incident_source import FAST_S, SLOW_S, IncidentSource
+from storage_agent.service.observing.sources import Hint
 from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer
 from tests.unit.incidents import CONFIG, PRIMARY, VOLUME, frozen_host, serving_host
 

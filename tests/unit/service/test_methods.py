@@ -13,11 +13,11 @@ from storage_agent.model.errors import AgentError, ConfigurationError, Operation
 from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import OperationState
 from storage_agent.model.wire import to_wire
-from storage_agent.service.access import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.answers import Ended, Operations, Setup
-from storage_agent.service.methods import METHODS, Dispatcher
-from storage_agent.service.sessions import KEY_LIMIT
+from storage_agent.service.api.access import Role
+from storage_agent.service.api.answers import Ended, Operations, Setup
+from storage_agent.service.api.methods import METHODS, Dispatcher
+from storage_agent.service.api.sessions import KEY_LIMIT
 from tests.unit.fakes import COORDINATOR, agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 

@@ -25,12 +25,12 @@ from storage_agent.model.snapshot import (
     VolumeSnapshot,
 )
 from storage_agent.policy.evidence import NEVER_SEEN
-from storage_agent.service import agenda, looks, observer
-from storage_agent.service.attachments import Attachments
-from storage_agent.service.changes import Event
-from storage_agent.service.looks import looked_at, period_s
-from storage_agent.service.observer import TURN_S, Observer
-from storage_agent.service.sources import Hint, Source
+from storage_agent.service.observing import agenda, looks, observer
+from storage_agent.service.observing.attachments import Attachments
+from storage_agent.service.observing.changes import Event
+from storage_agent.service.observing.looks import looked_at, period_s
+from storage_agent.service.observing.observer import TURN_S, Observer
+from storage_agent.service.observing.sources import Hint, Source
 from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, volume_config, with_peer
 from tests.unit.service.parts import make_observer, wait_until
 

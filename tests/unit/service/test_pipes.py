@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from storage_agent.service.access import Peer
+from storage_agent.service.api.access import Peer
 from tests.unit.service.bench import PING, Bench, Caller, code_of
 from tests.unit.service.parts import wait_until
 

@@ -12,8 +12,8 @@ import pytest
 from storage_agent.model.errors import Missing
 from storage_agent.model.replica import DiskState, Replica, Role
 from storage_agent.model.snapshot import Facet
-from storage_agent.service.attachments import Attachments
-from storage_agent.service.replica_source import (
+from storage_agent.service.observing.attachments import Attachments
+from storage_agent.service.observing.replica_source import (
     COMPLETE_S,
     FIRST_RETRY_S,
     GOOD_LIFE_S,
@@ -21,7 +21,7 @@ from storage_agent.service.replica_source import (
     SETTLING_TURN_S,
     ReplicaSource,
 )
-from storage_agent.service.sources import Hint
+from storage_agent.service.observing.sources import Hint
 from tests.unit.fakes import agent_config, volume_config
 
 REPLICA = frozenset({Facet.REPLICA})

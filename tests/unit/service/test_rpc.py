@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.finding import blocker
-from storage_agent.service import rpc
+from storage_agent.service.api import rpc
 
 # Machines differ too much in speed for a deadline an example.
 fuzzed = settings(max_examples=100, deadline=None)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from storage_agent.service.access import Peer
+from storage_agent.service.api.access import Peer
 from tests.unit.service.bench import PING, Bench, Caller, code_of
 from tests.unit.service.parts import wait_until
 
@@ -136,7 +136,7 @@ def test_whoever_closes_only_its_own_side_gets_the_answer(bench: Bench, caller: 
 def test_the_real_credentials_are_the_kernels(bench: Bench) -> None:
     import os
 
-    from storage_agent.service.access import read_peer
+    from storage_agent.service.api.access import read_peer
 
     one, other = socket.socketpair()
     assert read_peer(one) == Peer(pid=os.getpid(), uid=os.geteuid(), gid=os.getegid())

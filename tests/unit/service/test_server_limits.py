@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from storage_agent.service import connection, server
-from storage_agent.service.access import Peer, Role
+from storage_agent.service.api import connection, server
+from storage_agent.service.api.access import Peer, Role
 from tests.unit.service.bench import PING, Bench, Caller, code_of
 from tests.unit.service.parts import wait_until
 

@@ -15,7 +15,7 @@ from storage_agent.model.array import Array, ArrayView
 from storage_agent.model.errors import Missing
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.snapshot import Facet, HostSnapshot
-from storage_agent.service.sources import (
+from storage_agent.service.observing.sources import (
     CHANGED,
     ArraySource,
     DeviceSource,

@@ -13,7 +13,7 @@ from storage_agent.model.operation import Marker
 from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import CHEAP_FACETS, HostSnapshot
-from storage_agent.service.ticks import KEEP_EVERY, Ticks
+from storage_agent.service.observing.ticks import KEEP_EVERY, Ticks
 from tests.unit.fakes import FakeHost, in_sync_replica, volume_config
 from tests.unit.service.parts import wait_until
 

@@ -1,0 +1,1 @@
+"""How hosts are reached: ssh, pinned keys, one session after the other."""

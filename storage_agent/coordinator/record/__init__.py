@@ -1,0 +1,1 @@
+"""What the control machine must never forget."""

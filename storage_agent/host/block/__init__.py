@@ -1,0 +1,1 @@
+"""Block devices: what is attached, and word of each change."""

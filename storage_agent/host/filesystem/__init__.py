@@ -1,0 +1,1 @@
+"""Filesystems and mounts: what there is, who holds it, what it can take."""

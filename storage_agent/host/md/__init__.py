@@ -1,0 +1,1 @@
+"""md: arrays, their members and what lies on their disks."""

@@ -1,0 +1,1 @@
+"""The kernel's NFS server and the address that it is reached by."""

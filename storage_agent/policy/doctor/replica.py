@@ -1,0 +1,91 @@
+"""Are DRBD's options what safety and quick detection need? Judged as drbdadm reads its files,
+so that options from elsewhere (global_common.conf, an edited file) count. Pure.
+
+Options and defaults: drbd.conf(5) of drbd-utils, the pages for 8.4 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.doctor import DoctorFacts
+from storage_agent.model.finding import Finding
+from storage_agent.model.observed import Unobserved
+from storage_agent.policy.common import blocker, warning
+from storage_agent.policy.doctor.check import Check, not_checked
+
+FENCING = {
+    Arbitration.NONE: "resource-only",
+    Arbitration.COORDINATOR: "resource-and-stonith",
+}
+SLOWEST_PING_S = 5
+
+
+def replica_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
+    """One check a replicated volume that exists, and one more for each option that is wrong."""
+    for volume in config.volumes.values() if config else ():
+        settings = facts.replica_settings.get(volume.name)
+        if settings is None or config is None or config.host not in volume.array.uuid:
+            continue
+        title = f"DRBD options of {volume.name}"
+        if isinstance(settings, Unobserved):
+            yield not_checked(facts, title, settings)
+            continue
+        found = [*_unsafe(volume, settings, facts.drbd_version), *_slow(volume, settings)]
+        for finding in found:
+            yield Check(title=title, seen=finding.measured, finding=finding)
+        if not found:
+            yield Check(title=title, seen="guards and time-outs as proposed")
+
+
+def _unsafe(volume: VolumeConfig, settings: dict[str, str], version: str | None) -> list[Finding]:
+    # 9 moved `fencing` from the disk to the net section.
+    fencing = settings.get("net.fencing") or settings.get("disk.fencing") or "dont-care"
+    measured = [
+        ("protocol", settings.get("net.protocol", "C"), "C"),
+        ("fencing", fencing, FENCING[volume.arbitration]),
+        ("allow-two-primaries", settings.get("net.allow-two-primaries", "no"), "no"),
+    ]
+    for number in range(3):
+        name = f"after-sb-{number}pri"
+        measured.append((name, settings.get(f"net.{name}", "disconnect"), "disconnect"))
+    if version and version.startswith("9."):
+        measured.append(("auto-promote", settings.get("options.auto-promote", "yes"), "no"))
+    return [
+        blocker(
+            "REPLICA_UNSAFE",
+            f"DRBD's option {name} of {volume.name} does not guard the data",
+            measured=f"{name} {seen}",
+            limit=f"{name} {wanted}",
+            remedy=f"set it in /etc/drbd.d/storage-agent-{volume.name}.res, "
+            f"then: drbdadm adjust {volume.name}",
+        )
+        for name, seen, wanted in measured
+        if seen != wanted
+    ]
+
+
+def _slow(volume: VolumeConfig, settings: dict[str, str]) -> Iterator[Finding]:
+    # ping-int in seconds, by default 10; ping-timeout in tenths, by default 5.
+    interval_s = int(settings.get("net.ping-int", "10"))
+    wait_s = int(settings.get("net.ping-timeout", "5")) / 10
+    if interval_s > SLOWEST_PING_S:
+        yield warning(
+            "REPLICA_TIMEOUT",
+            f"a dead peer of {volume.name} is noticed late on an idle link",
+            measured=f"ping-int {interval_s}, ping-timeout {wait_s:g} s: "
+            f"up to {interval_s + wait_s:g} s",
+            limit=f"ping-int at most {SLOWEST_PING_S}",
+            remedy=f"set net ping-int 3 in /etc/drbd.d/storage-agent-{volume.name}.res, "
+            f"then: drbdadm adjust {volume.name}",
+        )
+    # 0, the default, is for ever.
+    if int(settings.get("startup.wfc-timeout", "0")) == 0:
+        yield warning(
+            "REPLICA_TIMEOUT",
+            f"drbd.service would wait for the peer of {volume.name} without end",
+            measured="wfc-timeout 0 (for ever)",
+            limit="a number of seconds",
+            remedy=f"set startup wfc-timeout 5 in /etc/drbd.d/storage-agent-{volume.name}.res",
+        )

@@ -1,0 +1,1 @@
+"""What callers reach: socket, sessions, methods and their schema."""

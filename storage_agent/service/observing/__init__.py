@@ -1,0 +1,1 @@
+"""What the host is: looked at when something may have changed, and kept."""

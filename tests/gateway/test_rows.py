@@ -71,9 +71,9 @@ ROWS = {
     9: Row(
         "a mount point replaced by a link, with a writable parent, mounted over",
         (
-            f"{H}/test_filesystem.py::test_mount_point_unsafe",
-            f"{H}/test_filesystem.py::test_mount_point_occupied",
-            f"{H}/test_filesystem.py::test_make_mount_point_creates_nothing_below_a_link",
+            f"{H}/filesystem/test_adapter.py::test_mount_point_unsafe",
+            f"{H}/filesystem/test_adapter.py::test_mount_point_occupied",
+            f"{H}/filesystem/test_adapter.py::test_make_mount_point_creates_nothing_below_a_link",
         ),
         LOCAL,
     ),
@@ -190,10 +190,10 @@ ROWS = {
     34: Row(
         "tools that say too much, never end, or nonsense",
         (
-            f"{H}/test_runner.py::test_an_output_that_had_to_be_cut_is_not_taken_for_the_whole",
-            f"{H}/test_runner.py::test_what_is_not_utf_8_is_replaced",
-            f"{H}/test_runner.py::test_nothing_of_it_is_left_after_the_deadline",
-            f"{H}/test_mdraid_parse.py::test_unknown_values_are_errors",
+            f"{H}/system/test_runner.py::test_an_output_that_had_to_be_cut_is_not_taken_for_the_whole",
+            f"{H}/system/test_runner.py::test_what_is_not_utf_8_is_replaced",
+            f"{H}/system/test_runner.py::test_nothing_of_it_is_left_after_the_deadline",
+            f"{H}/md/test_parse.py::test_unknown_values_are_errors",
         ),
         LOCAL,
     ),

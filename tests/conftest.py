@@ -11,6 +11,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +103,38 @@ def no_child_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not left, f"left processes behind: {left}"
 
 
-# -- time limits ----------------------------------------------------------------------------------
+# -- what runs, and how long it may ----------------------------------------------------------------
+
+# One in so many of the long scenarios runs beside the rest: what fits into 75 minutes on two cores.
+LONG_SHARES = 8
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def is_in_share(name: str, commit: str) -> bool:
+    """Whether this commit (its id, hexadecimal) runs the long scenario of this name."""
+    own = int(sha256(name.encode()).hexdigest(), 16)
+    return (own + int(commit, 16)) % LONG_SHARES == 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.markexpr and not names_a_test(config):
+        left_out = [item for item in items if is_left_out(item, config.getoption("--long-share"))]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIME_LIMITS_S[part_of(item.path)]))
+
+
+def is_left_out(item: pytest.Item, commit: str | None) -> bool:
+    if item.get_closest_marker("long") is None:
+        return False
+    return commit is None or not is_in_share(item.nodeid, commit)
+
+
+def names_a_test(config: pytest.Config) -> bool:
+    """tests/lab/test_power.py::test_both asks for it, long or not."""
+    return any("::" in path for path in config.args)
 
 
 # -- the whole run, or nothing --------------------------------------------------------------------
@@ -120,6 +146,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail if a test is skipped, or if a part that is asked for runs no test; the parts: "
         + ", ".join(sorted(REQUIRED)),
+    )
+    parser.addoption(
+        "--long-share",
+        metavar="COMMIT",
+        help=f"beside the rest, also one in {LONG_SHARES} of the long scenarios: those that this "
+        "commit's id chooses",
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG_SHARES, is_in_share
+
 Failed = pytest.fail.Exception
 
 
@@ -52,3 +54,15 @@ def test_a_marked_test_may_open_a_socket(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as unix:
         unix.bind(str(tmp_path / "s"))
         assert (tmp_path / "s").is_socket()
+
+
+def test_each_long_scenario_is_in_one_share() -> None:
+    ids = [f"{n:040x}" for n in range(LONG_SHARES)]
+    for name in ("tests/lab/test_a.py::test_b", "tests/lab/test_a.py::test_b[c]"):
+        assert sum(is_in_share(name, commit) for commit in ids) == 1
+
+
+def test_no_long_scenario_is_left_to_the_last_share() -> None:
+    names = [f"tests/lab/test_{n}.py::test" for n in range(50 * LONG_SHARES)]
+    sizes = [sum(is_in_share(name, f"{n:040x}") for name in names) for n in range(LONG_SHARES)]
+    assert min(sizes) > 25

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """text: what it wrote to stderr."""
+    """text: what it wrote to stderr.  out: to stdout."""
 
     exit_status: int
     text: str = ""
+    out: str = ""
 
 
 # (argv, stdin, timeout_s). Raises AgentError where the command did not end by itself.

@@ -11,6 +11,7 @@ from pathlib import Path
 from storage_agent.configuration.read import Document, Paths, read_documents
 from storage_agent.configuration.rules import host_name, volume_name
 from storage_agent.configuration.section import Section, matching, nearest
+from storage_agent.coordinator.fence_agents import proves_power
 from storage_agent.model.errors import ConfigurationError, UsageError
 from storage_agent.model.finding import Finding
 
@@ -19,7 +20,7 @@ PATHS = Paths(main=FOLDER / "coordinator.toml", folder=FOLDER / "coordinator.d")
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
                        r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")  # fmt: skip
 _path = matching(r"(/[A-Za-z0-9_.@+-]+)+", "an absolute path")
-_agent = matching(r"fence_[a-z0-9_]{1,60}", "the name of a fence agent, like 'fence_ipmilan'")
+_fence_name = matching(r"fence_[a-z0-9_]{1,60}", "the name of a fence agent, like 'fence_ipmilan'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,11 @@ def address(value: str) -> str:
     return ""
 
 
+def fence_agent(value: str) -> str:
+    """A rule. Only what cuts power proves that a host does not write."""
+    return _fence_name(value) or proves_power(value)
+
+
 def _deadlines(section: Section) -> Deadlines:
     found = Deadlines(
         connect_s=section.number("connect_s", 1, 60, 5),
@@ -205,7 +211,7 @@ def _hosts(top: Section) -> dict[str, HostSettings]:
 
 def _fence(section: Section) -> FenceSettings:
     found = FenceSettings(
-        agent=section.text("agent", _agent), options=section.text("options", _path)
+        agent=section.text("agent", fence_agent), options=section.text("options", _path)
     )
     section.done()
     return found

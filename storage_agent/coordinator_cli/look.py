@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from storage_agent.cli.text import clean
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.contradictions import contradictions, seal_findings
 from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
+from storage_agent.coordinator.fencing import fence_findings
 from storage_agent.coordinator.host_findings import host_findings
 from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.settings import Settings, VolumeSettings
@@ -72,7 +74,7 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
     volumes = {v.key: v for v in chosen(context.settings(), options.volume)}
     coordinator = context.coordinator()
     found: Iterable[tuple[str, _Checked | AgentError]] = coordinator.fleet.as_answered(
-        volumes, lambda key: _check(coordinator, volumes[key])
+        volumes, lambda key: _check(context, coordinator, volumes[key])
     )
     if not options.json:
         known = dict(found)
@@ -109,7 +111,7 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
     return Answer(exit_status=Refused.exit_status if refused else 0)
 
 
-def _check(coordinator: Coordinator, volume: VolumeSettings) -> _Checked:
+def _check(context: Context, coordinator: Coordinator, volume: VolumeSettings) -> _Checked:
     """Where a move would go: away from the primary, or from the recorded owner."""
     view = coordinator.look(volume)
     primary = view.primary()
@@ -117,6 +119,8 @@ def _check(coordinator: Coordinator, volume: VolumeSettings) -> _Checked:
     source = primary.host if primary else owner or volume.hosts[0]
     target = volume.peer_of(source)
     takeover = check_takeover(coordinator, view, target, if_peer_died=True)
+    fences = fence_findings(context.settings(), view, context.run_command)
+    takeover = dataclasses.replace(takeover, findings=(*takeover.findings, *fences))
     return view, check_move(coordinator, view, target), takeover
 
 

@@ -46,6 +46,7 @@ def real_context() -> Context:
     """The one that touches the world."""
     from storage_agent.coordinator import settings as settings_file
     from storage_agent.coordinator.coordinator import Coordinator
+    from storage_agent.coordinator.fence_options import option_problems
     from storage_agent.coordinator.settings import HostSettings, Settings
     from storage_agent.coordinator_cli.wiring import make_coordinator, run_command
     from storage_agent.host.system.clock import SystemClock
@@ -58,6 +59,9 @@ def real_context() -> Context:
     @cache
     def coordinator() -> Coordinator:
         return make_coordinator(settings(), on_hook_failure=warn)
+
+    def problems() -> tuple[str, ...]:
+        return settings_file.check() or option_problems(settings())
 
     def warn(text: str) -> None:
         sys.stderr.write(clean(f"storage-coordinator: warning: {text}") + "\n")
@@ -73,7 +77,7 @@ def real_context() -> Context:
         stdin=sys.stdin,
         clock=SystemClock(),
         settings=settings,
-        problems=settings_file.check,
+        problems=problems,
         coordinator=coordinator,
         offered_key=offered_key,
         replace_file=lambda path, content: replace_file(path, content, mode=0o644),

@@ -52,6 +52,6 @@ def run_command(argv: tuple[str, ...], stdin: bytes, timeout_s: float) -> Ended:
     """Implements commands.RunCommand."""
     try:
         done = Runner().run(argv, timeout_s=timeout_s, stdin=stdin, ok=EXIT_STATUSES)
-        return Ended(exit_status=done.exit_status, text=done.stderr)
+        return Ended(exit_status=done.exit_status, text=done.stderr, out=done.stdout)
     except CommandFailed as exc:
-        return Ended(exit_status=exc.tool_exit_status, text=exc.stderr)
+        return Ended(exit_status=exc.tool_exit_status, text=exc.stderr, out=exc.stdout)

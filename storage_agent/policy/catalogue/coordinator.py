@@ -188,8 +188,16 @@ COORDINATOR: dict[str, Explanation] = {
         ),
     ),
     "FENCING_FAILED": Explanation(
-        meaning="The fence agent did not report that the host is off, so nothing was promoted.",
-        next_steps=("look at the host's power", "run the fence agent by hand: action=status"),
+        meaning="It is not proven that the host is off, so nothing was promoted. It is proven "
+        "where the fence agent's `off` exits with 0, and its `status` then writes `Status: OFF` "
+        "and exits with 2; an agent that breaks, is silent or says anything else proves nothing.",
+        next_steps=("look at the host's power", "storage-coordinator config check"),
+    ),
+    "FENCE_UNPROVEN": Explanation(
+        meaning="The host answers, and its fence agent does not say that it is on: the agent does "
+        "not work, or its options name another machine.",
+        risk="a failover would not get its proof, or would turn the wrong machine off",
+        next_steps=("storage-coordinator config check", "storage-coordinator preflight VOLUME"),
     ),
     "AUTOMATIC_OFF": Explanation(
         meaning="`automatic` is not set for this volume: a person decides.",

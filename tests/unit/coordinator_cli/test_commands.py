@@ -17,11 +17,11 @@ from storage_agent.cli.terminal import Screen
 from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.reaching.host_keys import HostKeys, fingerprint
-from storage_agent.coordinator.settings import FenceSettings, VolumeSettings
+from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context
 from storage_agent.coordinator_cli.main import run
-from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown
+from storage_agent.model.errors import AgentError, OutcomeUnknown
 from storage_agent.model.nfs import ServerState
 from tests.unit.cli.golden import assert_golden
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator, make_settings
@@ -276,23 +276,6 @@ def test_failover_wants_the_dead_host_named(adopted: Desk) -> None:
     assert adopted.run("failover", "data", "--to", "beta", "--confirm", "alpha") == 0
     assert adopted.pair.serving() == ["beta"]
     assert "proof: grant of epoch 7" in adopted.out.getvalue()
-
-
-def test_a_fence_agent_that_cannot_answer_is_shown_and_stops_nothing(adopted: Desk) -> None:
-    options = adopted.pair.folder / "options"
-    options.write_text("ip=192.0.2.9\n")
-    options.chmod(0o600)
-    fence = FenceSettings(agent="fence_x", options=str(options))
-    alpha = dataclasses.replace(adopted.settings.hosts["alpha"], fence=fence)
-    adopted.settings = dataclasses.replace(
-        adopted.settings, hosts={**adopted.settings.hosts, "alpha": alpha}
-    )
-    adopted.ends = Missing("the command 'fence_x' is not installed")
-    adopted.pair.kill("alpha")
-    assert adopted.run("failover", "data", "--to", "beta", "--confirm", "alpha") == 0
-    assert "fencing failed, goes on by grant of epoch 7" in adopted.err.getvalue()
-    assert "'fence_x' is not installed" in adopted.err.getvalue()
-    assert "proof: grant of epoch 7\n" in adopted.out.getvalue()
 
 
 def test_ping(adopted: Desk) -> None:

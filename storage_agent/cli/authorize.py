@@ -7,8 +7,10 @@ from typing import Any
 
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.text import clean
-from storage_agent.host.keys.authorized_keys import check_address, read_public_key
+from storage_agent.host.keys.authorized_keys import KeyRights, read_public_key
+from storage_agent.host.keys.lines import REMOVE_DAMAGED, KeyLine, check_addresses
 from storage_agent.model.errors import AgentError, Missing, NotPermitted, UsageError
+from storage_agent.model.finding import Finding
 from storage_agent.model.key import AuthorizedKey, KeyRole
 from storage_agent.service.api.access import GATEWAY_USER
 
@@ -39,23 +41,35 @@ def _add(options: argparse.Namespace, context: Context) -> Answer:
     entry = AuthorizedKey(
         key=read_public_key(options.key_file),
         role=KeyRole(options.role),
-        addresses=tuple(dict.fromkeys(check_address(text) for text in options.addresses)),
+        addresses=check_addresses(options.addresses),
     )
-    context.local.key_file().add(entry)
+    file = context.local.key_file()
+    file.add(entry)
     trial = f"echo '{PING}' | ssh -T {GATEWAY_USER}@HOST"
     lines = (_line(entry), f"try it from the coordinator: {trial}")
-    return Answer(data=_shown(entry), lines=lines, changed=True)
+    findings = KeyRights(file).findings()
+    return Answer(
+        data=_shown(entry), lines=lines, changed=True, findings=findings, notes=_notes(findings)
+    )
 
 
 def _list(context: Context) -> Answer:
-    entries = context.local.key_file().entries()
+    file = context.local.key_file()
+    entries, findings = file.read().entries(), KeyRights(file).findings()
     lines = tuple(_line(entry) for entry in entries) or ("no key is authorized",)
-    return Answer(data={"keys": [_shown(entry) for entry in entries]}, lines=lines)
+    data = {"keys": [_shown(entry) for entry in entries]}
+    return Answer(data=data, lines=lines, findings=findings, notes=_notes(findings))
+
+
+def _notes(findings: tuple[Finding, ...]) -> list[str]:
+    return [f"{finding.summary}; try: {finding.remedy}" for finding in findings]
 
 
 def _revoke(options: argparse.Namespace, context: Context) -> Answer:
     if options.key_id is None:
         raise UsageError("revoke needs a KEY-ID", remedy="storage-agent authorize list")
+    if options.key_id == REMOVE_DAMAGED:
+        return _remove_damaged(context)
     entry = context.local.key_file().remove(options.key_id)
     lines, notes = [f"revoked: {_line(entry)}"], []
     # sshd would let a connection that it knows go on.
@@ -70,6 +84,17 @@ def _revoke(options: argparse.Namespace, context: Context) -> Answer:
             "systemctl restart storage-agentd (volumes go on being served)"
         )
     return Answer(data=_shown(entry), lines=tuple(lines), changed=True, notes=notes)
+
+
+def _remove_damaged(context: Context) -> Answer:
+    """No open session is a damaged line's: it let nobody in."""
+    removed = context.local.key_file().remove_damaged()
+    lines = tuple(f"removed: {_raw(line)}" for line in removed)
+    return Answer(data={"removed": [_raw(line) for line in removed]}, lines=lines, changed=True)
+
+
+def _raw(line: KeyLine) -> str:
+    return f"line {line.number}: {ascii(line.raw.decode('utf-8', 'replace'))[1:-1]}"
 
 
 def _line(entry: AuthorizedKey) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from storage_agent.host.filesystem.mounts import covering, parse_mount_lines
+from storage_agent.host.keys.authorized_keys import KEY_FILE, KeyFile, KeyRights
 from storage_agent.host.system.runner import Runner, tool_path
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.doctor import (
@@ -174,6 +175,7 @@ class DoctorFactsReader:
             is_clock_synchronised=_seen(self._is_clock_synchronised),
             state_folder=_seen(self._state_folder),
             replica_settings={name: _seen(partial(self._settings, name)) for name in replicated},
+            keys=KeyRights(KeyFile(self._root / KEY_FILE.relative_to("/"))).findings(),
         )
 
     def _text(self, path: str) -> str:

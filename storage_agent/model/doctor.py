@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 
 CONFIGURATION_FOLDER = "/etc/storage-agent"
@@ -105,6 +106,7 @@ class DoctorFacts:
     """modules: those that are loaded, built in or can be loaded.  drbd_version: of the module.
     mdadm_lines: AUTO and ARRAY lines of mdadm.conf and mdadm.conf.d.  replica_settings: by
     resource, `section.option` -> value, as drbdadm reads its files; absent options are absent.
+    keys: what is wrong with the file of coordinators' keys.
     """
 
     host: str
@@ -120,3 +122,4 @@ class DoctorFacts:
     is_clock_synchronised: bool | Unobserved
     state_folder: StateFolder | Unobserved | None
     replica_settings: dict[str, dict[str, str] | Unobserved]
+    keys: tuple[Finding, ...] = ()

@@ -16,6 +16,7 @@ from storage_agent.engine.journal import KEPT_OPERATIONS
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, UsageError
+from storage_agent.model.finding import Finding
 from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import (
     Marker,
@@ -33,6 +34,7 @@ from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
 from storage_agent.service.observing.changes import Event, EventRing
 from storage_agent.service.observing.observer import Observer
 from storage_agent.service.observing.ticks import Ticks
+from storage_agent.service.problems import problems_of
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
 from storage_agent.service.sealed import Assess, SealedVerdicts
 
@@ -50,7 +52,8 @@ class Agent:
 
     load: reads the configuration anew.  apply: gives it to host, engine and observer.  broadcast:
     tells all subscribers; must not block.  inhibit: takes a volume's shutdown inhibitor.
-    key_role: of an SSH key, by its id; None: revoked.
+    key_role: of an SSH key, by its id; None: revoked.  key_findings: what is wrong with the file of
+    keys.
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class Agent:
         inhibit: Callable[[VolumeConfig], None],
         ticks: Ticks,
         key_role: Callable[[str], KeyRole | None],
+        key_findings: Callable[[], tuple[Finding, ...]] = lambda: (),
     ) -> None:
         self._ticks = ticks
         self.key_role = key_role
+        self._key_findings = key_findings
         self.setup = setup
         self.engine = engine
         self.observer = observer
@@ -380,14 +385,7 @@ class Agent:
         self._broadcast("event", event)
 
     def _problems(self) -> tuple[Problem, ...]:
-        found = [
-            Problem(code=error.code, message=error.message, remedy=error.remedy)
-            for error in (self.setup.problem, self._journal_problem)
-            if error is not None
-        ]
-        if self.setup.note:
-            found.append(Problem(code="NOT_CONFIGURED", message=self.setup.note, remedy=""))
-        return tuple(found)
+        return tuple(problems_of(self.setup, self._journal_problem, self._key_findings()))
 
     def _named_problems(self) -> tuple[str, ...]:
         return tuple(problem.message for problem in self._problems())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import grp
 import os
 import pwd
@@ -16,7 +15,8 @@ import structlog
 
 from storage_agent import __version__
 from storage_agent.host.system.clock import SystemClock
-from storage_agent.model.errors import Busy, NotPermitted
+from storage_agent.host.system.lock import acquire
+from storage_agent.model.errors import NotPermitted
 from storage_agent.service import systemd
 from storage_agent.service.agent import Agent
 from storage_agent.service.api.access import GATEWAY_USER
@@ -103,18 +103,7 @@ class Daemon:
 
 def take_lock(folder: Path) -> int:
     """One daemon a host. Raises Busy. The kernel frees it with the process, however that ends."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(folder / LOCK_NAME, flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Busy(
-            "another storage-agentd runs on this host",
-            remedy="systemctl status storage-agentd",
-        ) from None
-    return descriptor
+    return acquire(folder / LOCK_NAME, "storage-agentd")
 
 
 def open_listener(folder: Path) -> socket.socket:

@@ -12,7 +12,7 @@ from storage_agent.engine.engine import Engine
 from storage_agent.host.block.device_events import DeviceEvents
 from storage_agent.host.drbd.incidents import last_change_ns
 from storage_agent.host.drbd.stream import stream_argv
-from storage_agent.host.keys.authorized_keys import KeyFile
+from storage_agent.host.keys.authorized_keys import KeyFile, KeyRights
 from storage_agent.host.linux import LinuxHost
 from storage_agent.host.system.clock import SystemClock
 from storage_agent.host.system.inhibitor import Inhibitor
@@ -94,6 +94,7 @@ def make_agent(
         engine.reconfigure(config)
         observer.reconfigure(config)
 
+    rights = KeyRights(KeyFile())
     agent = Agent(
         setup=setup,
         load=lambda: load_setup(paths),
@@ -105,6 +106,7 @@ def make_agent(
         broadcast=broadcast,
         inhibit=Inhibitor(runner).take,
         ticks=ticks,
-        key_role=KeyFile().role_of,
+        key_role=rights.role_of,
+        key_findings=rights.findings,
     )
     return agent

@@ -40,7 +40,7 @@ from storage_agent.coordinator.settings import (
     VolumeSettings,
 )
 from storage_agent.coordinator_cli import wiring
-from storage_agent.host.keys.authorized_keys import format_line
+from storage_agent.host.keys.lines import format_line
 from storage_agent.host.keys.public_key import parse_public_key
 from storage_agent.host.system.clock import SystemClock
 from storage_agent.model.errors import AgentError

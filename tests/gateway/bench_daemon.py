@@ -61,7 +61,7 @@ class Hosts:
     def dispatch(self, call: Call) -> None:
         key_id = call.session.key_id or str(call.request.parameters.get("key_id", ""))
         if key_id not in self._dispatchers:
-            for entry in KeyFile().entries():
+            for entry in KeyFile().read().entries():
                 self._dispatchers[entry.key.key_id] = Dispatcher(make_host(entry.key.comment))
         self._dispatchers[key_id](call)
 

@@ -16,7 +16,7 @@ import structlog
 
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.host.keys.authorized_keys import KeyFile
+from storage_agent.host.keys.authorized_keys import KeyFile, KeyRights
 from storage_agent.host.system.store import FileStore
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.operation import Epoch
@@ -115,6 +115,7 @@ def make_agent(
         on_change=lambda record: agent.runs.changed(record),
         wait_for_news=lambda volume, timeout_s: clock.sleep(timeout_s),
     )
+    rights = KeyRights(KeyFile())
     agent = Agent(
         setup=setup,
         load=lambda: setup,
@@ -126,7 +127,8 @@ def make_agent(
         broadcast=lambda name, what: server.post(lambda: server.broadcast(name, what)),
         inhibit=lambda _: None,
         ticks=idle_ticks(),
-        key_role=KeyFile().role_of,
+        key_role=rights.role_of,
+        key_findings=rights.findings,
     )
     return agent
 

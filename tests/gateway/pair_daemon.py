@@ -92,7 +92,7 @@ def main() -> None:
 
     def dispatch(call: Call) -> None:
         key_id = call.session.key_id or str(call.request.parameters.get("key_id", ""))
-        comments = {entry.key.key_id: entry.key.comment for entry in keys.entries()}
+        comments = {entry.key.key_id: entry.key.comment for entry in keys.read().entries()}
         Dispatcher(agents[comments.get(key_id) == "beta"])(call)
 
     server = make_server(dispatch)

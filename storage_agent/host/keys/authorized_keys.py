@@ -1,92 +1,45 @@
 """The file in which sshd finds the coordinators' keys, each bound to its role.
 
-Root's, and outside the home of the user that they log in as. Every line is of one form; a file
-with any other is not touched, because nobody but sshd knows what that line would permit.
+Root's, and outside the home of the user that they log in as. What is in it that is not ours
+(`lines.py`) lets nobody in, and is left as it is until somebody removes it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import ipaddress
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from storage_agent.host.keys.public_key import FILE_LIMIT_BYTES, parse_key_line, parse_public_key
+from storage_agent.host.keys.lines import (
+    REMOVE_DAMAGED,
+    KeyLine,
+    KeyLines,
+    new_line,
+    parse_lines,
+)
+from storage_agent.host.keys.public_key import FILE_LIMIT_BYTES, parse_public_key
+from storage_agent.host.system.files import replace_file
+from storage_agent.host.system.lock import held
 from storage_agent.model.errors import (
     AgentError,
-    Busy,
-    ConfigurationError,
     OperationFailed,
     Refused,
     UsageError,
+    error_finding,
 )
+from storage_agent.model.finding import Finding
 from storage_agent.model.key import AuthorizedKey, KeyRole, PublicKey
 
 KEY_FILE = Path("/etc/storage-agent/authorized_keys")
-GATEWAY = "/usr/lib/storage-agent/gateway"
-HEAD = "# Written by `storage-agent authorize`, which refuses to touch a file with other lines.\n"
-_LINE = re.compile(
-    rf'restrict,command="{re.escape(GATEWAY)} --role (\w+) --key-id ([\w+/:]+)"'
-    r'(?:,from="([0-9a-fA-F.:/,]+)")? (.+)'
-)
-
-
-def format_line(entry: AuthorizedKey) -> str:
-    """One line of the file. `restrict` switches off all that sshd offers, also in times to come."""
-    key = entry.key
-    origin = f',from="{",".join(entry.addresses)}"' if entry.addresses else ""
-    command = f"{GATEWAY} --role {entry.role} --key-id {key.key_id}"
-    line = f'restrict,command="{command}"{origin} {key.kind} {key.material} {key.comment}'
-    return line.rstrip() + "\n"
-
-
-def parse_lines(text: str, name: str) -> tuple[AuthorizedKey, ...]:
-    """Raises ConfigurationError for any line that is not exactly what `format_line` writes."""
-    found: list[AuthorizedKey] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        entry = _parse_line(line)
-        if entry is None:
-            raise ConfigurationError(
-                f"{name}:{number}: not a line that storage-agent wrote",
-                remedy=f"remove line {number}, then give that key with: "
-                "storage-agent authorize --role ROLE KEYFILE",
-                code="FOREIGN_KEY_LINE",
-            )
-        found.append(entry)
-    return tuple(found)
-
-
-def _parse_line(line: str) -> AuthorizedKey | None:
-    match = _LINE.fullmatch(line)
-    if match is None:
-        return None
-    role, key_id, origin, key = match.groups()
-    try:
-        entry = AuthorizedKey(
-            key=parse_key_line(key, "it"),
-            role=KeyRole(role),
-            addresses=tuple(origin.split(",")) if origin else (),
-        )
-    except (AgentError, ValueError):
-        return None
-    return entry if entry.key.key_id == key_id else None
-
-
-def check_address(text: str) -> str:
-    """An address or a network as sshd takes it. Raises UsageError."""
-    try:
-        return str(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
-    except ValueError as exc:
-        raise UsageError(
-            f"--from {text[:60]!a}: {str(exc)[:100]}",
-            remedy="an address, or a network like 10.0.0.0/24",
-        ) from None
+LOCK_FILE = Path("/run/storage-agent/authorize.lock")
+LOCK_WAIT_S = 5.0
+# Some thousand keys.
+SIZE_LIMIT_BYTES = 1 << 20
+# A file that was changed again within one tick of the kernel's clock looks the same.
+SETTLED_S = 2.0
+HEAD = b"# Written by `storage-agent authorize`. A line of any other form lets nobody in.\n"
 
 
 def read_public_key(path: str) -> PublicKey:
@@ -107,26 +60,44 @@ def read_public_key(path: str) -> PublicKey:
 class KeyFile:
     """Changed under a lock and replaced as a whole. All raise AgentError."""
 
-    def __init__(self, path: Path = KEY_FILE) -> None:
+    def __init__(self, path: Path = KEY_FILE, lock: Path = LOCK_FILE) -> None:
         self.path = path
+        self._lock = lock
 
-    def entries(self) -> tuple[AuthorizedKey, ...]:
+    def read(self) -> KeyLines:
+        """As sshd would, which takes nothing that others may write."""
         try:
-            return parse_lines(self.path.read_text(encoding="utf-8"), str(self.path))
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
-            return ()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise self._failed(exc) from exc
+            return KeyLines()
+        except OSError as exc:
+            raise self._failed(exc.strerror) from exc
+        try:
+            content = self._content(descriptor)
+        except OSError as exc:
+            raise self._failed(exc.strerror) from exc
+        finally:
+            os.close(descriptor)
+        return parse_lines(content)
 
-    def role_of(self, key_id: str) -> KeyRole | None:
-        """None for a key that is not, or not any more, in the file."""
-        return next((e.role for e in self.entries() if e.key.key_id == key_id), None)
+    def _content(self, descriptor: int) -> bytes:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise self._failed("it is not an ordinary file")
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+            raise self._failed("others than root may write it: what it says counts for nothing")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(SIZE_LIMIT_BYTES + 1)
+        if len(content) > SIZE_LIMIT_BYTES:
+            raise self._failed(f"it has more than {SIZE_LIMIT_BYTES >> 10} KiB")
+        return content
 
     def add(self, entry: AuthorizedKey) -> None:
         """Raises Refused for a key that is there already, in whatever role."""
+        line = new_line(entry)
 
-        def added(present: tuple[AuthorizedKey, ...]) -> tuple[AuthorizedKey, ...]:
-            for other in present:
+        def added(present: KeyLines) -> KeyLines:
+            for other in present.entries():
                 if other.key.key_id == entry.key.key_id:
                     raise Refused(
                         f"this key is authorized already, with the role {other.role}",
@@ -134,67 +105,95 @@ class KeyFile:
                         f"{other.key.key_id}",
                         code="KEY_KNOWN",
                     )
-            return (*present, entry)
+            return KeyLines(lines=(*present.lines, KeyLine(number=0, raw=line, entry=entry)))
 
         self._change(added)
 
     def remove(self, key_id: str) -> AuthorizedKey:
         """key_id: or a whole fingerprint. Raises UsageError for one that is not there."""
-        removed: list[AuthorizedKey] = []
+        before, after = self._change(lambda present: present.without(key_id), what=key_id)
+        return next(entry for entry in before.entries() if entry not in after.entries())
 
-        def rest(present: tuple[AuthorizedKey, ...]) -> tuple[AuthorizedKey, ...]:
-            removed.extend(e for e in present if key_id in (e.key.key_id, e.key.fingerprint))
-            if not removed:
-                raise UsageError(
-                    f"no key {key_id[:60]!a} is authorized",
-                    remedy="see them: storage-agent authorize list",
-                    code="UNKNOWN_KEY",
-                )
-            return tuple(e for e in present if e not in removed)
-
-        self._change(rest)
-        return removed[0]
+    def remove_damaged(self) -> tuple[KeyLine, ...]:
+        """What was removed. Raises UsageError where there is nothing."""
+        before, _ = self._change(KeyLines.without_damaged, what=REMOVE_DAMAGED)
+        return before.damaged()
 
     def _change(
-        self, change: Callable[[tuple[AuthorizedKey, ...]], tuple[AuthorizedKey, ...]]
-    ) -> None:
+        self, change: Callable[[KeyLines], KeyLines], *, what: str = ""
+    ) -> tuple[KeyLines, KeyLines]:
+        """Before and after. what: is to be removed."""
         try:
-            with self._locked() as folder:
-                entries = change(self.entries())
-                beside = self.path.with_name(f".{self.path.name}.new")
-                text = HEAD + "".join(format_line(entry) for entry in entries)
-                self._write(beside, text.encode())
-                beside.rename(self.path)
-                os.fsync(folder)
+            with held(self._lock, "another change of the keys", LOCK_WAIT_S):
+                before = self.read()
+                after = change(before)
+                if after == before:
+                    raise UsageError(
+                        f"no key {what[:60]!a} is authorized"
+                        if what != REMOVE_DAMAGED
+                        else f"no line of {self.path} is damaged",
+                        remedy="see them: storage-agent authorize list",
+                        code="UNKNOWN_KEY",
+                    )
+                content = b"".join(line.raw + b"\n" for line in after.lines)
+                self._write(content if before.lines else HEAD + content)
+                return before, after
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise self._failed(f"{exc.filename or self.path}: {exc.strerror}") from exc
 
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """The folder's descriptor: a lock file of its own would have to be kept for ever."""
+    def _write(self, content: bytes) -> None:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # sshd reads it as the user that logs in.
+        replace_file(self.path, content, mode=0o644, exactly=True)
+
+    def _failed(self, why: str | None) -> OperationFailed:
+        return OperationFailed(f"{self.path}: {why}", remedy=f"ls -lL {self.path}", code="KEY_FILE")
+
+
+class KeyRights:
+    """What each key may do now, for every request: the file is read when it has changed."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self._file = file
+        self._seen: tuple[int, ...] = ()
+        self._lines = KeyLines()
+
+    def role_of(self, key_id: str) -> KeyRole | None:
+        """None for a key that is not, or not any more, in the file. Raises OperationFailed where
+        the file cannot be read: nobody's rights are guessed."""
+        return self._read().role_of(key_id)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the file."""
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield folder
-        except BlockingIOError:
-            raise Busy("another storage-agent authorize runs", remedy="try again") from None
-        finally:
-            os.close(folder)
+            return self._read().findings(str(self._file.path))
+        except AgentError as exc:
+            found = error_finding(
+                exc,
+                measured=exc.message,
+                limit="a file of root's",
+                remedy=f"ls -lL {self._file.path}",
+            )
+            return (found,)
 
-    @staticmethod
-    def _write(path: Path, content: bytes) -> None:
-        path.unlink(missing_ok=True)
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
-            # sshd reads it as the user that logs in.
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    def _read(self) -> KeyLines:
+        seen = self._look()
+        if not seen or seen != self._seen:
+            self._lines = self._file.read()
+            # As it was before it was read.
+            self._seen = seen
+        return self._lines
 
-    def _failed(self, exc: Exception) -> OperationFailed:
-        why = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-        return OperationFailed(
-            f"{self.path}: {why or exc}", remedy=f"ls -l {self.path}", code="KEY_FILE"
-        )
+    def _look(self) -> tuple[int, ...]:
+        """What changes with the file; nothing where it was changed so lately that this would not
+        show yet."""
+        try:
+            found = os.stat(self._file.path)
+        except OSError:
+            return ()
+        if abs(time.time() - found.st_ctime) < SETTLED_S:
+            return ()
+        return (
+            found.st_dev, found.st_ino, found.st_size, found.st_mode, found.st_uid,
+            found.st_mtime_ns, found.st_ctime_ns,
+        )  # fmt: skip

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+def replace_file(path: Path, content: bytes, *, mode: int = 0o600, exactly: bool = False) -> None:
     """Atomic, and durable on return. A link at `path` is replaced, not followed. The folder must
-    exist. mode: of the new file, less the umask. Raises OSError; then the old file or the new one
-    is there, whole."""
+    exist. mode: of the new file, less the umask unless `exactly`. Raises OSError; then the old file
+    or the new one is there, whole."""
     with open_folder(path.parent) as folder:
-        replace_in(folder, path.name, content, mode=mode)
+        replace_in(folder, path.name, content, mode=mode, exactly=exactly)
 
 
-def replace_in(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> None:
+def replace_in(
+    folder: int, name: str, content: bytes, *, mode: int = 0o600, exactly: bool = False
+) -> None:
     """The same in an open folder, which may be out of sight by now."""
     # A name of its own, so that two writers never mix; the dot and the end keep it from all who
     # read whole folders (`*.conf`, `*.res`, `*.toml`, `operation-*`).
@@ -28,6 +30,8 @@ def replace_in(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> 
     descriptor = os.open(beside, flags, mode, dir_fd=folder)
     try:
         with open(descriptor, "wb") as file:
+            if exactly:
+                os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(descriptor)

@@ -90,14 +90,23 @@ AGENT: dict[str, Explanation] = {
         next_steps=("storage-agent authorize list",),
     ),
     "FOREIGN_KEY_LINE": Explanation(
-        meaning="The file of authorized keys has a line that storage-agent did not write; no key "
-        "is let in, and none is added, until it is gone.",
-        risk="a line of another form may permit more than a role",
-        next_steps=("remove that line", "storage-agent authorize --role ROLE KEYFILE"),
+        meaning="The file of authorized keys has a line that storage-agent did not write. It lets "
+        "nobody in, and neither do the keys that it names; all others go on as before.",
+        risk="a coordinator that is not let in cannot answer a frozen primary",
+        next_steps=(
+            "storage-agent authorize list",
+            "storage-agent authorize revoke damaged-lines",
+            "storage-agent authorize --role ROLE KEYFILE",
+        ),
     ),
     "KEY_FILE": Explanation(
-        meaning="The file of authorized keys cannot be read or written.",
-        next_steps=("ls -l /etc/storage-agent/authorized_keys", "df -h /etc"),
+        meaning="The file of authorized keys cannot be read or written, or others than root may "
+        "write it. While it cannot be read nobody is let in: rights are not guessed.",
+        next_steps=("ls -lL /etc/storage-agent/authorized_keys", "df -h /etc"),
+    ),
+    "UNSAFE_LOCK": Explanation(
+        meaning="The file of a lock could be opened, and so held, by others than root.",
+        next_steps=("remove that file: it is made anew",),
     ),
     "KEY_REVOKED": Explanation(
         meaning="sshd let the key in, but it is not, or not any more, authorized in this role.",

@@ -35,6 +35,7 @@ def run_checks(
         *_configuration(facts, config, config_problem),
         *_daemon(config, daemon),
         _state_folder(facts, config),
+        *_keys(facts),
         _host_name(facts),
         *boot_checks(facts, config),
         *replica_checks(facts, config),
@@ -170,6 +171,11 @@ def _state_folder(facts: DoctorFacts, config: AgentConfig | None) -> Check:
         remedy=remedy,
     )
     return Check(title="state folder", seen=wrong, finding=finding)
+
+
+def _keys(facts: DoctorFacts) -> Iterator[Check]:
+    for finding in facts.keys:
+        yield Check(title="keys", seen=finding.measured, finding=finding)
 
 
 def _host_name(facts: DoctorFacts) -> Check:

@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def world(folder: Path, *, root: bool = True) -> World:
     made = World(root=root)
-    made.local.keys = KeyFile(folder / "authorized_keys")
+    made.local.keys = KeyFile(folder / "authorized_keys", folder / "lock")
     return made
 
 
@@ -85,7 +85,7 @@ def test_a_key_is_revoked_without_the_daemon(folder: Path) -> None:
     one.down = FileNotFoundError(2, "No such file or directory")
     assert one.run("authorize", "revoke", keys.NISTP256_ID) == 0
     assert "no session of that key is open" in one.out
-    assert len(one.local.keys.entries()) == 1
+    assert len(one.local.keys.read().entries()) == 1
 
 
 def test_if_its_sessions_may_go_on_that_is_said(folder: Path) -> None:
@@ -132,3 +132,36 @@ def test_keys_are_roots(folder: Path) -> None:
     one = world(folder, root=False)
     assert one.run("authorize", "--role", "observe", "control.pub") == 4
     assert not (folder / "authorized_keys").exists()
+
+
+def test_a_damaged_line_is_told_and_removed(folder: Path) -> None:
+    authorized(folder)
+    path = folder / "authorized_keys"
+    path.write_text(path.read_text() + "ssh-rsa \x1b[2Jx\n")
+    one = world(folder)
+    assert one.run("authorize", "list") == 0
+    assert one.out.count("\n") == 2
+    assert f"{path}:4: not a line that storage-agent wrote" in one.err
+    assert "\x1b" not in one.err
+    one = world(folder)
+    assert one.run("authorize", "list", "--json") == 0
+    (finding,) = json.loads(one.out)["findings"]
+    assert finding["code"] == "FOREIGN_KEY_LINE"
+    one = world(folder)
+    assert one.run("authorize", "revoke", "damaged-lines") == 0
+    assert one.out == "removed: line 4: ssh-rsa \\x1b[2Jx\n"
+    assert one.asked == []
+    assert len(one.local.keys.read().entries()) == 2
+    one = world(folder)
+    assert one.run("authorize", "revoke", "damaged-lines") == 2
+    assert "no line of" in one.err
+
+
+def test_an_address_with_a_zone_is_not_written(folder: Path) -> None:
+    authorized(folder)
+    before = (folder / "authorized_keys").read_bytes()
+    one = world(folder)
+    arguments = ("--role", "grant", "--from", "fe80::1%eth0", "control.pub")
+    assert one.run("authorize", *arguments) == 2
+    assert "zone" in one.err
+    assert (folder / "authorized_keys").read_bytes() == before

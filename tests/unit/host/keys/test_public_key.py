@@ -94,3 +94,39 @@ def test_everything_else_is_refused_with_its_reason(text: str, code: str, words:
 def test_what_is_not_text_is_refused() -> None:
     with pytest.raises(AgentError, match="not text"):
         parse_public_key(b"\xff\xfe", "new.pub")
+
+
+@pytest.mark.parametrize("line", [keys.ED25519, keys.NISTP256, keys.NISTP384, keys.NISTP521])
+def test_a_key_that_openssh_would_not_take_is_none(line: str) -> None:
+    """A point off the curve, and bits that are left over in base64."""
+    kind, material, *_ = line.split(" ")
+    blob = bytearray(base64.b64decode(material))
+    if kind != "ssh-ed25519":
+        blob[-1] ^= 1
+        with pytest.raises(AgentError, match="damaged"):
+            parse_public_key(f"{kind} {base64.b64encode(blob).decode()}".encode(), "x")
+    padding = material.count("=")
+    if padding:
+        body = material.rstrip("=")
+        loose = body[:-1] + chr(ord(body[-1]) + 1) + "=" * padding
+        assert base64.b64decode(loose) == base64.b64decode(material)
+        with pytest.raises(AgentError, match="not base64"):
+            parse_public_key(f"{kind} {loose}".encode(), "x")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "modulus"),
+    [
+        (b"\1\0\1", b"\xff" * 384),  # negative
+        (b"\1\0\1", b"\0\0" + b"\xff" * 384),  # written longer than it is
+        (b"\1", b"\0" + b"\xff" * 384),
+        (b"\1\0\1", b"\0" + b"\xff" * 2049),
+        (b"", b"\0" + b"\xff" * 384),
+        (b"\1\0\1", b""),
+    ],
+)
+def test_an_rsa_key_with_numbers_that_are_none(exponent: bytes, modulus: bytes) -> None:
+    parts = (b"ssh-rsa", exponent, modulus)
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    with pytest.raises(AgentError):
+        parse_public_key(b"ssh-rsa " + base64.b64encode(blob), "x")

@@ -15,9 +15,9 @@ import structlog
 
 from storage_agent.model.clock import Clock
 from storage_agent.service.api.access import Role
+from storage_agent.service.api.call import OK
 from storage_agent.service.api.methods import METHODS, READS
 from storage_agent.service.api.rpc import Request
-from storage_agent.service.api.server import OK
 from storage_agent.service.api.session import Session
 
 BURST = 20

@@ -13,17 +13,17 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
 from storage_agent.model.clock import Clock
-from storage_agent.model.errors import AgentError, Busy, NotPermitted
+from storage_agent.model.errors import AgentError, Busy
 from storage_agent.service.api import rpc
 from storage_agent.service.api.access import Peer, Role, read_peer, role_at_connect
+from storage_agent.service.api.call import Reply, SocketCall
 from storage_agent.service.api.connection import Connection
 from storage_agent.service.api.session import Call, Session
+from storage_agent.service.api.timer import Timer
 
 CONNECTION_LIMIT = 32
 # The rest is kept for root on the host, whatever comes over the network.
@@ -34,7 +34,6 @@ ACCEPT_PAUSE_S = 0.5
 
 # Who, what (None: a frame that is no request), and the code of the answer (OK or an error's).
 Answered = Callable[[Session, rpc.Request | None, str], None]
-OK = "ok"
 
 log = structlog.get_logger()
 
@@ -66,11 +65,11 @@ class Server:
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._posted: deque[Callable[[], None]] = deque()
         self._connections: set[Connection] = set()
-        self._timers: list[_Timer] = []
+        self._timers: list[Timer] = []
         self._is_stopping = False
         self._loop_thread = 0
-        self._in_dispatch: _SocketCall | None = None
-        self._at_once: _Answer | None = None
+        self._in_dispatch: SocketCall | None = None
+        self._at_once: Reply | None = None
         self._accept_again_s = float("inf")
         # No connection has a deadline before this.
         self._due_s = float("inf")
@@ -86,7 +85,7 @@ class Server:
 
     def every(self, period_s: float, action: Callable[[], None]) -> None:
         """Runs `action` on the loop again and again, first at once."""
-        self._timers.append(_Timer(period_s, action, self._clock.monotonic()))
+        self._timers.append(Timer(period_s, action, self._clock.monotonic()))
 
     def stop(self) -> None:
         """Ends `run`. From any thread and from signal handlers."""
@@ -110,7 +109,7 @@ class Server:
                     log.exception("a turn of the loop failed, goes on")
         finally:
             for connection in tuple(self._connections):
-                self._drop(connection, "")
+                self.drop(connection, "")
             # Not the wake descriptor: other threads may still post, and its number is given anew.
             self._selector.close()
 
@@ -144,7 +143,7 @@ class Server:
         for connection in tuple(self._connections):
             at_s, why = connection.deadline_s()
             if now_s >= at_s:
-                self._drop(connection, why)
+                self.drop(connection, why)
             else:
                 self._due_s = min(self._due_s, at_s)
 
@@ -213,7 +212,7 @@ class Server:
             if mask & selectors.EVENT_READ and connection.wants_read():
                 connection.read(now_s)
         except OSError as exc:
-            self._drop(connection, str(exc))
+            self.drop(connection, str(exc))
             return
         self._settle(connection)
 
@@ -234,7 +233,7 @@ class Server:
         if connection not in self._connections:
             return
         if connection.is_finished() or (connection.is_ended and connection.is_subscribed):
-            self._drop(connection, "")
+            self.drop(connection, "")
             return
         self._wait_for(connection)
 
@@ -260,7 +259,7 @@ class Server:
             self._send(connection, rpc.encode_error(exc.request_id, exc))
             return
         connection.is_busy = True
-        call = _SocketCall(server=self, session=connection, request=request)
+        call = SocketCall(server=self, session=connection, request=request)
         self._in_dispatch, self._at_once = call, None
         try:
             self._dispatch(call)
@@ -276,21 +275,21 @@ class Server:
             try:
                 connection.send(line, self._clock.monotonic())
             except (OSError, BufferError) as exc:
-                self._drop(connection, str(exc))
+                self.drop(connection, str(exc))
 
-    def _end(self, call: _SocketCall, answer: _Answer) -> None:
+    def end(self, call: SocketCall, answer: Reply) -> None:
         """From any thread. On the loop, while the call is being dispatched, without a detour."""
         if self._in_dispatch is call and threading.get_ident() == self._loop_thread:
             self._at_once = answer
         else:
             self.post(lambda: self._finish(call, answer))
 
-    def _finish(self, call: _SocketCall, answer: _Answer) -> None:
+    def _finish(self, call: SocketCall, answer: Reply) -> None:
         self._conclude(call, answer)
         if call.session in self._connections:
             self._settle(call.session)
 
-    def _conclude(self, call: _SocketCall, answer: _Answer) -> None:
+    def _conclude(self, call: SocketCall, answer: Reply) -> None:
         self._send(call.session, answer.line)
         # After the answer to its hello, which the gateway itself reads.
         call.session.hand_over()
@@ -299,16 +298,16 @@ class Server:
         # Last: no caller waits for the journal, nor is left busy by it.
         self._answered(call.session, call.request, answer.code)
 
-    def _notify(self, connection: Connection, line: bytes) -> None:
+    def notify(self, connection: Connection, line: bytes) -> None:
         self._send(connection, line)
         if connection in self._connections:
             self._wait_for(connection)
 
-    def _of_key(self, key_id: str) -> list[Connection]:
+    def of_key(self, key_id: str) -> list[Connection]:
         # A copy: also called from other threads.
         return [c for c in tuple(self._connections) if c.key_id == key_id]
 
-    def _drop(self, connection: Connection, why: str) -> None:
+    def drop(self, connection: Connection, why: str) -> None:
         if connection not in self._connections:
             return
         if why:
@@ -317,54 +316,3 @@ class Server:
         for stream in connection.registered:
             self._selector.unregister(stream)
         connection.close()
-
-
-class _Timer:
-    def __init__(self, period_s: float, action: Callable[[], None], now_s: float) -> None:
-        self._period_s = period_s
-        self._action = action
-        self.due_s = now_s
-
-    def run_if_due(self, now_s: float) -> None:
-        if now_s >= self.due_s:
-            self.due_s = now_s + self._period_s
-            self._action()
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """closes: nothing more is taken from this caller."""
-
-    line: bytes
-    code: str
-    closes: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SocketCall:
-    """Implements Call: every answer goes over the loop, whichever thread gives it."""
-
-    server: Server
-    session: Connection
-    request: rpc.Request
-
-    def answer(self, result: object) -> None:
-        line = rpc.encode_answer(self.request.request_id, result)
-        self.server._end(self, _Answer(line, OK))
-
-    def fail(self, error: AgentError) -> None:
-        line = rpc.encode_error(self.request.request_id, error)
-        # Who may not do what it asks for is not kept.
-        closes = isinstance(error, NotPermitted) and self.session.role is Role.NONE
-        self.server._end(self, _Answer(line, error.code, closes))
-
-    def notify(self, method: str, parameters: object) -> None:
-        line = rpc.encode_notification(method, parameters)
-        self.server.post(lambda: self.server._notify(self.session, line))
-
-    def sessions_of(self, key_id: str) -> int:
-        return len(self.server._of_key(key_id))
-
-    def end_sessions_of(self, key_id: str) -> None:
-        for connection in self.server._of_key(key_id):
-            self.server.post(partial(self.server._drop, connection, "its key was revoked"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SOCKET_PATH = "/run/storage-agent/agent.sock"
 CONNECT_TIMEOUT_S = 5.0
+BACKLOG_POLL_S = 0.05
 READ_TIMEOUT_S = 15.0
 """Reads are answered from the daemon's current snapshot; a plan observes first."""
 
@@ -50,11 +51,24 @@ def connect(path: str = SOCKET_PATH) -> Client:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(CONNECT_TIMEOUT_S)
-        sock.connect(path)
+        _wait_to_connect(sock, path)
     except OSError:
         sock.close()
         raise
     return Client(sock)
+
+
+def _wait_to_connect(sock: socket.socket, path: str) -> None:
+    """Also while more wait to be taken than the listener's backlog holds, where connect(2) says
+    EAGAIN at once."""
+    until_s = time.monotonic() + CONNECT_TIMEOUT_S
+    while True:
+        try:
+            return sock.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise TimeoutError("too many wait") from None
+            time.sleep(BACKLOG_POLL_S)
 
 
 class Client:

@@ -24,12 +24,14 @@ from storage_agent.service.api.audit import Audit
 from storage_agent.service.api.methods import Dispatcher
 from storage_agent.service.api.server import Server
 from storage_agent.service.api.session import Call
+from storage_agent.service.api.sessions import RIGHTS_PERIOD_S, lost_rights
 from storage_agent.service.wiring import make_agent
 
 RUN_FOLDER = Path("/run/storage-agent")
 SOCKET_NAME = "agent.sock"
 LOCK_NAME = "daemon.lock"
-BACKLOG = 64
+# More gateways wait only while the daemon stands still; each then asks again for a while.
+BACKLOG = 1024
 # Between SIGTERM and the end: for the step under way to come to its end. What takes longer is
 # interrupted and resumed.
 STOP_GRACE_S = 3.0
@@ -53,6 +55,7 @@ class Daemon:
             clock=self._clock,
             gateway_uid=user_id(GATEWAY_USER),
             answered=Audit(self._clock),
+            lost_rights=lambda session: lost_rights(self._agent.key_role, session),
         )
         self._agent: Agent = make_agent(self._broadcast)
         self._dispatcher = Dispatcher(self._agent)
@@ -66,6 +69,7 @@ class Daemon:
         if period_s := systemd.watchdog_period_s():
             self._server.every(period_s, self._pet_watchdog)
         self._server.every(STATUS_PERIOD_S, self._show_status)
+        self._server.every(RIGHTS_PERIOD_S, self._server.end_lost_sessions)
         systemd.notify("READY=1")
         log.info("serving", version=__version__)
         self._server.run()

@@ -114,8 +114,8 @@ def bench_requests(host: StorageHost, count: int) -> list[str]:
     lines = {
         "cat": Line(host.ssh("operate", *echo, command="cat"), frame("ping")),
         "python echo": Line(host.ssh("operate", *echo, command=PYTHON_ECHO), frame("ping")),
-        "ping": Line(host.ssh("operate", "-T"), frame("ping")),
-        "status": Line(host.ssh("operate", "-T"), frame("status")),
+        "ping": Line(host.ssh("grant", "-T"), frame("ping")),
+        "status": Line(host.ssh("grant", "-T"), frame("status")),
     }
     took: dict[str, list[float]] = {name: [] for name in lines}
     try:

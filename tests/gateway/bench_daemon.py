@@ -18,7 +18,7 @@ from storage_agent.model.key import KeyRole
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
 from storage_agent.service.agent import Agent
-from storage_agent.service.api import server as server_module
+from storage_agent.service.api import places
 from storage_agent.service.api.access import GATEWAY_USER
 from storage_agent.service.api.answers import Setup
 from storage_agent.service.api.audit import Audit
@@ -30,7 +30,7 @@ from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, with_peer
 from tests.unit.service.parts import ThreadClock, make_agent
 
 # One process stands for hundreds of hosts, each of which has its own limit.
-server_module.CONNECTION_LIMIT = server_module.GATEWAY_LIMIT = 4096
+places.PLACES.update(dict.fromkeys(places.PLACES, 4096))
 
 
 def main() -> None:
@@ -46,6 +46,7 @@ def main() -> None:
         clock=clock,
         gateway_uid=user_id(GATEWAY_USER),
         answered=Audit(clock),
+        rates={},
     )
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     server.run()

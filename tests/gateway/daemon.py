@@ -29,6 +29,7 @@ from storage_agent.service.api.audit import Audit
 from storage_agent.service.api.methods import Dispatcher
 from storage_agent.service.api.server import Server
 from storage_agent.service.api.session import Call
+from storage_agent.service.api.sessions import RIGHTS_PERIOD_S, lost_rights
 from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
 from storage_agent.service.observing.sources import Source
 from tests.unit.fakes import COORDINATOR, FakeHost, agent_config
@@ -84,14 +85,17 @@ def log_to_stderr() -> None:
 
 
 def make_server(dispatch: Callable[[Call], None]) -> Server:
-    clock = ThreadClock()
-    return Server(
+    clock, rights = ThreadClock(), KeyRights(KeyFile())
+    server = Server(
         listener=open_listener(RUN_FOLDER),
         dispatch=dispatch,
         clock=clock,
         gateway_uid=user_id(GATEWAY_USER),
         answered=Audit(clock),
+        lost_rights=lambda session: lost_rights(rights.role_of, session),
     )
+    server.every(RIGHTS_PERIOD_S, server.end_lost_sessions)
+    return server
 
 
 def make_agent(

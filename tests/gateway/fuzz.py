@@ -91,6 +91,8 @@ class Target:
             gateway_uid=GATEWAY_UID,
             credentials=lambda _: Peer(pid=1, uid=GATEWAY_UID, gid=GATEWAY_UID),
             answered=Audit(clock),
+            # As fast as it goes.
+            rates={},
         )
         self._listener = listener
         self._thread = threading.Thread(target=self._server.run, daemon=True)

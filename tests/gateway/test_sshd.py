@@ -297,9 +297,15 @@ def test_a_line_without_a_command_gives_no_shell(host: StorageHost, command: str
     command = f"/usr/lib/storage-agent/gateway --role grant --key-id {host.key_id('grant')}"
     try:
         host.inside("sh", "-c", 'printf %s "$1" > "$2"', "sh", whole + public, path)
-        answer, _, status = run(host.ssh("grant", "-T", command=command))
-        assert b'"code":"FOREIGN_KEY_LINE"' in answer
-        assert status == 1
+        # The line costs itself. What it would have let in is not known to the daemon.
+        answer, _, status = run(host.ssh("grant", "-T"))
+        assert (b'"protocol":1' in answer, status) == (True, 0)
+        written = f'command="{command}" {public}'
+        host.inside("sh", "-c", 'printf %s "$1" > "$2"', "sh", written + whole, path)
+        for role in ("observe", "grant"):
+            answer, _, status = run(host.ssh(role, "-T"))
+            assert b'"code":"KEY_REVOKED"' in answer
+            assert status == 1
     finally:
         host.inside("sh", "-c", 'printf %s "$1" > "$2"', "sh", whole, path)
 

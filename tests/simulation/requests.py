@@ -70,6 +70,11 @@ class SimCall:
 
     def end_sessions_of(self, key_id: str) -> None: ...
 
+    def take_place(self, role: object, key_id: str) -> None: ...
+
+    def is_wanted(self) -> bool:
+        return True
+
 
 class _Seals:
     """Nothing is sealed here."""

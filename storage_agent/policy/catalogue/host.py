@@ -199,4 +199,8 @@ HOST: dict[str, Explanation] = {
         meaning="More callers are connected to the agent than it serves at once.",
         next_steps=("end some: ss -xp | grep agent.sock",),
     ),
+    "TOO_MANY_REQUESTS": Explanation(
+        meaning="So many questions of one key wait to be answered that no more are taken.",
+        next_steps=("wait for the answers that are under way",),
+    ),
 }

@@ -26,6 +26,17 @@ class Role(StrEnum):
 _RANK = (Role.NONE, Role.OBSERVE, Role.OPERATE, Role.GRANT, Role.LOCAL)
 
 
+def rank(role: Role) -> int:
+    """Greater may do more."""
+    return _RANK.index(role)
+
+
+class RightsLost(NotPermitted):
+    """The key of an open session may not, or not any more, do what it was opened for."""
+
+    default_code = "KEY_REVOKED"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
     """The process at the other end of a Unix socket, as the kernel recorded it at connect."""
@@ -56,7 +67,7 @@ def role_at_connect(peer: Peer, gateway_uid: int | None) -> Role:
 
 def require_role(role: Role, needed: Role, method: str) -> None:
     """Raises NotPermitted. Says nothing about the request beyond its method's name."""
-    if _RANK.index(role) < _RANK.index(needed):
+    if rank(role) < rank(needed):
         raise NotPermitted(
             f"{method} needs the role {needed}, this session has {role}",
             remedy="run it as root on the host itself" if needed is Role.LOCAL else "",

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from storage_agent.model.errors import AgentError, NotPermitted
 from storage_agent.service.api import rpc
-from storage_agent.service.api.access import Role
+from storage_agent.service.api.access import RightsLost, Role
 from storage_agent.service.api.connection import Connection
 
 OK = "ok"
@@ -33,6 +33,14 @@ class Loop(Protocol):
         ...
 
     def drop(self, connection: Connection, why: str) -> None: ...
+
+    def take_place(self, role: Role, key_id: str) -> None:
+        """Raises Busy."""
+        ...
+
+    def has(self, connection: Connection) -> bool:
+        """From any thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,8 @@ class SocketCall:
     def fail(self, error: AgentError) -> None:
         line = rpc.encode_error(self.request.request_id, error)
         # Who may not do what it asks for is not kept.
-        closes = isinstance(error, NotPermitted) and self.session.role is Role.NONE
+        is_unknown = isinstance(error, NotPermitted) and self.session.role is Role.NONE
+        closes = is_unknown or isinstance(error, RightsLost)
         self.server.end(self, Reply(line, error.code, closes))
 
     def notify(self, method: str, parameters: object) -> None:
@@ -72,3 +81,9 @@ class SocketCall:
     def end_sessions_of(self, key_id: str) -> None:
         for connection in self.server.of_key(key_id):
             self.server.post(partial(self.server.drop, connection, "its key was revoked"))
+
+    def take_place(self, role: Role, key_id: str) -> None:
+        self.server.take_place(role, key_id)
+
+    def is_wanted(self) -> bool:
+        return self.server.has(self.session)

@@ -36,6 +36,7 @@ class Connection:
         self.role = role
         self.origin = f"uid {peer.uid} pid {peer.pid}"
         self.key_id = ""
+        self.opened_s = now_s
         self.is_subscribed = False
         self.is_busy = False
         self.is_ended = False
@@ -125,6 +126,15 @@ class Connection:
         self._in += chunk
         if self._in.endswith(b"\n"):
             self._frame_begun_s = None
+
+    def has_frame(self) -> bool:
+        """`next_frame` would give one, or raise."""
+        if self.is_busy or self.closes_after_write or len(self._out) > OUT_PAUSE_BYTES:
+            return False
+        is_silent = self._reader is not self.sock and not self._has_asked
+        if self.is_ended and (self._in or is_silent):
+            return True
+        return b"\n" in self._in or len(self._in) > FRAME_LIMIT_BYTES
 
     def next_frame(self) -> bytes | None:
         """The next whole line, if one is there. Raises BadRequest where none ends in the limit."""

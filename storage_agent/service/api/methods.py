@@ -5,7 +5,6 @@ Who may not call a method learns nothing about its parameters: the role is looke
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import structlog
 
 from storage_agent import __version__
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import AgentError, Busy, Refused, UsageError
+from storage_agent.model.errors import AgentError, Refused, UsageError
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.service.agent import Agent
@@ -35,6 +34,7 @@ from storage_agent.service.api.answers import (
     VolumeSeal,
     Welcome,
 )
+from storage_agent.service.api.lanes import Lanes
 from storage_agent.service.api.parameters import (
     AnswerParameters,
     ClaimParameters,
@@ -86,7 +86,7 @@ Handler = Callable[[Agent, Call, Any], object]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """answers: the type of the result.  is_quick: answered on the server's loop, from memory
-    alone."""
+    (and, of a gateway's hello, the file of keys)."""
 
     name: str
     parameters: type
@@ -102,6 +102,7 @@ class Dispatcher:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
+        self._lanes = Lanes()
 
     def __call__(self, call: Call) -> None:
         try:
@@ -120,17 +121,17 @@ class Dispatcher:
             return
         if method.is_quick:
             self._handle(method, call, parameters)
-        else:
-            self._handle_apart(method, call, parameters)
-
-    def _handle_apart(self, method: Method, call: Call, parameters: object) -> None:
-        thread = threading.Thread(
-            target=self._handle, args=(method, call, parameters), name=method.name, daemon=True
-        )
+            return
         try:
-            thread.start()
-        except RuntimeError:
-            call.fail(Busy("no thread can be started", remedy="is the host out of memory? free -m"))
+            self._lanes.run(
+                call.session.role,
+                call.session.key_id,
+                method.name,
+                lambda: self._handle(method, call, parameters),
+                call.is_wanted,
+            )
+        except AgentError as exc:
+            call.fail(exc)
 
     def _handle(self, method: Method, call: Call, parameters: object) -> None:
         try:
@@ -332,7 +333,8 @@ def _config(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
-        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=greet),
+        Method(name="hello", parameters=Hello, answers=Welcome, needs=Role.NONE, handler=greet,
+               is_quick=True),
         Method(name="ping", parameters=Nothing, answers=Pong, needs=Role.OBSERVE, handler=_ping,
                is_quick=True),
         Method(name="status", parameters=Nothing, answers=Status, needs=Role.OBSERVE,

@@ -18,10 +18,13 @@ from storage_agent import __version__
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRecord
-from storage_agent.service.api import connection, rpc, server
+from storage_agent.service.api import connection, rpc
+from storage_agent.service.api.access import Role
 from storage_agent.service.api.answers import Changed
+from storage_agent.service.api.lanes import THREADS
 from storage_agent.service.api.methods import METHODS
-from storage_agent.service.api.sessions import KEY_LIMIT
+from storage_agent.service.api.pace import RATES
+from storage_agent.service.api.places import PLACES
 from storage_agent.service.observing.changes import Event
 
 Schema = dict[str, Any]
@@ -38,8 +41,10 @@ LIMITS = {
     "request_deadline_s": connection.FRAME_DEADLINE_S,
     "reader_deadline_s": connection.WRITE_DEADLINE_S,
     "idle_deadline_s": connection.IDLE_DEADLINE_S,
-    "sessions": server.GATEWAY_LIMIT,
-    "sessions_of_one_key": KEY_LIMIT,
+    **{f"sessions_of_{role}": most for role, most in PLACES.items() if role is not Role.NONE},
+    **{f"requests_a_second_of_a_key_{role}": int(rate.a_second) for role, rate in RATES.items()},
+    **{f"requests_at_once_of_a_key_{role}": int(rate.burst) for role, rate in RATES.items()},
+    **{f"questions_at_work_{role}": threads for role, threads in THREADS.items()},
 }
 _SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number", types.NoneType: "null"}
 

@@ -12,22 +12,23 @@ import selectors
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from storage_agent.model.clock import Clock
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.service.api import rpc
-from storage_agent.service.api.access import Peer, Role, read_peer, role_at_connect
+from storage_agent.service.api.access import Peer, Role, rank, read_peer, role_at_connect
 from storage_agent.service.api.call import Reply, SocketCall
 from storage_agent.service.api.connection import Connection
+from storage_agent.service.api.pace import RATES, Pace, Rate
+from storage_agent.service.api.places import PLACES, is_full, who_makes_room
 from storage_agent.service.api.session import Call, Session
 from storage_agent.service.api.timer import Timer
 
-CONNECTION_LIMIT = 32
-# The rest is kept for root on the host, whatever comes over the network.
-GATEWAY_LIMIT = 24
+# Taken in one turn of the loop.
+ACCEPTED_AT_ONCE = 16
 FAILURES_LIMIT = 20
 # Out of descriptors or memory: accepting is put off, or the loop would spin.
 ACCEPT_PAUSE_S = 0.5
@@ -40,7 +41,8 @@ log = structlog.get_logger()
 
 class Server:
     """dispatch: gets each request as a Call, on the loop; must not block.  answered: is told of
-    each answer, on the loop, for the audit.
+    each answer, on the loop, for the audit.  lost_rights: why a session is to end, asked before
+    each of its requests, on the loop.  rates: of each role's keys.
 
     Several threads may `post`; everything else happens on the thread that calls `run`.
     """
@@ -54,8 +56,12 @@ class Server:
         gateway_uid: int | None = None,
         credentials: Callable[[socket.socket], Peer] = read_peer,
         answered: Answered = lambda *_: None,
+        lost_rights: Callable[[Session], AgentError | None] = lambda _: None,
+        rates: Mapping[Role, Rate] = RATES,
     ) -> None:
         self._answered = answered
+        self._lost_rights = lost_rights
+        self._pace = Pace(rates)
         self._listener = listener
         self._dispatch = dispatch
         self._clock = clock
@@ -71,6 +77,8 @@ class Server:
         self._in_dispatch: SocketCall | None = None
         self._at_once: Reply | None = None
         self._accept_again_s = float("inf")
+        # Have whole requests, and from when on their next one is taken.
+        self._again: dict[Connection, float] = {}
         # No connection has a deadline before this.
         self._due_s = float("inf")
         listener.setblocking(False)
@@ -128,15 +136,28 @@ class Server:
         if self._clock.monotonic() >= self._accept_again_s:
             self._accept_again_s = float("inf")
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        for key, mask in self._selector.select(self._sleep_s()):
-            if isinstance(key.data, Connection):
-                self._serve(key.data, key.fileobj, mask)
-            else:
+        ready = self._selector.select(self._sleep_s())
+        for key, _ in ready:
+            if not isinstance(key.data, Connection):
                 key.data()
+        # One request of each, and who may do most comes first: the turn of a grant does not wait
+        # for what others have sent ahead.
+        for connection in sorted(self._due_again(), key=_order):
+            self._settle(connection)
+        of_connections = [event for event in ready if isinstance(event[0].data, Connection)]
+        for key, mask in sorted(of_connections, key=lambda event: _order(event[0].data)):
+            self._serve(key.data, key.fileobj, mask)
         self._run_posted()
         now_s = self._clock.monotonic()
         if now_s >= self._due_s:
             self._drop_overdue(now_s)
+
+    def _due_again(self) -> list[Connection]:
+        now_s = self._clock.monotonic()
+        due = [connection for connection, at_s in self._again.items() if now_s >= at_s]
+        for connection in due:
+            del self._again[connection]
+        return due
 
     def _drop_overdue(self, now_s: float) -> None:
         self._due_s = float("inf")
@@ -152,7 +173,7 @@ class Server:
             # Left over from a turn that failed, after its wake-up was taken.
             return 0.0
         timers_s = (timer.due_s for timer in self._timers)
-        at_s = min((self._accept_again_s, self._due_s, *timers_s))
+        at_s = min((self._accept_again_s, self._due_s, *timers_s, *self._again.values()))
         return None if at_s == float("inf") else max(0.0, at_s - self._clock.monotonic())
 
     def _wake(self) -> None:
@@ -165,15 +186,19 @@ class Server:
             self._posted.popleft()()
 
     def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as exc:
-            log.warning("connection not accepted", error=str(exc))
-            self._selector.unregister(self._listener)
-            self._accept_again_s = self._clock.monotonic() + ACCEPT_PAUSE_S
-            return
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                log.warning("connection not accepted", error=str(exc))
+                self._selector.unregister(self._listener)
+                self._accept_again_s = self._clock.monotonic() + ACCEPT_PAUSE_S
+                return
+            self._take_in(sock)
+
+    def _take_in(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         try:
             connection = self._admit(sock)
@@ -190,14 +215,8 @@ class Server:
     def _admit(self, sock: socket.socket) -> Connection:
         peer = self._credentials(sock)
         role = role_at_connect(peer, self._gateway_uid)
-        from_gateway = sum(c.peer.uid != 0 for c in self._connections)
-        is_full = len(self._connections) >= CONNECTION_LIMIT
-        if is_full or (role is not Role.LOCAL and from_gateway >= GATEWAY_LIMIT):
-            raise Busy(
-                f"{len(self._connections)} connections are open, no more are taken",
-                remedy="try again in a moment",
-                code="TOO_MANY_CONNECTIONS",
-            )
+        if is_full(role, self._connections):
+            raise _no_place(role)
         return Connection(sock, peer, role, self._clock.monotonic())
 
     def _serve(self, connection: Connection, stream: object, mask: int) -> None:
@@ -217,25 +236,32 @@ class Server:
         self._settle(connection)
 
     def _settle(self, connection: Connection) -> None:
-        """Takes the frames that are there, then waits for what the connection wants next."""
-        while connection in self._connections:
-            try:
-                frame = connection.next_frame()
-            except rpc.BadRequest as exc:
-                # Where the next frame begins is not known any more.
-                self._answered(connection, None, exc.code)
-                self._send(connection, rpc.encode_error(None, exc))
-                connection.closes_after_write = True
-                continue
-            if frame is None:
-                break
-            self._take(connection, frame)
+        """Takes one frame that is there, then waits for what the connection wants next."""
+        if connection in self._connections and connection.has_frame():
+            now_s = self._clock.monotonic()
+            at_s = self._pace.ask(connection.role, connection.key_id, now_s)
+            if at_s <= now_s:
+                self._take_next(connection)
+            if connection in self._connections and connection.has_frame():
+                self._again[connection] = at_s
         if connection not in self._connections:
             return
         if connection.is_finished() or (connection.is_ended and connection.is_subscribed):
             self.drop(connection, "")
             return
         self._wait_for(connection)
+
+    def _take_next(self, connection: Connection) -> None:
+        try:
+            frame = connection.next_frame()
+        except rpc.BadRequest as exc:
+            # Where the next frame begins is not known any more.
+            self._answered(connection, None, exc.code)
+            self._send(connection, rpc.encode_error(None, exc))
+            connection.closes_after_write = True
+            return
+        if frame is not None:
+            self._take(connection, frame)
 
     def _wait_for(self, connection: Connection) -> None:
         self._due_s = min(self._due_s, connection.deadline_s()[0])
@@ -262,7 +288,10 @@ class Server:
         call = SocketCall(server=self, session=connection, request=request)
         self._in_dispatch, self._at_once = call, None
         try:
-            self._dispatch(call)
+            if (lost := self._lost_rights(connection)) is not None:
+                call.fail(lost)
+            else:
+                self._dispatch(call)
         except Exception:
             log.exception("a request broke off", method=request.method)
             call.fail(AgentError("the request broke off", code="INTERNAL"))
@@ -303,6 +332,23 @@ class Server:
         if connection in self._connections:
             self._wait_for(connection)
 
+    def end_lost_sessions(self) -> None:
+        """On the loop: of those that may not ask again for long, as subscribers."""
+        for connection in tuple(self._connections):
+            if (lost := self._lost_rights(connection)) is not None:
+                self.drop(connection, lost.message)
+
+    def take_place(self, role: Role, key_id: str) -> None:
+        """On the loop. Raises Busy."""
+        if is_full(role, self._connections):
+            one = who_makes_room(role, key_id, self._connections)
+            if one is None:
+                raise _no_place(role)
+            self.drop(one, "its key has more sessions than another one")
+
+    def has(self, connection: Connection) -> bool:
+        return connection in self._connections
+
     def of_key(self, key_id: str) -> list[Connection]:
         # A copy: also called from other threads.
         return [c for c in tuple(self._connections) if c.key_id == key_id]
@@ -313,6 +359,19 @@ class Server:
         if why:
             log.info("connection dropped", reason=why, origin=connection.origin)
         self._connections.discard(connection)
+        self._again.pop(connection, None)
         for stream in connection.registered:
             self._selector.unregister(stream)
         connection.close()
+
+
+def _order(connection: Connection) -> int:
+    return -rank(connection.role)
+
+
+def _no_place(role: Role) -> Busy:
+    return Busy(
+        f"{PLACES[role]} connections with the role {role} are open, no more are taken",
+        remedy="try again in a moment",
+        code="TOO_MANY_CONNECTIONS",
+    )

@@ -320,6 +320,11 @@ class PipeCall:
 
     def end_sessions_of(self, key_id: str) -> None: ...
 
+    def take_place(self, role: object, key_id: str) -> None: ...
+
+    def is_wanted(self) -> bool:
+        return True
+
 
 VOLUME = VolumeSettings(
     key="office/data", name="data", hosts=("alpha", "beta"), automatic=False, cooldown_s=3600

@@ -6,12 +6,14 @@ import contextlib
 import json
 import socket
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage_agent.model.errors import NotPermitted, Refused
+from storage_agent.model.errors import AgentError, Busy, NotPermitted, Refused
 from storage_agent.service.api import server
 from storage_agent.service.api.access import Peer, Role
+from storage_agent.service.api.pace import RATES, Rate
 from storage_agent.service.api.rpc import BadRequest
 from storage_agent.service.api.session import Call
 from tests.unit.service.parts import ThreadClock
@@ -23,7 +25,8 @@ class Bench:
     """A running server whose dispatch answers `ping`, keeps `slow` calls for the test, makes
     `subscribe` a subscription, takes a gateway's `hello` and refuses `refuse`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rates: Mapping[Role, Rate] = RATES) -> None:
+        self.lost: dict[str, AgentError] = {}
         self.path = folder / "agent.sock"
         self.peer = Peer(pid=1, uid=0, gid=0)
         self.slow: list[Call] = []
@@ -37,6 +40,8 @@ class Bench:
             clock=ThreadClock(),
             gateway_uid=990,
             credentials=lambda _: self.peer,
+            lost_rights=lambda session: self.lost.get(session.key_id),
+            rates=rates,
         )
         self.listener = listener
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -70,7 +75,14 @@ class Bench:
         except BadRequest as exc:
             call.fail(exc)
             return
-        call.session.role = Role.OBSERVE
+        given = call.request.parameters
+        role, key_id = Role(given.get("role", Role.OBSERVE)), str(given.get("key_id", ""))
+        try:
+            call.take_place(role, key_id)
+        except Busy as exc:
+            call.fail(exc)
+            return
+        call.session.role, call.session.key_id = role, key_id
         call.answer({})
 
     def close(self) -> None:
@@ -103,6 +115,15 @@ class Caller:
     def close(self) -> None:
         self.reader.close()
         self.socket.close()
+
+
+def greeted(bench: Bench, role: Role, key_id: str) -> Caller:
+    """A gateway's session that has its role."""
+    bench.peer = Peer(pid=2, uid=990, gid=990)
+    caller = Caller(bench)
+    hello = {"jsonrpc": "2.0", "id": 0, "method": "hello"}
+    caller.send(json.dumps({**hello, "params": {"role": role, "key_id": key_id}}).encode() + b"\n")
+    return caller
 
 
 def code_of(answer: Any) -> str:

@@ -278,6 +278,8 @@ class FakeCall:
         self.error: AgentError | None = None
         self.notifications: list[tuple[str, Any]] = []
         self.open_sessions: dict[str, int] = {}
+        self.has_place = True
+        self.has_gone = False
         self.ended = threading.Event()
 
     def answer(self, result: object) -> None:
@@ -296,3 +298,10 @@ class FakeCall:
 
     def end_sessions_of(self, key_id: str) -> None:
         self.open_sessions.pop(key_id, None)
+
+    def take_place(self, role: Role, key_id: str) -> None:
+        if not self.has_place:
+            raise Busy("no place", code="TOO_MANY_CONNECTIONS")
+
+    def is_wanted(self) -> bool:
+        return not self.has_gone

@@ -17,7 +17,6 @@ from storage_agent.service.agent import Agent
 from storage_agent.service.api.access import Role
 from storage_agent.service.api.answers import Ended, Operations, Setup
 from storage_agent.service.api.methods import METHODS, Dispatcher
-from storage_agent.service.api.sessions import KEY_LIMIT
 from tests.unit.fakes import COORDINATOR, agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 
@@ -259,12 +258,12 @@ def test_split_brain_carries_the_choice_and_its_confirmation(
 
 
 def greeted(
-    role: str, key_id: str, authorized: KeyRole | None = None, open_sessions: int = 0
+    role: str, key_id: str, authorized: KeyRole | None = None, *, has_place: bool = True
 ) -> FakeCall:
     """The gateway's hello, before an agent that has authorized the key."""
     agent = make_agent(keys={key_id: authorized} if authorized else {})
     call = FakeCall("hello", {"role": role, "key_id": key_id}, FakeSession(Role.NONE))
-    call.open_sessions[key_id] = open_sessions
+    call.has_place = has_place
     Dispatcher(agent)(call)
     assert call.ended.wait(5)
     return call
@@ -305,11 +304,11 @@ def test_the_gateway_takes_no_other_role(
     assert call.session.role is Role.NONE
 
 
-def test_one_key_has_a_limited_number_of_sessions() -> None:
-    call = greeted("observe", "k", KeyRole.OBSERVE, KEY_LIMIT)
+def test_without_a_place_the_gateway_has_no_role() -> None:
+    call = greeted("observe", "k", KeyRole.OBSERVE, has_place=False)
     assert error_of(call).code == "TOO_MANY_CONNECTIONS"
     assert call.session.role is Role.NONE
-    assert greeted("observe", "k", KeyRole.OBSERVE, KEY_LIMIT - 1).error is None
+    assert not call.session.key_id
 
 
 def test_the_sessions_of_a_key_are_ended(agent: Agent) -> None:

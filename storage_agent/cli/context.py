@@ -121,8 +121,7 @@ class Context:
 
     def ask(self, question: str) -> str:
         """What was typed, empty at the end of input."""
-        self.out.stream.write(f"{question} ")
-        self.out.stream.flush()
+        self.out.ask(question)
         return self.stdin.readline().strip()
 
 

@@ -1,12 +1,19 @@
-"""One output stream as the renderers see it: is it a terminal, may there be colour, which signs."""
+"""One output stream as the renderers see it: is it a terminal, may there be colour, which signs.
+
+The one door to it: whatever a host, a tool, a volume or a library has said goes through `line`,
+`transient` or `ask`, and nothing that steers a terminal comes out but our own colours.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TextIO
+
+from storage_agent.cli.text import clean
 
 
 class Tone(StrEnum):
@@ -27,6 +34,7 @@ _CODES = {
     Tone.BOLD: "1",
     Tone.DIM: "2",
 }
+_PAINT = re.compile("(" + "|".join(re.escape(f"\x1b[{c}m") for c in ("0", *_CODES.values())) + ")")
 
 
 def _width(stream: TextIO) -> int:
@@ -67,13 +75,18 @@ class Screen:
     def line(self, text: str = "") -> None:
         """A line that stays."""
         self.drop_transient()
-        self._write(text + "\n")
+        self._write(self._clean(text) + "\n")
 
     def transient(self, text: str) -> None:
         """A line that the next one replaces; nothing where it could not be replaced."""
         if self.is_terminal:
-            self._write("\r\x1b[K" + text[: self.width - 1])
+            self._write("\r\x1b[K" + self._clean(text)[: self.width - 1])
             self.transient_shown = True
+
+    def ask(self, question: str) -> None:
+        """The answer is typed behind it."""
+        self.drop_transient()
+        self._write(f"{self._clean(question)} ")
 
     def drop_transient(self) -> None:
         if self.transient_shown:
@@ -83,6 +96,13 @@ class Screen:
     def clear(self) -> None:
         if self.is_terminal:
             self._write("\x1b[H\x1b[2J")
+
+    def _clean(self, text: str) -> str:
+        """With our colours, where there may be any, and nothing else that is not to be read."""
+        if not self.colour:
+            return clean(text)
+        parts = _PAINT.split(text)
+        return "".join(part if n % 2 else clean(part) for n, part in enumerate(parts))
 
     def _write(self, text: str) -> None:
         if not self.unicode:

@@ -37,8 +37,7 @@ class Context:
     def confirm(self, word: str, given: str | None, *, asks: str, what: str, json: bool) -> None:
         """Wants `word` typed, or given by an option. Raises Refused (NOT_CONFIRMED)."""
         if given is None and self.out.is_terminal and self.stdin.isatty() and not json:
-            self.out.stream.write(f"{asks} Type {word}: ")
-            self.out.stream.flush()
+            self.out.ask(f"{asks} Type {word}:")
             given = self.stdin.readline().strip()
         if given != word:
             raise Refused(

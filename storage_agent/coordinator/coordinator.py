@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from storage_agent.coordinator.background import Background, Promote
+from storage_agent.coordinator.budget import Budget
 from storage_agent.coordinator.deciding.arbiter import (
     Decision,
     State,
@@ -27,7 +27,9 @@ from storage_agent.coordinator.deciding.claims import (
 )
 from storage_agent.coordinator.deciding.contradictions import epoch_missing
 from storage_agent.coordinator.hooks import Hooks
+from storage_agent.coordinator.reaching.answers import replica_of
 from storage_agent.coordinator.reaching.fleet import Fleet
+from storage_agent.coordinator.reaching.rpc import Disconnected, Silent, Unreachable
 from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import Settings, VolumeSettings
 from storage_agent.coordinator.views import (
@@ -38,11 +40,15 @@ from storage_agent.coordinator.views import (
 )
 from storage_agent.model.answers import StatusAnswer
 from storage_agent.model.clock import Clock
-from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown, Refused
+from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.finding import Finding, blocker
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Replica
-from storage_agent.model.wire import WireError, from_wire
+
+# New incidents of one volume on one host that get an epoch: a link that comes and goes wants one
+# each time.
+INCIDENT_BURST = 10
+INCIDENT_EVERY_S = 10.0
 
 
 class Coordinator:
@@ -66,6 +72,9 @@ class Coordinator:
         self.new_id = new_id
         self.hooks = hooks
         self.in_background = in_background
+        self.incident_budget = Budget(INCIDENT_BURST, INCIDENT_EVERY_S)
+        # By volume and host: which incident was denied last, and under which epoch.
+        self.denied: dict[tuple[str, str], tuple[str, int]] = {}
 
     def unix_s(self) -> int:
         return int(self.clock.wall())
@@ -200,7 +209,7 @@ class Coordinator:
             raise refused(volume.named_in(refusal))
         assert state.grant is not None
         for host in volume.hosts:
-            with contextlib.suppress(Missing, OutcomeUnknown):
+            with contextlib.suppress(Unreachable, Disconnected, Silent):
                 self.claim(volume, host, state, state.grant.operation_id)
         self._adopted(volume, state, state.sole, state.owner)
 
@@ -229,17 +238,7 @@ class Coordinator:
         if goes_on(state):
             assert state.grant is not None
             params["succeeds"] = state.grant.source
-        shown = self.fleet.ask(host, "epoch.claim", params)
-        try:
-            return _replica(shown["replica"])
-        except (WireError, KeyError, TypeError) as exc:
-            raise AgentError(f"{host} does not show its replica: {exc}", code="PROTOCOL") from exc
-
-
-def _replica(shown: Any) -> Replica | Unobserved | None:
-    kinds: Any = Replica | Unobserved | None
-    found: Replica | Unobserved | None = from_wire(kinds, shown)
-    return found
+        return replica_of(host, self.fleet.ask(host, "epoch.claim", params))
 
 
 def _with_replicas(view: VolumeView, shown: list[Replica | Unobserved | None]) -> VolumeView:

@@ -30,6 +30,7 @@ from storage_agent.coordinator.deciding.arbiter import (
 from storage_agent.coordinator.deciding.proof import Proof, person_needed, wanted_proof
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.hooks import Giving, giving_of
+from storage_agent.coordinator.reaching.answers import arbitration_of, losses_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import HostView, VolumeView, not_adopted
@@ -124,7 +125,7 @@ def check_takeover(
     arbitration, plan = "", None
     try:
         config = coordinator.fleet.ask(target, "config.show")
-        arbitration = _arbitration(config, volume.name)
+        arbitration = arbitration_of(target, config, volume.name)
         answer = coordinator.fleet.plan(target, OperationKind.PROMOTE, volume.name)
         plan = answer.plan
         findings += [f for f in answer.findings if f.code not in expected]
@@ -305,16 +306,6 @@ def _record_findings(coordinator: Coordinator, view: VolumeView, target: str) ->
     return findings
 
 
-def _arbitration(config: Any, volume: str) -> str:
-    """Of an answer of `config.show`."""
-    try:
-        return str(config["config"]["volumes"][volume]["arbitration"])
-    except (KeyError, TypeError):
-        raise AgentError(
-            f"the host's configuration does not show the volume {volume}", code="PROTOCOL"
-        ) from None
-
-
 def _loss(view: VolumeView, target: str, arbitration: str, seconds: int | None) -> Loss:
     snapshot, sole = view.of(target).snapshot, view.state.sole if view.state else None
     assert snapshot is not None
@@ -341,13 +332,8 @@ def _loss(view: VolumeView, target: str, arbitration: str, seconds: int | None) 
 def _lost_since(coordinator: Coordinator, host: str, volume: str) -> int | None:
     """Seconds since the newest event that took the connection away."""
     try:
-        events = coordinator.fleet.ask(host, "events", {"limit": 1000})["events"]
-        lost = [
-            event["wall_s"]
-            for event in events
-            if event.get("volume") == volume
-            and "replica connection Connected → " in str(event.get("text"))
-        ]
-        return max(0, int(coordinator.clock.wall() - lost[-1])) if lost else None
-    except (AgentError, KeyError, TypeError):
+        events = coordinator.fleet.ask(host, "events", {"limit": 1000})
+        lost_s = losses_of(host, events, volume)
+    except AgentError:
         return None
+    return max(0, int(coordinator.clock.wall() - lost_s[-1])) if lost_s else None

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from storage_agent.coordinator.coordinator import Coordinator, require_epochs
 from storage_agent.coordinator.deciding.contradictions import contradictions
 from storage_agent.coordinator.move_check import check_move
+from storage_agent.coordinator.reaching.answers import config_of, facts_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView
-from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.errors import AgentError, Refused
+from storage_agent.model.errors import Refused
 from storage_agent.model.finding import Finding, Severity, blocker, blockers, warning
 from storage_agent.model.seal import SealFacts
-from storage_agent.model.wire import WireError, from_wire, to_wire
+from storage_agent.model.wire import to_wire
 
 SECTOR_BYTES = 512
 # Elsewhere they only warn.
@@ -112,12 +112,7 @@ def _verdict(host: HostView) -> list[Finding]:
 
 
 def _facts(coordinator: Coordinator, volume: VolumeSettings, host: str) -> SealFacts:
-    shown = coordinator.fleet.ask(host, "seal.show", {"volume": volume.name})
-    try:
-        given = shown["facts"]
-        facts = None if given is None else from_wire(SealFacts, given)
-    except (WireError, KeyError, TypeError) as exc:
-        raise AgentError(f"{host} does not say what it would seal: {exc}", code="PROTOCOL") from exc
+    facts = facts_of(host, coordinator.fleet.ask(host, "seal.show", {"volume": volume.name}))
     if facts is None:
         raise Refused(
             f"{host} cannot see array and replica of {volume.name}, with their sizes",
@@ -196,13 +191,7 @@ def _rooms(volume: VolumeSettings, facts: dict[str, SealFacts]) -> str:
 def _proved(
     coordinator: Coordinator, volume: VolumeSettings, primary: str, prove: Prove
 ) -> str:  # fmt: skip
-    shown = coordinator.fleet.ask(primary, "config.show")
-    try:
-        config = from_wire(VolumeConfig, shown["config"]["volumes"][volume.name])
-    except (WireError, KeyError, TypeError) as exc:
-        raise AgentError(
-            f"{primary} does not show its configuration of {volume.name}: {exc}", code="PROTOCOL"
-        ) from exc
+    config = config_of(primary, coordinator.fleet.ask(primary, "config.show"), volume.name)
     if config.nfs is None:
         return ""
     return prove(config.nfs.address.partition("/")[0], config.mount_point)

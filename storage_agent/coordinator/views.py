@@ -124,6 +124,8 @@ def host_view(volume: str, host: str, answer: StatusAnswer | AgentError) -> Host
     """One volume's part of a host's answer."""
     if isinstance(answer, AgentError):
         return HostView(host=host, error=answer)
+    if (unreadable := answer.unreadable.get(volume)) is not None:
+        return HostView(host=host, error=unreadable)
     snapshot = answer.snapshot.volumes.get(volume)
     running = [o for o in answer.operations if o.request.volume == volume]
     return HostView(

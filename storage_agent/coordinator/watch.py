@@ -12,14 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from storage_agent.coordinator.budget import Budget
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.arbiter import State, automatic_refusal, claim_refusal
 from storage_agent.coordinator.deciding.contradictions import disagreements, is_behind
 from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
+from storage_agent.coordinator.reaching.rpc import Unreachable
 from storage_agent.coordinator.record.lasting import LASTS_S, Contradictions
-from storage_agent.coordinator.record.store import STORE_CODES
+from storage_agent.coordinator.record.store import RecordBusy, RecordFailed
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import HostView, VolumeView, host_view
 from storage_agent.model.clock import Deadline
@@ -28,6 +30,12 @@ from storage_agent.model.finding import Severity
 
 HEARTBEAT_S = 2.0
 HEARTBEAT_TIMEOUT_S = 4.0
+# Looks at one host at once, by its hints, and after that one in so many seconds.
+LOOKS = 20
+LOOK_EVERY_S = 0.25
+# Adoptions that the service tries by itself: each takes an epoch, whatever a host shows after it.
+PROOFS = 10
+PROOF_EVERY_S = 20.0
 JUDGE_S = 1.0
 # Between two tries of the same failover.
 RETRY_S = 10.0
@@ -66,6 +74,8 @@ class Watch:
         self._contradictions = Contradictions()
         self._tried_s: dict[str, float] = {}
         self._last_told: dict[tuple[str, str, str], str] = {}
+        self._looks = Budget(LOOKS, LOOK_EVERY_S)
+        self._proofs = Budget(PROOFS, PROOF_EVERY_S)
         self._threads: list[threading.Thread] = []
         # Takeovers at a time; whoever waits for one judges after that.
         self._may_judge = threading.BoundedSemaphore(coordinator.settings.parallel)
@@ -109,28 +119,34 @@ class Watch:
     def _keep(self, host: str) -> None:
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
-            try:
-                self.look(host)
-                pause_s = 0.0
-                self._tell_change("host", host, "", Severity.NOTE, "answers")
-                if ("record", host, "") in self._last_told:
-                    text = "the record can be used again"
-                    self._tell_change("record", host, "", Severity.NOTE, text)
+            pause_s = HEARTBEAT_S
+            if self.try_to_look(host):
                 self._hints[host].wait(HEARTBEAT_S)
                 self._hints[host].clear()
-            except AgentError as exc:
-                pause_s = HEARTBEAT_S
-                if exc.code in STORE_CODES:
-                    # The host has done nothing wrong.
-                    self._tell_change("record", host, "", Severity.BLOCKER, exc.message)
-                    continue
-                self._tell_change("host", host, "", Severity.WARNING, exc.message)
-                if exc.code != "HOST_UNREACHABLE":
-                    self._coordinator.fleet.drop(host)
-            except Exception as exc:
-                # A fault of ours: whoever freezes there next must still be answered.
-                self._tell_change("host", host, "", Severity.BLOCKER, _broken_off(exc))
-                pause_s = HEARTBEAT_S
+                is_early = self._looks.take(host, self._coordinator.clock.monotonic())
+                pause_s = 0.0 if is_early else LOOK_EVERY_S
+
+    def try_to_look(self, host: str) -> bool:
+        """A look, and what is in its way told. False where it could not be ended."""
+        try:
+            self.look(host)
+        except (RecordBusy, RecordFailed) as exc:
+            # The host has done nothing wrong.
+            self._tell_change("record", host, "", Severity.BLOCKER, exc.message)
+        except AgentError as exc:
+            self._tell_change("host", host, "", Severity.WARNING, exc.message)
+            if not isinstance(exc, Unreachable):
+                self._coordinator.fleet.drop(host)
+        except Exception as exc:
+            # A fault of ours: whoever freezes there next must still be answered.
+            self._tell_change("host", host, "", Severity.BLOCKER, _broken_off(exc))
+        else:
+            self._tell_change("host", host, "", Severity.NOTE, "answers")
+            if ("record", host, "") in self._last_told:
+                text = "the record can be used again"
+                self._tell_change("record", host, "", Severity.NOTE, text)
+            return True
+        return False
 
     def look(self, host: str) -> None:
         """One look at a host: incidents first, then what it shows. Raises AgentError."""
@@ -191,7 +207,7 @@ class Watch:
         return (
             not self._coordinator.store.is_proven(volume.key)
             or claim_refusal(record) is not None
-            or any(view is not None and not view.coordinator for view in views)
+            or any(v is not None and v.error is None and not v.coordinator for v in views)
         )
 
     def _prove(self, volume: VolumeSettings, host: str, *, is_known: bool) -> None:
@@ -208,6 +224,8 @@ class Watch:
         is_connected = self._coordinator.fleet.is_connected
         # One of the two threads does it.
         if host != volume.hosts[0] or not all(is_connected(name) for name in volume.hosts):
+            return
+        if not self._proofs.take(volume.key, self._coordinator.clock.monotonic()):
             return
         try:
             shown = self._coordinator.adopt(volume, takes_over=False)

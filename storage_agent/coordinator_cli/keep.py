@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from storage_agent.cli.context import Answer
 from storage_agent.coordinator.hooks import executables
@@ -14,8 +15,9 @@ from storage_agent.coordinator.reaching.host_keys import (
     parse_line,
     require_fingerprint,
 )
+from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context
-from storage_agent.coordinator_cli.look import chosen
+from storage_agent.coordinator_cli.look import chosen, partly
 from storage_agent.coordinator_cli.render import headline
 from storage_agent.model.errors import (
     AgentError,
@@ -40,20 +42,18 @@ def adopt(options: argparse.Namespace, context: Context) -> Answer:
         else f"{headline(view)}; adopted, epoch {view.state.epoch if view.state else '?'}"
         for key, view in found.items()
     ]
-    first = next(iter(failed.values()), None)
     return Answer(
-        data={key: None if key in failed else "adopted" for key in found},
+        data={key: _adopted_or_not(view) for key, view in found.items()},
         lines=lines,
         changed=len(failed) < len(found),
-        error=first if len(found) == 1 else _some_failed(failed, len(found)),
+        error=partly(failed, len(found), "were not adopted") if failed else None,
     )
 
 
-def _some_failed(failed: dict[str, AgentError], count: int) -> AgentError | None:
-    if not failed:
-        return None
-    remedy = next(iter(failed.values())).remedy
-    return OperationFailed(f"{len(failed)} of {count} volumes were not adopted", remedy=remedy)
+def _adopted_or_not(view: VolumeView | AgentError) -> Any:
+    if isinstance(view, AgentError):
+        return {"error": {"code": view.code, "message": view.message, "remedy": view.remedy}}
+    return "adopted"
 
 
 def acknowledge(options: argparse.Namespace, context: Context) -> Answer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from storage_agent.cli.context import Answer
@@ -17,6 +18,7 @@ from storage_agent.coordinator.failover import TakeoverCheck, check_takeover
 from storage_agent.coordinator.fencing import fence_findings
 from storage_agent.coordinator.host_findings import host_findings
 from storage_agent.coordinator.move_check import MoveCheck, check_move
+from storage_agent.coordinator.reaching.fleet import broken_off
 from storage_agent.coordinator.settings import Settings, VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.coordinator_cli.context import Context
@@ -46,17 +48,59 @@ def status(options: argparse.Namespace, context: Context) -> Answer:
     """With --json one object a line and volume, as they come; for people in order. Exit status 1
     where a host does not answer, or a volume is at risk."""
     volumes = chosen(context.settings(), options.volume)
-    found = []
+    found, is_well = [], True
     for view in context.coordinator().look_at_all(volumes):
-        found.append((view, _all(view)))
+        found.append(view)
         if options.json:
-            _json_line(context, view_document(*found[-1]))
+            is_well &= _show_json(context, view.volume.key, partial(_document, view))
     if not options.json:
-        for view, findings in sorted(found, key=lambda one: one[0].volume.key):
-            for line in view_lines(view, findings, context.out):
-                context.out.line(line)
-    is_well = all(view.is_safe and not blockers(findings) for view, findings in found)
+        for view in sorted(found, key=lambda one: one.volume.key):
+            is_well &= _show(context, view.volume.key, partial(_view_rows, view, context))
     return Answer(exit_status=0 if is_well else OperationFailed.exit_status)
+
+
+def _document(view: VolumeView) -> tuple[dict[str, Any], bool]:
+    findings = _all(view)
+    return view_document(view, findings), view.is_safe and not blockers(findings)
+
+
+def _view_rows(view: VolumeView, context: Context) -> tuple[list[str], bool]:
+    findings = _all(view)
+    rows = list(view_lines(view, findings, context.out))
+    return rows, view.is_safe and not blockers(findings)
+
+
+def _show(context: Context, key: str, rows: Callable[[], tuple[list[str], bool]]) -> bool:
+    """One item, and whether it is well. What cannot be shown of it is said in its place: it keeps
+    no other from being shown."""
+    try:
+        lines, is_well = rows()
+    except Exception as exc:
+        lines, is_well = [_row_of(context, key, broken_off(key, exc))], False
+    for line in lines:
+        context.out.line(line)
+    return is_well
+
+
+def _show_json(
+    context: Context, key: str, document: Callable[[], tuple[dict[str, Any], bool]]
+) -> bool:
+    """As `_show`, one object a line."""
+    try:
+        shown, is_well = document()
+    except Exception as exc:
+        shown, is_well = _error_document(key, broken_off(key, exc)), False
+    _json_line(context, shown)
+    return is_well
+
+
+def _row_of(context: Context, key: str, error: AgentError) -> str:
+    return context.out.paint(clean(f"!! {key}: {error.message}"), Tone.BAD)
+
+
+def _error_document(key: str, error: AgentError) -> dict[str, Any]:
+    told = {"code": error.code, "message": error.message, "remedy": error.remedy}
+    return {"volume": key, "error": told}
 
 
 def _all(view: VolumeView) -> tuple[Finding, ...]:
@@ -69,7 +113,7 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
     where a switchover would be refused, and for a pair that is not sealed.
 
     With --json one object a line and volume, as they come; for people in order. One that breaks
-    off hides no other: the first error is raised after all that was found out.
+    off hides no other, and is told in its place; the exit status is its own then.
     """
     volumes = {v.key: v for v in chosen(context.settings(), options.volume)}
     coordinator = context.coordinator()
@@ -79,36 +123,62 @@ def preflight(options: argparse.Namespace, context: Context) -> Answer:
     if not options.json:
         known = dict(found)
         found = [(key, known[key]) for key in volumes]
-    refused, failed = False, []
+    is_well, failed = True, {}
     for key, answer in found:
         if isinstance(answer, AgentError):
-            failed.append(answer)
-            continue
-        view, move, takeover = answer
-        unsealed = seal_findings(view)
-        refused = refused or bool(blockers(move.findings) or unsealed)
-        if options.json:
-            document = {
-                "volume": key,
-                "switchover": to_wire(move),
-                "failover": to_wire(takeover),
-                "seal": to_wire(unsealed),
-                "findings": to_wire(host_findings(view)),
-            }
-            _json_line(context, document)
+            failed[key] = answer
+            if options.json:
+                _json_line(context, _error_document(key, answer))
+            else:
+                context.out.line(_row_of(context, key, answer))
+        elif options.json:
+            is_well &= _show_json(context, key, partial(_checked_document, answer))
         else:
-            when = f", if {view.peer_of(takeover.target).host} died now"
-            context.out.line(clean(headline(view)))
-            for line in (
-                *findings_lines(host_findings(view), context.out),
-                *move_lines(view, move, context.out),
-                *takeover_lines(takeover, when, context.out),
-                *findings_lines(unsealed, context.out),
-            ):
-                context.out.line(line)
+            is_well &= _show(context, key, partial(_checked_rows, answer, context))
     if failed:
-        raise failed[0]
-    return Answer(exit_status=Refused.exit_status if refused else 0)
+        first = next(iter(failed.values()))
+        error = partly(failed, len(volumes), "could not be checked")
+        return Answer(error=error, exit_status=first.exit_status)
+    return Answer(exit_status=0 if is_well else Refused.exit_status)
+
+
+def _checked_document(checked: _Checked) -> tuple[dict[str, Any], bool]:
+    view, move, takeover = checked
+    unsealed = seal_findings(view)
+    document = {
+        "volume": view.volume.key,
+        "switchover": to_wire(move),
+        "failover": to_wire(takeover),
+        "seal": to_wire(unsealed),
+        "findings": to_wire(host_findings(view)),
+    }
+    return document, not (blockers(move.findings) or unsealed)
+
+
+def _checked_rows(checked: _Checked, context: Context) -> tuple[list[str], bool]:
+    view, move, takeover = checked
+    unsealed = seal_findings(view)
+    when = f", if {view.peer_of(takeover.target).host} died now"
+    rows = [
+        clean(headline(view)),
+        *findings_lines(host_findings(view), context.out),
+        *move_lines(view, move, context.out),
+        *takeover_lines(takeover, when, context.out),
+        *findings_lines(unsealed, context.out),
+    ]
+    return rows, not (blockers(move.findings) or unsealed)
+
+
+def partly(failed: Mapping[str, AgentError], count: int, what: str) -> AgentError:
+    """The errors of some of several items as one."""
+    first = next(iter(failed.values()))
+    if count == 1:
+        return first
+    return OperationFailed(
+        f"{len(failed)} of {count} volumes {what}: {', '.join(failed)}",
+        remedy=first.remedy,
+        code="PARTLY",
+    )
 
 
 def _check(context: Context, coordinator: Coordinator, volume: VolumeSettings) -> _Checked:

@@ -31,7 +31,8 @@ class StatusAnswer:
     """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
     agent itself, one line each.  epochs: by volume; None where the host has none it can read.
     coordinators, seals: as in service.answers.Status.  config_digest: the same on both hosts of a
-    healthy pair.  age_s: of the snapshot."""
+    healthy pair.  age_s: of the snapshot.  unreadable: volumes of which something is not
+    understood; they are nowhere else then."""
 
     host: str
     agent_version: str
@@ -44,6 +45,7 @@ class StatusAnswer:
     seals: dict[str, Seal | None] = field(default_factory=dict)
     config_digest: str = ""
     age_s: float = 0.0
+    unreadable: dict[str, AgentError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ def parse_status(result: Any) -> StatusAnswer:
                 name: Verdict(word=str(item["verdict"]), findings=_findings(item["findings"]))
                 for name, item in _object(fields["readiness"]).items()
             },
-            operations=tuple(from_wire(OperationRecord, o) for o in fields["operations"]),
+            operations=from_wire(tuple[OperationRecord, ...], fields["operations"]),
             problems=tuple(str(p["message"]) for p in fields.get("problems", ())),
             epochs=from_wire(dict[str, int | None], fields.get("epochs", {})),
             coordinators=from_wire(dict[str, str], fields.get("coordinators", {})),

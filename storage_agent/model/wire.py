@@ -41,7 +41,8 @@ def from_wire(kind: type[T], value: object) -> T:
     try:
         return typing.cast(T, _builder(hints)(value))
     except _MisfitError as exc:
-        raise WireError(f"{kind.__name__}{exc.path}: {exc.text}") from None
+        name = getattr(kind, "__name__", str(kind))
+        raise WireError(f"{name}{exc.path}: {exc.text}") from None
 
 
 # What a type asks for is found out once: every step of an operation sends and keeps its record.

@@ -7,32 +7,35 @@ answered while another volume of its host is being promoted.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from storage_agent.coordinator.reaching.answers import (
+    NotUnderstood,
+    plan_of,
+    record_of,
+    status_of,
+)
+from storage_agent.coordinator.reaching.decoding import cut
 from storage_agent.coordinator.reaching.rpc import (
+    Babbling,
     Channel,
     Connection,
     Disconnected,
     OnNotification,
     Silent,
+    Unreachable,
 )
 from storage_agent.coordinator.settings import HostSettings, Settings
-from storage_agent.model.answers import (
-    PlanAnswer,
-    StatusAnswer,
-    parse_plan,
-    parse_record,
-    parse_status,
-)
+from storage_agent.model.answers import PlanAnswer, StatusAnswer
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.errors import (
     AgentError,
     Busy,
-    Missing,
     NotPermitted,
     OutcomeUnknown,
     Refused,
@@ -107,8 +110,8 @@ class Fleet:
         timeout_s: float | None = None,
         on_notification: OnNotification | None = None,
     ) -> Any:
-        """The result of one request. Raises AgentError: the agent's own, Missing
-        (HOST_UNREACHABLE), Disconnected, Silent, Refused (WRONG_HOST: another agent answers)."""
+        """The result of one request. Raises AgentError: the agent's own, Unreachable,
+        Disconnected, Silent, Refused (WRONG_HOST: another agent answers)."""
         connection = self.connection(host)
         return connection.call(
             method,
@@ -144,16 +147,16 @@ class Fleet:
             kept.beside.release()
 
     def status(self, host: str) -> StatusAnswer:
-        return parse_status(self.ask(host, "status"))
+        return status_of(host, self.ask(host, "status"))
 
     def subscribe(self, host: str) -> StatusAnswer:
         """As `status`; from now on changes come as notifications."""
-        return parse_status(self.ask(host, "subscribe"))
+        return status_of(host, self.ask(host, "subscribe"))
 
     def plan(self, host: str, operation: OperationKind, volume: str, **more: Any) -> PlanAnswer:
         params = {"operation": str(operation), "volume": volume}
         params |= {key: value for key, value in more.items() if value is not None}
-        return parse_plan(self.ask_beside(host, "plan", params))
+        return plan_of(host, self.ask_beside(host, "plan", params))
 
     def each(self, items: Iterable[str], ask: Callable[[str], T]) -> dict[str, T | AgentError]:
         """`ask(item)` for all, at most `parallel` at the same time; an error is that item's
@@ -172,6 +175,9 @@ class Fleet:
                 return item, ask(item)
             except AgentError as exc:
                 return item, exc
+            except Exception as exc:
+                # A fault of ours, in what this one has shown: the others are served.
+                return item, broken_off(item, exc)
 
         wanted = list(items)
         workers = max(1, min(len(wanted), self.settings.parallel))
@@ -200,10 +206,11 @@ class Fleet:
         deadline = Deadline.after(self.clock, self.settings.deadlines.operation_s)
 
         def progress(method: str, given: Any) -> None:
-            if method == "operation.progress":
-                record = parse_record(given)
-                if record.request.operation_id == wanted["operation_id"]:
-                    on_record(record)
+            if method != "operation.progress":
+                return
+            # The answer is what counts: what is not understood on the way is passed over.
+            with contextlib.suppress(NotUnderstood):
+                on_record(record_of(host, given, wanted["operation_id"]))
 
         while True:
             try:
@@ -211,13 +218,11 @@ class Fleet:
                 answer = self.ask_beside(
                     host, str(kind), wanted, timeout_s=left_s, on_notification=progress
                 )
-                record = parse_record(answer)
-            except (Disconnected, Missing) as exc:
-                if isinstance(exc, Missing) and exc.code != "HOST_UNREACHABLE":
-                    raise
-                self._may_ask_again(host, kind, wanted, deadline, exc)
-            except Silent as exc:
+                record = record_of(host, answer, wanted["operation_id"])
+            except (Silent, Babbling, NotUnderstood) as exc:
                 raise _unknown(host, kind, wanted, exc) from exc
+            except (Disconnected, Unreachable) as exc:
+                self._may_ask_again(host, kind, wanted, deadline, exc)
             else:
                 if record.state is not OperationState.RUNNING:
                     on_record(record)
@@ -287,14 +292,16 @@ class Fleet:
         pong = connection.call("ping", {}, timeout_s=self.settings.deadlines.answer_s)
         named = str(pong.get("host", "")) if isinstance(pong, dict) else ""
         if named != host:
+            address = self.settings.hosts[host].address
             raise Refused(
-                f"the agent at {self.settings.hosts[host].address} is {named[:64]!a}, not {host}",
+                f"the agent at {address} is {cut(named, 64)!a}, not {host}",
                 remedy=f"correct the address of {host} in coordinator.toml",
                 code="WRONG_HOST",
             )
 
     def _put_off(self, kept: _Host, exc: AgentError) -> None:
-        if isinstance(exc, Refused | NotPermitted | Disconnected):
+        is_costly = isinstance(exc, Babbling)
+        if isinstance(exc, Refused | NotPermitted | Disconnected) and not is_costly:
             # The reason is to be seen each time; or it costs nothing to try again, as where the
             # daemon is being restarted.
             return
@@ -302,6 +309,15 @@ class Fleet:
         kept.failures += 1
         kept.not_before_s = self.clock.monotonic() + pause_s
         kept.error = exc
+
+
+def broken_off(item: str, exc: Exception) -> AgentError:
+    """A fault of ours as an error of what was looked at."""
+    return AgentError(
+        f"{item}: looking broke off: {type(exc).__name__}: {cut(str(exc), 200)}",
+        remedy="please report it; nothing was changed",
+        code="INTERNAL",
+    )
 
 
 def _unknown(

@@ -1,31 +1,48 @@
 """JSON-RPC 2.0, one object a line, over any channel of bytes: many requests at a time, each with
 its answer, and notifications in between.
 
-An agent is believed no more than it has to be: lines and nesting are bounded, and what is not an
-answer to something that was asked ends the connection.
+An agent is believed no more than it has to be: all that it sends is bounded (`decoding.py`), in
+size and in number, and what is no answer ends the connection.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from storage_agent.model.answers import parse_error
+from storage_agent.coordinator.reaching.answers import told_by
+from storage_agent.coordinator.reaching.decoding import cut, decode
 from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown
 
 LINE_LIMIT_BYTES = 1 << 20
+# Of notifications that nobody has asked for one by one: so much at once, and so much each second.
+NEWS_BURST_BYTES = 16 << 20
+NEWS_BYTES_PER_S = 1 << 20
 REQUEST_LIMIT_BYTES = 64 << 10
 WAITING_LIMIT = 256
 
 OnNotification = Callable[[str, Any], None]
 
 
+class Unreachable(Missing):
+    """There is no connection, nothing was asked."""
+
+    default_code = "HOST_UNREACHABLE"
+
+
 class Disconnected(OutcomeUnknown):
     """The connection ended before the answer: what was asked may or may not have happened."""
 
     default_code = "HOST_DISCONNECTED"
+
+
+class Babbling(Disconnected):
+    """The connection was ended because of what the host has sent: it would send the same again."""
+
+    default_code = "HOST_BABBLES"
 
 
 class Silent(OutcomeUnknown):
@@ -53,6 +70,10 @@ class Channel(Protocol):
         """Another session of the same host, which ends with this one at the latest. Raises
         AgentError."""
         ...
+
+
+class _RefusedError(Exception):
+    """The other end takes no session, and has said why."""
 
 
 class _Waiting:
@@ -88,6 +109,9 @@ class Connection:
         self._waiting: dict[int, _Waiting] = {}
         self._last_id = 0
         self._ended_by = ""
+        self._is_babbling = False
+        self._news_bytes = 0.0
+        self._news_at_s = time.monotonic()
         threading.Thread(target=self._read, name=f"read {name}", daemon=True).start()
 
     def call(
@@ -117,7 +141,7 @@ class Connection:
         if waiting.answer is None:
             raise self._disconnected()
         if waiting.answer.get("error") is not None:
-            raise parse_error(waiting.answer["error"])
+            raise told_by(self._name, waiting.answer["error"])
         return waiting.answer.get("result")
 
     def call_beside(
@@ -166,7 +190,8 @@ class Connection:
             raise self._disconnected() from exc
 
     def _disconnected(self) -> Disconnected:
-        return Disconnected(
+        kind = Babbling if self._is_babbling else Disconnected
+        return kind(
             f"the connection to {self._name} ended: {self._ended_by}",
             remedy=f"storage-coordinator status; ssh to {self._name} and look",
         )
@@ -186,30 +211,40 @@ class Connection:
                     raise ValueError(f"a line longer than {LINE_LIMIT_BYTES} bytes")
             self._end("the host closed it")
         except (ValueError, RecursionError) as exc:
-            self._end(f"the host sent what is no answer: {exc}"[:200])
+            self._is_babbling = True
+            self._end(f"the host sent what is no answer: {cut(str(exc), 200)}")
+        except _RefusedError as exc:
+            self._end(str(exc))
         except OSError as exc:
-            self._end(str(exc) or type(exc).__name__)
+            self._end(cut(str(exc), 200) or type(exc).__name__)
         except Exception as exc:
-            self._end(f"internal error: {type(exc).__name__}: {exc}"[:200])
+            self._end(cut(f"internal error: {type(exc).__name__}: {exc}", 200))
 
     def _take(self, line: bytes) -> None:
-        """Raises ValueError."""
-        message = json.loads(line.decode("utf-8"))
-        if not isinstance(message, dict):
-            raise ValueError("not an object")
+        """Raises ValueError, RecursionError, _RefusedError."""
+        message = decode(line)
         if isinstance(method := message.get("method"), str):
+            self._count(len(line))
             self._notify(method, message.get("params"))
             return
         number = message.get("id")
         if number is None and message.get("error") is not None:
-            # Refused before any request: the gateway says why.
-            raise ValueError(parse_error(message["error"]).message)
+            # Before any request: the gateway says why.
+            raise _RefusedError(told_by(self._name, message["error"]).message)
         with self._lock:
             waiting = self._waiting.get(number) if type(number) is int else None
         # What nobody waits for any more came after its deadline.
         if waiting is not None:
             waiting.answer = message
             waiting.ended.set()
+
+    def _count(self, size_bytes: int) -> None:
+        """Raises ValueError where there is too much of it: reading it costs the other hosts."""
+        now_s = time.monotonic()
+        passed_s, self._news_at_s = now_s - self._news_at_s, now_s
+        self._news_bytes = max(0.0, self._news_bytes - passed_s * NEWS_BYTES_PER_S) + size_bytes
+        if self._news_bytes > NEWS_BURST_BYTES:
+            raise ValueError("it does not stop telling news")
 
     def _notify(self, method: str, params: Any) -> None:
         with self._lock:
@@ -229,10 +264,8 @@ class Connection:
         self._on_end(why)
 
 
-def unreachable(name: str, why: str) -> Missing:
+def unreachable(name: str, why: str) -> Unreachable:
     """The error for a host to which there is no connection."""
-    return Missing(
-        f"{name} cannot be reached: {why}",
-        remedy=f"storage-coordinator ping {name}",
-        code="HOST_UNREACHABLE",
+    return Unreachable(
+        f"{name} cannot be reached: {cut(why, 200)}", remedy=f"storage-coordinator ping {name}"
     )

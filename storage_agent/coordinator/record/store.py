@@ -23,8 +23,6 @@ from storage_agent.model.wire import from_wire, to_wire
 
 SCHEMA = 1
 LOCK_TIMEOUT_S = 10.0
-# Of what goes wrong here: no host has a part in it.
-STORE_CODES = frozenset({"STORE_BUSY", "STORE_FAILED"})
 RUN_FOLDER = Path("/run/storage-coordinator")
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -34,6 +32,18 @@ CREATE TABLE grants (volume TEXT NOT NULL, epoch INTEGER NOT NULL, kind TEXT NOT
     unix_s INTEGER NOT NULL, PRIMARY KEY (volume, epoch));
 INSERT INTO meta VALUES ('schema', 1), ('changes', 0);
 """
+
+
+class RecordBusy(Busy):
+    """Another process holds the record; no host has a part in it."""
+
+    default_code = "STORE_BUSY"
+
+
+class RecordFailed(OutcomeUnknown):
+    """The record cannot be used; no host has a part in it."""
+
+    default_code = "STORE_FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +150,7 @@ class Store:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
-        """Raises Busy (STORE_BUSY), OutcomeUnknown (STORE_FAILED): nothing was recorded then."""
+        """Raises RecordBusy, RecordFailed: nothing was recorded then."""
         try:
             db = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
         except sqlite3.Error as exc:
@@ -154,11 +164,10 @@ class Store:
             db.execute("COMMIT")
         except sqlite3.OperationalError as exc:
             if "locked" in str(exc):
-                raise Busy(
+                raise RecordBusy(
                     f"{self._path}: another process holds the record for more than "
                     f"{LOCK_TIMEOUT_S:g} s",
                     remedy=f"see who: fuser -v {self._path}",
-                    code="STORE_BUSY",
                 ) from exc
             raise self._failed(exc) from exc
         except (sqlite3.Error, OSError) as exc:
@@ -174,7 +183,7 @@ class Store:
             remedy = _begin_anew(self._path)
         elif not os.access(folder, os.W_OK):
             remedy = "run it as root (sudo)"
-        return OutcomeUnknown(f"{self._path}: {exc}", remedy=remedy, code="STORE_FAILED")
+        return RecordFailed(f"{self._path}: {exc}", remedy=remedy)
 
     def _forget_if_older(self, db: sqlite3.Connection) -> None:
         """While the record is read nothing is committed, and what was committed before may not be
@@ -201,7 +210,7 @@ class Store:
 
     def _note(self, changes: int, vouched: frozenset[str] = frozenset()) -> None:
         """The number only grows. Without anything vouched for there is nothing to note. Raises
-        OutcomeUnknown (STORE_FAILED): the change is recorded, and is not vouched for."""
+        RecordFailed: the change is recorded, and is not vouched for."""
         try:
             with self._noting():
                 noted = self._noted() or _Noted(changes=0, volumes=())
@@ -213,11 +222,10 @@ class Store:
                 fresh.write_text(json.dumps(to_wire(newest)))
                 os.replace(fresh, self._continuity)
         except OSError as exc:
-            raise OutcomeUnknown(
+            raise RecordFailed(
                 f"{self._continuity}: {exc.strerror}: the change is recorded, and nothing shows "
                 "that it is the newest",
                 remedy=f"as root: df {self._continuity.parent}; then the same command again",
-                code="STORE_FAILED",
             ) from exc
 
     @contextmanager

@@ -26,6 +26,25 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="The host is connected and did not answer in time.",
         next_steps=("on the host: systemctl status storage-agentd", _STATUS),
     ),
+    "HOST_BABBLES": Explanation(
+        meaning="The connection was ended because of what the host has sent: no JSON, a number or "
+        "a text out of all bounds, or news without an end. Nothing of it was believed.",
+        risk="what happens there is not seen; other hosts are served",
+        next_steps=(
+            "on the host: systemctl status storage-agentd; storage-agent --version",
+            "on the host, whether somebody has changed it: dpkg --verify storage-agent",
+        ),
+    ),
+    "HOST_CODE_FOREIGN": Explanation(
+        meaning="A host gave an error with a code that only this machine can give. It is the "
+        "host's word: it refused, and it says nothing of this machine.",
+        next_steps=("on the host: storage-agent --version; dpkg --verify storage-agent", _STATUS),
+    ),
+    "PARTLY": Explanation(
+        meaning="Some of several volumes were served and others were not; each has a line that "
+        "says what became of it.",
+        next_steps=(_STATUS, "the same command with the volumes that are left"),
+    ),
     "HOST_KEY_UNKNOWN": Explanation(
         meaning="No SSH host key of this host is pinned, and none is believed on first sight.",
         next_steps=(

@@ -48,6 +48,48 @@ FORKS = {
 }
 
 
+# Names by which a volume, or what lies on one, is opened or changed: never outside host/volume.
+OPENS = {
+    "os": frozenset(
+        {
+            "open",
+            "mkdir",
+            "makedirs",
+            "mkfifo",
+            "mknod",
+            "link",
+            "symlink",
+            "rename",
+            "replace",
+            "unlink",
+            "remove",
+            "rmdir",
+            "chmod",
+            "chown",
+            "lchown",
+            "truncate",
+            "utime",
+            "listdir",
+            "scandir",
+            "walk",
+            "readlink",
+        }
+    ),
+    "shutil": frozenset({"rmtree", "copy", "copyfile", "move", "copytree", "chown"}),
+    "syscalls": frozenset({"openat2", "rename", "mount"}),
+}
+OPENS_AS = frozenset({"open", "Path", "replace_file", "sync_folder", "open_folder", "connect"})
+# Who says where a volume is. Below, why the exceptions are none.
+VOLUME_WORDS = frozenset({"mount_point", "AGENT_FOLDER"})
+OWN_FOLDER = ".storage-agent"
+# The mount itself, and a mount point before there is a volume on it; both are checked there.
+KEEPS_MOUNT_POINTS = ("host/filesystem/",)
+# Through NFS, as a client: what it meets there is the server's to decide.
+CLIENTS_OF_NFS = frozenset({"nfs_server/canary.py", "coordinator/client_proof.py"})
+# Commands and advice for people; not opened here.
+ONLY_SAYS = ("operations/steps.py", "policy/")
+
+
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
@@ -100,6 +142,71 @@ def starts_process(module: str, name: str) -> bool:
         or name in STARTS_PROCESS.get(module, ())
         or (module == "os" and name.startswith(OS_PREFIXES))
     )
+
+
+def opens_on_a_volume(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and text of each call that opens or changes something by a name that mentions where a
+    volume is. A path that was given another name first is not seen: reviews still count."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not _opens(node.func):
+            continue
+        given = [*node.args, *(word.value for word in node.keywords)]
+        words = {
+            name
+            for argument in given
+            for inner in ast.walk(argument)
+            for name in (getattr(inner, "attr", ""), getattr(inner, "id", ""))
+        }
+        if words & VOLUME_WORDS:
+            yield node.lineno, ast.unparse(node)
+
+
+def _opens(function: ast.expr) -> bool:
+    if isinstance(function, ast.Name):
+        return function.id in OPENS_AS
+    if not isinstance(function, ast.Attribute):
+        return False
+    if isinstance(function.value, ast.Name) and function.value.id in OPENS:
+        return function.attr in OPENS[function.value.id]
+    return function.attr in OPENS_AS
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_only_the_door_opens_what_lies_on_a_volume(path: Path) -> None:
+    name = name_of(path)
+    tree = ast.parse(path.read_text(), str(path))
+    if name.startswith("host/volume/"):
+        return
+    if not name.startswith(KEEPS_MOUNT_POINTS) and name not in CLIENTS_OF_NFS:
+        assert list(opens_on_a_volume(tree)) == []
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if node.body and isinstance(node.body[0], ast.Expr)
+    }
+    named = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and id(node) not in docs
+        if isinstance(node.value, str) and OWN_FOLDER in node.value.split("/")
+    ]
+    if name not in CLIENTS_OF_NFS and not name.startswith(ONLY_SAYS):
+        assert named == [], f"{name} names the agent's folder: ask host/volume/own.py"
+
+
+def test_in_the_door_itself_no_path_is_opened_but_the_volumes_root() -> None:
+    """All else goes by a name in an open folder."""
+    tree = ast.parse((PACKAGE / "host/volume/door.py").read_text())
+    (enter,) = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "enter")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _opens(node.func) and ast.unparse(node.func) != "Path":
+            relative = any(word.arg == "dir_fd" for word in node.keywords)
+            text = ast.unparse(node)
+            by_descriptor = "descriptor" in text or "/proc/self/fd/" in text or "folder" in text
+            at_root = any(node is inner for inner in ast.walk(enter))
+            assert relative or by_descriptor or at_root, text
+    assert "RESOLVE_NO_SYMLINKS" in ast.unparse(tree)
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
@@ -170,3 +277,20 @@ def test_process_starts_are_seen(source: str, names: list[str]) -> None:
 )
 def test_imports_are_seen(source: str, parts: list[str]) -> None:
     assert [part for _, part in our_imports(ast.parse(source))] == parts
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("os.open(volume.mount_point + '/x', 0)", 1),
+        ("Path(settings.mount_point, 'x').mkdir()", 1),
+        ("replace_file(Path(mount_point) / 'x', b'')", 2),
+        ("syscalls.mount(f'{self._settings.mount_point}/x', '/run')", 1),
+        ("open(dir_fd=3, file=AGENT_FOLDER)", 1),
+        ("print(volume.mount_point)", 0),
+        ("os.path.ismount(volume.mount_point)", 0),
+        ("Path('/run/x').mkdir()", 0),
+    ],
+)
+def test_opening_on_a_volume_is_seen(source: str, count: int) -> None:
+    assert len(list(opens_on_a_volume(ast.parse(source)))) == count

@@ -36,6 +36,7 @@ from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.operations.creation import with_identity
 from storage_agent.operations.planners import make_plan
 from storage_agent.policy.confirmation import confirmation_findings
+from storage_agent.policy.currency import count_on
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
 
@@ -251,6 +252,14 @@ class Engine:
     def last_marker(self, volume: str) -> Marker | None:
         """The newest currency marker that this host has noted durably. Raises AgentError."""
         return self._epochs.last_marker(volume)
+
+    def marker_to_count_on(self, volume: str, found: Marker | None) -> Marker | None:
+        """See policy.currency.count_on. Raises AgentError."""
+        try:
+            noted = self._epochs.last_marker(volume)
+        except Refused:
+            noted = None  # The next one that is noted replaces the damaged note.
+        return count_on(found, noted, self.epoch(volume))
 
     def note_marker(self, volume: str, marker: Marker) -> None:
         """Durable on return. Raises OperationFailed."""

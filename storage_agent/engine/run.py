@@ -278,11 +278,14 @@ class Run(Report):
         found = self.host.observe(volume, frozenset({Facet.MARKER})).marker
         known = self.epochs.last_marker(volume.name)
         age = known.age() if known else None
-        refuse_blockers(currency_findings(request, found, age))
+        snapshot = self.latest or self.look(volume)
+        findings = currency_findings(request, found, age, snapshot, self.entry.epoch or 0)
+        refuse_blockers(findings)
+        self.findings += tuple(f for f in findings if f not in self.findings)
         if kind is StepKind.WRITE_MARKER:
             self._note_written(volume, found)
             return
-        if not isinstance(found, Marker):
+        if not isinstance(found, Marker) or findings:
             return
         mine = found.operation_id == request.operation_id
         if request.epoch is None and not mine and found.epoch >= (self.entry.epoch or 0):

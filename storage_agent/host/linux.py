@@ -137,7 +137,7 @@ class LinuxHost:
             watched_s=WATCH_WRITES_S,
         )
 
-    def _marker(self, volume: VolumeConfig) -> Marker | None:
+    def _marker(self, volume: VolumeConfig) -> Marker | Unobserved | None:
         mounts = self._tools.filesystem.view(volume).mounts
         if any(mount.mount_point == volume.mount_point for mount in mounts):
             path = self._root / volume.mount_point.lstrip("/")

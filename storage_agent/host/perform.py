@@ -32,6 +32,7 @@ from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Missing, OperationFailed, refuse_blockers
 from storage_agent.model.finding import Finding, blocker
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import StepKind
 
@@ -56,7 +57,7 @@ class Tools:
     services: Services
     nfs: NfsObserver
     root: Path
-    markers: dict[str, Marker | None]
+    markers: dict[str, Marker | Unobserved | None]
 
 
 class Performer:
@@ -263,9 +264,17 @@ class Performer:
         mounts = self._tools.filesystem.view(volume).mounts
         if any(mount.mount_point == volume.mount_point for mount in mounts):
             return
-        self._tools.markers[volume.name] = look_at_marker(
-            volume.device(), volume.filesystem.type, volume.mount_point, timeout_s=timeout_s
-        )
+        found: Marker | Unobserved | None
+        try:
+            found = look_at_marker(
+                volume.device(), volume.filesystem.type, volume.mount_point, timeout_s=timeout_s
+            )
+        except OperationFailed as exc:
+            if exc.code != "MARKER_UNREADABLE":
+                raise
+            # What its users have made of it: whether that is in the way is not decided here.
+            found = Unobserved(reason=exc.message)
+        self._tools.markers[volume.name] = found
 
     def _write_marker(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
@@ -273,9 +282,10 @@ class Performer:
         if request.epoch is None:
             raise OperationFailed(f"no epoch was chosen for {volume.name}")
         epoch, operation_id, host = request.epoch, request.operation_id, self._config.host
+        afresh = request.marker_lost == f"{host}/{volume.name}"
 
         def write() -> bytes:
-            write_next_marker(volume, epoch, operation_id, host)
+            write_next_marker(volume, epoch, operation_id, host, afresh=afresh)
             return b""
 
         what = f"writing the epoch to {volume.mount_point}"

@@ -73,6 +73,8 @@ class OperationRequest:
     expected_primary: host that the caller believes to be primary (compare-and-set).
     peer_is_off: name of the peer, by which a person or a fence agent declares it powered off.
     marker_at_least: (epoch, counter) of the newest currency marker that the caller knows of.
+    marker_lost: HOST/VOLUME, by which a person says that the copy there is to be served, whatever
+        its currency marker says.
     stop_serving: HOST/VOLUME, by which a person says that nobody shall be served after this.
     origin: who asked, for the audit; SHUTDOWN_ORIGIN: the host is going down in any case.
     options: see Plan.
@@ -86,6 +88,7 @@ class OperationRequest:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
+    marker_lost: str | None = None
     stop_serving: str | None = None
     origin: str = ""
     options: dict[str, str] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from pathlib import Path
 from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.host.system import syscalls
 from storage_agent.host.system.runner import wait_forked
-from storage_agent.nfs_server.connections import AGENT_FOLDER
+from storage_agent.host.volume.own import FOLDER as AGENT_FOLDER
 from storage_agent.nfs_server.exports import CANARY_ADDRESS
 from storage_agent.nfs_server.nfsd import Nfsd
 from storage_agent.nfs_server.reclaims import describe_waiting
@@ -78,14 +78,14 @@ class Canary:
             os.kill(self.pid, signal.SIGKILL)
 
 
-def start_canary(settings: ServerSettings, network: int, cld_folder: str, wait_s: float) -> Canary:
+def start_canary(settings: ServerSettings, network: int, wait_s: float) -> Canary:
     """Forks one. network: descriptor of its namespace.  wait_s: for grace to end."""
     results, ours = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            result = _run(settings, network, cld_folder, time.monotonic() + wait_s)
+            result = _run(settings, network, time.monotonic() + wait_s)
             fields = {name: getattr(result, name) for name in CanaryResult.__slots__}
             os.write(ours, json.dumps(fields).encode()[:_RESULT_LIMIT_BYTES])
             status = 0
@@ -96,9 +96,7 @@ def start_canary(settings: ServerSettings, network: int, cld_folder: str, wait_s
     return Canary(pid, results)
 
 
-def _run(
-    settings: ServerSettings, network: int, cld_folder: str, deadline_s: float
-) -> CanaryResult:
+def _run(settings: ServerSettings, network: int, deadline_s: float) -> CanaryResult:
     for sign in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(sign, signal.SIG_DFL)
     begin_s = time.monotonic()
@@ -109,7 +107,7 @@ def _run(
         if time.monotonic() >= deadline_s:
             waited_s = time.monotonic() - begin_s
             return CanaryResult(
-                problem=describe_waiting(cld_folder), in_grace=True, waited_s=waited_s
+                problem=describe_waiting(settings.mount_point), in_grace=True, waited_s=waited_s
             )
         time.sleep(_POLL_S)
     mounting_s = time.monotonic()

@@ -1,22 +1,24 @@
 """Which clients are connected, kept on the volume itself, so that whoever serves it next can wake
-them (link.ServiceLink.tickle) also when this host has died."""
+them (link.ServiceLink.tickle) also when this host has died.
+
+What is read there may be anybody's: only addresses that a client can have and ports are taken.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import json
-import os
 import re
 import threading
 from pathlib import Path
 
 from storage_agent.host.nfs.adapter import client_sockets, parse_tcp
-from storage_agent.host.system.files import replace_file
+from storage_agent.host.volume.own import nfs_folder
 
-AGENT_FOLDER = ".storage-agent"
 _FILE = "connections"
 _LIMIT = 10_000
 _FILE_LIMIT_BYTES = 1 << 20
-_CONNECTION = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}")
+_CONNECTION = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})", re.ASCII)
 
 
 def read_connections(tcp: Path = Path("/proc/net/tcp")) -> tuple[str, ...]:
@@ -36,22 +38,33 @@ def parse_record(content: bytes, address: str) -> tuple[str, ...]:
         record = json.loads(content)
         if record["address"] != address:
             return ()
-        found = [c for c in record["connections"] if _CONNECTION.fullmatch(c)]
-    except (ValueError, KeyError, TypeError):
+        found = [c for c in record["connections"][:_LIMIT] if _is_connection(c)]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ()
-    return tuple(found[:_LIMIT])
+    return tuple(found)
+
+
+def _is_connection(text: object) -> bool:
+    found = _CONNECTION.fullmatch(text) if isinstance(text, str) else None
+    if found is None or not 0 < int(found[2]) < 1 << 16:
+        return False
+    try:
+        client = ipaddress.IPv4Address(found[1])
+    except ValueError:
+        return False
+    # Nobody but a client is to hear of us.
+    odd = client.is_multicast, client.is_loopback, client.is_reserved, client.is_unspecified
+    return not any(odd)
 
 
 def read_record(mount_point: str, address: str) -> tuple[str, ...]:
     """What the last server of the volume has left."""
     try:
-        descriptor = os.open(
-            Path(mount_point, AGENT_FOLDER, _FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        )
+        with nfs_folder(mount_point) as folder:
+            content = folder.read(_FILE, _FILE_LIMIT_BYTES)
     except OSError:
         return ()
-    with os.fdopen(descriptor, "rb") as file:
-        return parse_record(file.read(_FILE_LIMIT_BYTES), address)
+    return () if content is None else parse_record(content, address)
 
 
 class ConnectionRecorder:
@@ -59,7 +72,7 @@ class ConnectionRecorder:
     supervisor must still be able to take the link down. At most one write is under way."""
 
     def __init__(self, mount_point: str, address: str) -> None:
-        self._path = Path(mount_point, AGENT_FOLDER, _FILE)
+        self._mount_point = mount_point
         self._address = address
         self._recorded: tuple[str, ...] | None = None
         self._thread: threading.Thread | None = None
@@ -82,7 +95,8 @@ class ConnectionRecorder:
 
     def _write(self, connections: tuple[str, ...]) -> None:
         try:
-            replace_file(self._path, render_record(self._address, connections))
+            with nfs_folder(self._mount_point) as folder:
+                folder.make_file(_FILE, render_record(self._address, connections))
         except OSError:
-            return  # full or failing volume: tried again with the next look
+            return  # full or failing volume, or not ours: tried again with the next look
         self._recorded = connections

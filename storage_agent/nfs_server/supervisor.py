@@ -8,6 +8,7 @@ Host tools: ip, nft, modprobe, rpc.mountd while preparing; nfsdcld on start.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,30 +18,25 @@ from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.host.system import syscalls
 from storage_agent.host.system.files import replace_file
 from storage_agent.host.system.runner import Child, Runner, end_stream
+from storage_agent.host.volume.own import made_server_folders
 from storage_agent.model.errors import AgentError, Busy, Missing, OperationFailed
 from storage_agent.model.nfs import ServerState
 from storage_agent.nfs_server import link as link_module
 from storage_agent.nfs_server import namespaces
-from storage_agent.nfs_server.canary import FOLDER as CANARY_FOLDER
 from storage_agent.nfs_server.canary import Canary, CanaryResult, start_canary
-from storage_agent.nfs_server.connections import (
-    AGENT_FOLDER,
-    ConnectionRecorder,
-    read_connections,
-    read_record,
-)
+from storage_agent.nfs_server.connections import ConnectionRecorder, read_connections, read_record
 from storage_agent.nfs_server.exports import render_etab
 from storage_agent.nfs_server.link import ServiceLink
-from storage_agent.nfs_server.nfsd import NO_CLIENT_TRACKING, Nfsd, now_ticks, wait_for_inotify
+from storage_agent.nfs_server.nfsd import NO_CLIENT_TRACKING, Nfsd, now_ticks
+from storage_agent.nfs_server.notify import log
+from storage_agent.nfs_server.tracking import Tracking
 
 # Answers that are not out by then are lost to their clients, who ask again.
 DRAIN_S = 0.3
 _DRAIN_POLL_S = 0.005
-CLD_READY_S = 10.0
 NFSD_TRIES = 3
 _RECORDER_S = 5.0
-# storage-coordinator go-live writes there (coordinator/client_proof.py).
-CLIENTS_FOLDER = "clients"
+_TRACKING_AGAIN_S = 10.0
 _TOOL_S = 30.0
 # When the address is announced and clients are woken again after link_up: a switch or a client
 # may have missed the first.
@@ -61,7 +57,9 @@ class Supervisor:
         self._link = ServiceLink(settings, gateway)
         self._recorder = ConnectionRecorder(settings.mount_point, settings.service_address())
         self._mountd: Child | None = None
-        self._cld: Child | None = None
+        self._tracking = Tracking(self._runner)
+        self._keeper: threading.Thread | None = None
+        self._keep_from_s = 0.0
         self._canary_network: int | None = None
         self._threads: tuple[int, ...] = ()
         self._started_ticks: tuple[int, int] | None = None
@@ -115,7 +113,7 @@ class Supervisor:
             self._close()
             self._nfsd.stop()
             return
-        self._cld = self._start_cld()
+        self._keep_tracking()
         # What rpc.mountd answered before lies in the dead supervisor's mount namespace.
         self._nfsd.forget_exports()
         self._threads = self._nfsd.find_threads()
@@ -142,8 +140,9 @@ class Supervisor:
 
     def status(self) -> Reply:
         running = self._nfsd.threads() > 0
-        helpers = (("rpc.mountd", self._mountd), ("nfsdcld", self._cld))
-        parts = [f"{name} {child.pid}" for name, child in helpers if child is not None]
+        mountd = self._mountd.pid if self._mountd is not None else None
+        helpers = (("rpc.mountd", mountd), ("nfsdcld", self._tracking.pid))
+        parts = [f"{name} {pid}" for name, pid in helpers if pid is not None]
         if running and self._nfsd.in_grace():
             parts.append("in grace")
         return Reply(
@@ -166,7 +165,6 @@ class Supervisor:
                 code="NOT_MOUNTED",
             )
         self._write_etab()
-        self._make_folders()
         self._start_nfsd()
         self._to_wake = read_record(self._settings.mount_point, self._settings.service_address())
         return Reply(
@@ -178,9 +176,8 @@ class Supervisor:
 
     def _start_nfsd(self) -> None:
         begin_ticks = now_ticks()
-        self._cld = self._start_cld()
         try:
-            wait_for_inotify(self._cld.pid, CLD_READY_S)
+            self._start_tracking()
             for tries_left in reversed(range(NFSD_TRIES)):
                 try:
                     self._nfsd.start(self._settings.service_address(), self._settings.threads)
@@ -189,8 +186,8 @@ class Supervisor:
                     # A busy host can keep nfsdcld from answering within nfsd's second.
                     if exc.code != NO_CLIENT_TRACKING or not tries_left:
                         raise
-        except AgentError:
-            self._end_cld()
+        except (AgentError, OSError):
+            self._tracking.stop()
             raise
         self._started_ticks = (begin_ticks, now_ticks() + 1)
 
@@ -232,9 +229,13 @@ class Supervisor:
         running = self._nfsd.threads() > 0
         if running:
             self._nfsd.stop()
-        self._end_cld()
         self._threads, self._started_ticks, self._to_wake = (), None, ()
-        if not self._recorder.wait(_RECORDER_S):
+        if self._keeper is not None:
+            self._keeper.join(_RECORDER_S)
+        keeps = self._keeper is not None and self._keeper.is_alive()
+        if not keeps:
+            self._tracking.stop()
+        if keeps or not self._recorder.wait(_RECORDER_S):
             raise Busy(
                 f"a write to {self._settings.mount_point} does not end: its device is frozen",
                 remedy="storage-agent status; dmesg",
@@ -250,7 +251,7 @@ class Supervisor:
                 remedy=f"storage-agent-nfs {self._settings.volume} link-up",
                 code="NFS_NOT_SERVING",
             )
-        return start_canary(self._settings, self._canary_network, self._cld_folder(), wait_s)
+        return start_canary(self._settings, self._canary_network, wait_s)
 
     def canary_reply(self, result: CanaryResult) -> Reply:
         """Raises Busy (still in grace), OperationFailed (not proven)."""
@@ -320,27 +321,29 @@ class Supervisor:
     def _is_mounted(self) -> bool:
         return os.path.ismount(self._settings.mount_point)
 
-    def _make_folders(self) -> None:
-        own = Path(self._settings.mount_point, AGENT_FOLDER)
-        for folder in (own, own / "nfs", own / "nfs/nfsdcld", own / CANARY_FOLDER):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        # Where any client may prove that it can write, whoever the export makes of it: files are
-        # dropped here, not listed, and removed by their owner alone.
-        clients = own / CLIENTS_FOLDER
-        clients.mkdir(exist_ok=True)
-        clients.chmod(0o1733)
-        own.chmod(0o711)
+    def _start_tracking(self) -> None:
+        """On whatever its users have made of the volume."""
+        mount_point = self._settings.mount_point
+        aside = made_server_folders(mount_point) + self._tracking.start(mount_point)
+        for what in aside:
+            log(f"set aside on the volume: {what}")
 
-    def _cld_folder(self) -> str:
-        return f"{self._settings.mount_point}/{AGENT_FOLDER}/nfs/nfsdcld"
+    def _keep_tracking(self) -> None:
+        """In a thread of its own, for the same reason as the recorder."""
+        if self._keeper is not None and self._keeper.is_alive():
+            return
+        now_s = time.monotonic()
+        if self._tracking.runs() or now_s < self._keep_from_s:
+            return
+        self._keep_from_s = now_s + _TRACKING_AGAIN_S
+        self._keeper = threading.Thread(target=self._try_tracking, daemon=True)
+        self._keeper.start()
 
-    def _start_cld(self) -> Child:
-        return self._runner.daemon(("nfsdcld", "-F", "-s", self._cld_folder()))
-
-    def _end_cld(self) -> None:
-        if self._cld is not None:
-            end_stream(self._cld)
-            self._cld = None
+    def _try_tracking(self) -> None:
+        try:
+            self._start_tracking()
+        except (AgentError, OSError) as exc:
+            log(f"nfsdcld is not running: {exc}")
 
     def _drain(self) -> str:
         """How long it took until no request was being worked on; empty if it did not end.
@@ -365,8 +368,8 @@ class Supervisor:
     def _revive_helpers(self) -> None:
         if self._mountd is not None and self._mountd.poll() is not None:
             self._mountd = self._runner.daemon(("rpc.mountd", "-F", "-N", "2", "-N", "3"))
-        if self._cld is not None and self._cld.poll() is not None:
-            self._cld = self._start_cld()
+        if self._nfsd.threads() > 0:
+            self._keep_tracking()
 
     def processes(self) -> int:
         return self._runner.started

@@ -75,8 +75,9 @@ def make_agent(
         ),
     )
     ticks = Ticks(
-        read=lambda volume: read_apart(runner, volume, timeout_s=WRITE_TIMEOUT_S),
-        write=lambda volume, before: write_apart(runner, volume, before, timeout_s=WRITE_TIMEOUT_S),
+        read=lambda volume: read_apart(volume, timeout_s=WRITE_TIMEOUT_S),
+        write=lambda volume, before: write_apart(volume, before, timeout_s=WRITE_TIMEOUT_S),
+        base=lambda volume, found: engine.marker_to_count_on(volume, found),
         seen=lambda volume, marker: agent.marker_written(volume, marker),
         keep=lambda volume, marker: engine.note_marker(volume, marker),
     )

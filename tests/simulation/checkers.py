@@ -210,9 +210,12 @@ class Checks:
         self.expect("I4", usable, f"{node.host} became Primary with its disk {node.s.disk}")
         self.expect("I4", proven, f"{node.host} became Primary without proof of being current")
 
-    def not_older(self, machine: Machine) -> None:
-        """I4: what is promoted is not older than what was seen here."""
+    def not_older(self, machine: Machine, word: str | None) -> None:
+        """I4: what is promoted is not older than what was seen here. word: a person's, that the
+        marker of a copy is lost."""
         seen, found = machine.files.get("marker-data"), machine.node_marker()
+        told = word == f"{machine.name}/data"
+        self.expect("I4", found is not None or told, "mounted without a marker or a word")
         if seen is not None and found is not None:
             age, newest = found.age(), age_of(seen)
             self.expect("I4", age >= newest, f"{age} mounted, {newest} was seen")

@@ -277,7 +277,7 @@ class Daemon:
     def performed(self, step: Step, request: OperationRequest) -> None:
         if step.kind is StepKind.MOUNT and self.machine.mounted and not self._was_mounted:
             if request.kind is OperationKind.PROMOTE:
-                self.simulation.checks.not_older(self.machine)
+                self.simulation.checks.not_older(self.machine, request.marker_lost)
             self.simulation.checks.mounted(self.machine)
 
     def assembles(self) -> None:

@@ -20,7 +20,7 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
 from storage_agent.operations import planners
 from storage_agent.policy import arbitration as arbitration_policy
-from storage_agent.policy import assembly, promotion, standalone
+from storage_agent.policy import assembly, currency, promotion, standalone
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.service.link_keeper import LinkKeeper
 from storage_agent.service.observing import attachments
@@ -44,6 +44,7 @@ from tests.simulation.mutations import (
     loses_a_block,
     no_undo,
     not_busy,
+    not_missed,
     nothing,
     only_lost,
     only_lower,
@@ -90,6 +91,12 @@ MUTANTS = (
        lambda: [(promotion, "_replica", nothing)]),
     _m("the currency marker is not compared", "I4", "old_marker",
        lambda: [(run_module, "currency_findings", nothing)]),
+    _m("a marker that is gone is not missed", "I4", "marker_gone",
+       lambda: [(run_module, "currency_findings", not_missed)]),
+    _m("a person's word counts for any host", "I4", "marker_gone",
+       lambda: [(currency, "_named", lambda request, snapshot: request.marker_lost)]),
+    _m("a person's word does not count", "I26", "marker_gone",
+       lambda: [(currency, "_named", lambda request, snapshot: "")]),
     _m("the marker is read and not checked", "I4", "old_marker",
        lambda: [(Run, "_check_marker", lambda self, kind, volume: None)]),
     _m("the marker is looked at after the mount", "I4", "old_marker",

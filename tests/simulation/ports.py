@@ -110,7 +110,7 @@ class SimHost:
     def __init__(self, machine: Machine, daemon: Daemon) -> None:
         self._machine = machine
         self._daemon = daemon
-        self._marker: Marker | None = None
+        self._marker: Marker | Unobserved | None = None
         self._looked = False
 
     def boot_id(self) -> str:
@@ -305,8 +305,6 @@ class SimHost:
         finally:
             if not self._daemon.dead:
                 machine.end_look()
-        if isinstance(found, Unobserved):
-            raise OperationFailed(found.reason)
         self._marker, self._looked = found, True
 
     def _do_mount(self, request: OperationRequest, deadline: Deadline) -> None:
@@ -319,12 +317,14 @@ class SimHost:
         machine = self._machine
         if not machine.mounted:
             raise OperationFailed("the volume is not mounted")
-        before = self._marker_on_disk()
+        afresh = request.marker_lost == f"{machine.name}/data"
+        before = None if afresh else self._marker_on_disk()
         if isinstance(before, Unobserved) or request.epoch is None:
             raise OperationFailed("no epoch, or no marker to be read")
+        goes_on = before is not None and before.epoch >= request.epoch
         marker = Marker(
             epoch=request.epoch,
-            counter=before.counter + 1 if before else 1,
+            counter=before.counter + 1 if before and goes_on else 1,
             operation_id=request.operation_id,
             host=machine.name,
             boot_id=machine.boot_id,

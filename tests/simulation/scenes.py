@@ -228,6 +228,21 @@ def old_marker(seed: int) -> Simulation:
     return simulation
 
 
+def marker_gone(seed: int) -> Simulation:
+    """A user has removed the agent's folder: refused on both hosts, then served on a person's word,
+    which is for one host and is not asked for again."""
+    simulation = pair(seed, None)
+    for machine in simulation.machines.values():
+        machine.disk.durable.pop("marker")
+    for host in ("alpha", "beta"):
+        done(simulation, host, PROMOTE, f"gone-{host}")
+        done(simulation, host, PROMOTE, f"other-{host}", marker_lost="gamma/data")
+    must(simulation, done(simulation, "beta", PROMOTE, "word", marker_lost="beta/data"))
+    must(simulation, done(simulation, "beta", DEMOTE, "back"))
+    must(simulation, done(simulation, "alpha", PROMOTE, "over"))
+    return simulation
+
+
 SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
     scene.__name__: scene
     for scene in (
@@ -243,6 +258,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         stale_reboot,
         resync_target,
         old_marker,
+        marker_gone,
         failing_steps,
         killed_then_failing,
         power_cut_in_promote,

@@ -1,7 +1,7 @@
 """The currency marker, written again and again while a volume is served.
 
-By dd in a child process, not here: a write to a frozen device hangs in D state, and a thread of
-the daemon's that hung so would keep it from ending, and the next one from starting.
+In a child process: a write to a frozen device hangs in D state, and a thread of the daemon's that
+hung so would keep it from ending, and the next one from starting.
 """
 
 from __future__ import annotations
@@ -9,40 +9,39 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from storage_agent.host.system.runner import Runner
-from storage_agent.host.volume.marker import FOLDER, NAME, SLOT_BYTES, parse_slot, render_slot
+from storage_agent.host.system.apart import run_apart
+from storage_agent.host.volume.door import enter
+from storage_agent.host.volume.marker import newest_marker, read_slots, write_into
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import Marker
 
 
-def read_apart(runner: Runner, volume: VolumeConfig, *, timeout_s: float) -> Marker | None:
-    """The newer slot; None where neither makes sense. Raises AgentError, also for no file."""
-    argv = ("dd", f"if={_path(volume)}", f"bs={2 * SLOT_BYTES}", "count=1", "status=none")
-    content = runner.run((*argv, "iflag=nofollow"), timeout_s=timeout_s).stdout.encode()
-    slots = (parse_slot(content[:SLOT_BYTES]), parse_slot(content[SLOT_BYTES:]))
-    return max((slot for slot in slots if slot is not None), key=Marker.age, default=None)
-
-
-def write_apart(
-    runner: Runner, volume: VolumeConfig, before: Marker, *, timeout_s: float
-) -> Marker:
-    """One count further, in place and durable, as write_marker does it; never makes the file, so
-    nothing is written where the volume is not mounted any more. Raises AgentError."""
-    marker = dataclasses.replace(before, counter=before.counter + 1, wall_s=time.time())
-    argv = (
-        "dd",
-        f"of={_path(volume)}",
-        f"bs={SLOT_BYTES}",
-        "count=1",
-        f"seek={marker.counter % 2}",
-        "iflag=fullblock",
-        "oflag=dsync,nofollow",
-        "conv=notrunc,nocreat",
-        "status=none",
+def read_apart(volume: VolumeConfig, *, timeout_s: float) -> Marker | None:
+    """The newer slot; None where there is no file. Raises AgentError, OperationFailed where
+    neither slot makes sense."""
+    at = volume.mount_point
+    what = f"the marker on {at}"
+    found = run_apart(
+        f"reading {what}",
+        lambda: b"" if (slots := read_slots(at)) is None else b"+" + slots,
+        code="MARKER_UNREADABLE",
+        timeout_s=timeout_s,
     )
-    runner.run(argv, timeout_s=timeout_s, stdin=render_slot(marker))
-    return marker
+    return newest_marker(found[1:], what) if found else None
 
 
-def _path(volume: VolumeConfig) -> str:
-    return f"{volume.mount_point}/{FOLDER}/{NAME}"
+def write_apart(volume: VolumeConfig, before: Marker, *, timeout_s: float) -> tuple[Marker, str]:
+    """One count further; and what had to be put back for it (see write_marker). Writes nothing
+    where the volume is not mounted any more. Raises AgentError."""
+    marker = dataclasses.replace(before, counter=before.counter + 1, wall_s=time.time())
+
+    def write() -> bytes:
+        with enter(volume.mount_point) as root:
+            if not root.is_mounted():
+                raise OperationFailed(f"nothing is mounted at {volume.mount_point}")
+            return write_into(root, marker).encode()
+
+    what = f"writing the marker on {volume.mount_point}"
+    told = run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s)
+    return marker, told.decode(errors="replace")

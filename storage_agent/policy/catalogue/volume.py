@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from storage_agent.policy.explanation import Explanation
 
+_NO_NEWER = (
+    "only if no host has a newer copy: storage-agent promote VOLUME --marker-lost HOST/VOLUME",
+)
 _STATUS = "storage-agent status"
 _WATCH = "storage-agent status --watch"
 _DISKS = "lsblk -o NAME,SERIAL,SIZE,FSTYPE"
@@ -298,15 +301,33 @@ VOLUME: dict[str, Explanation] = {
         meaning="The request's epoch is implausibly far ahead of what this host knows.",
         next_steps=("find out who sent it: journalctl -u storage-agentd",),
     ),
+    "MARKER_DISREGARDED": Explanation(
+        meaning="A person has said that this copy is to be served whatever its marker says.",
+        risk="if another host had a newer copy, what was written there is lost",
+        next_steps=("compare what users miss with a backup",),
+    ),
+    "MARKER_GONE": Explanation(
+        meaning="The agent's folder is gone from the volume, with the record of its last owner: "
+        "somebody has moved or removed it, or a backup without it was put back.",
+        risk="whether this copy is the newest is not proved by the volume itself",
+        next_steps=("put the folder back if somebody has moved it", *_NO_NEWER),
+    ),
+    "MARKER_IMPLAUSIBLE": Explanation(
+        meaning="The filesystem's own record of its last owner cannot be true: somebody who can "
+        "write as root on the volume has written it.",
+        risk="whether this copy is the newest is not proved by the volume itself",
+        next_steps=("find out who it was: an export with no_root_squash?", *_NO_NEWER),
+    ),
     "MARKER_OLD": Explanation(
-        meaning="The filesystem's own record is older than one that was seen before.",
-        risk="this copy has lost writes although DRBD calls it current",
-        next_steps=("do not use either copy before both were looked at", _STATUS),
+        meaning="The filesystem's own record is older than one that was seen before, or was put "
+        "back from a backup.",
+        risk="this copy may have lost writes although DRBD calls it current",
+        next_steps=("do not use either copy before both were looked at", *_NO_NEWER),
     ),
     "MARKER_UNREADABLE": Explanation(
         meaning="The filesystem's own record of its last owner cannot be read.",
         risk="whether this copy is current is not known",
-        next_steps=("dmesg | tail", "look at the filesystem read-only"),
+        next_steps=("dmesg | tail", "look at the filesystem read-only", *_NO_NEWER),
     ),
     "MARKER_UNWRITABLE": Explanation(
         meaning="The record of the new owner could not be written to the filesystem.",

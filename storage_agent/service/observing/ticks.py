@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import structlog
 
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.errors import AgentError, CommandStuck
+from storage_agent.model.errors import AgentError, CommandStuck, OperationFailed
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.operation import Marker
 from storage_agent.model.plan import StepKind
@@ -30,7 +30,8 @@ KEEP_EVERY = 2
 _RESTS = frozenset({StepKind.MOUNT, StepKind.WRITE_MARKER, StepKind.UNMOUNT})
 
 Read = Callable[[VolumeConfig], Marker | None]
-Write = Callable[[VolumeConfig, Marker], Marker]
+Write = Callable[[VolumeConfig, Marker], tuple[Marker, str]]
+Base = Callable[[str, Marker | None], Marker | None]
 Keep = Callable[[str, Marker], None]
 log = structlog.get_logger()
 
@@ -39,11 +40,13 @@ class Ticks:
     """Safe to use from several threads. At most one write a volume is under way: while one is
     stuck, none is begun.
 
-    read, write: may hang.  seen: each marker written.  keep: makes one durable.
+    read, write: may hang; write also says what it had to put back.  base: which one to count on
+    from, given what lies on the volume, which its users may have written.  seen: each marker
+    written.  keep: makes one durable.
     """
 
-    def __init__(self, *, read: Read, write: Write, seen: Keep, keep: Keep) -> None:
-        self._read, self._write_file = read, write
+    def __init__(self, *, read: Read, write: Write, base: Base, seen: Keep, keep: Keep) -> None:
+        self._read, self._write_file, self._base = read, write, base
         self._seen, self._keep = seen, keep
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
@@ -118,18 +121,20 @@ class Ticks:
         name = volume.name
         rests = self._rests.get(name, 0)
         try:
-            before = self._newest.get(name) or self._read(volume)
+            before = self._newest.get(name) or self._base(name, self._found(volume))
             # Until its promotion has written one there is none of this host's and boot's.
             mine = (snapshot.host, snapshot.boot_id)
             if before is None or (before.host, before.boot_id) != mine:
                 return
-            marker = self._write_file(volume, before)
+            marker, told = self._write_file(volume, before)
         except AgentError as exc:
             self._newest.pop(name, None)
             if isinstance(exc, CommandStuck):
                 self._stuck[name] = exc
             log.warning("the marker was not written", volume=name, error=exc.message)
             return
+        if told:
+            log.warning("the marker was put back", volume=name, found=told)
         with self._lock:
             if self._rests.get(name, 0) != rests:
                 return  # It came too late: a step has written a newer one.
@@ -137,6 +142,14 @@ class Ticks:
         self._seen(name, marker)
         if marker.counter >= self._kept.get(name, -KEEP_EVERY) + KEEP_EVERY:
             self._remember(name, marker)
+
+    def _found(self, volume: VolumeConfig) -> Marker | None:
+        """None also where it cannot be read for what its users have made of it."""
+        try:
+            return self._read(volume)
+        except OperationFailed as exc:
+            log.warning("the marker was not read", volume=volume.name, error=exc.message)
+            return None
 
     def _remember(self, name: str, marker: Marker) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 
 import pytest
@@ -47,7 +48,8 @@ def test_a_copy_older_than_what_this_host_has_seen_is_given_back(found: Marker |
     EpochStore(store).note_marker("data", served_marker(5, 3))
     record = run(engine, request(OperationKind.PROMOTE))
     assert record.state is OperationState.ROLLED_BACK
-    assert [finding.code for finding in record.findings] == ["MARKER_OLD"]
+    code = "MARKER_OLD" if found else "MARKER_GONE"
+    assert [finding.code for finding in record.findings] == [code]
     assert StepKind.MOUNT not in host.performed
     assert is_secondary(host)
 
@@ -159,3 +161,39 @@ def test_a_marker_that_cannot_be_read_gives_the_role_back() -> None:
     assert [(f.code, f.measured) for f in record.findings] == [("MARKER_UNREADABLE", "checksum")]
     assert StepKind.MOUNT not in host.performed
     assert is_secondary(host)
+
+
+@pytest.mark.parametrize(
+    ("marker", "code"),
+    [(None, "MARKER_GONE"), (served_marker(10**9), "MARKER_IMPLAUSIBLE")],
+)
+def test_a_persons_word_is_the_way_past_a_lost_or_forged_marker(
+    marker: Marker | None, code: str
+) -> None:
+    host, store = FakeHost(marker=marker), MemoryStore()
+    engine = make_engine(host, store)
+    EpochStore(store).note_marker("data", served_marker(5, 3))
+    record = run(engine, request(OperationKind.PROMOTE))
+    assert [finding.code for finding in record.findings] == [code]
+    assert EpochStore(store).read("data").number < 100
+    word = request(OperationKind.PROMOTE, marker_lost="alpha/data")
+    record = run(engine, dataclasses.replace(word, operation_id="word"))
+    assert record.state is OperationState.SUCCEEDED
+    assert "MARKER_DISREGARDED" in [finding.code for finding in record.findings]
+    noted = EpochStore(store).last_marker("data")
+    assert noted is not None
+    assert 5 < noted.epoch < 100
+
+
+def test_ticks_count_on_from_the_note_unless_it_is_damaged() -> None:
+    store = MemoryStore()
+    engine = make_engine(FakeHost(), store)
+    EpochStore(store).note_marker("data", served_marker(5, 3))
+    forged = served_marker(10**9, 1)
+    assert engine.marker_to_count_on("data", served_marker(5, 4)) == served_marker(5, 4)
+    base = engine.marker_to_count_on("data", forged)
+    assert base is not None
+    assert base.epoch == 5
+    store.files["marker-data"] = b"damaged"
+    assert engine.marker_to_count_on("data", served_marker(5, 4)) == served_marker(5, 4)
+    assert engine.marker_to_count_on("data", forged) is None

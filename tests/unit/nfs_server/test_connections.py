@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
+from storage_agent.host.volume.own import made_server_folders
 from storage_agent.nfs_server.connections import (
     ConnectionRecorder,
     parse_record,
@@ -13,6 +16,7 @@ from storage_agent.nfs_server.connections import (
     read_record,
     render_record,
 )
+from storage_agent.nfs_server.frames import tickle
 
 ADDRESS = "10.9.0.10"
 
@@ -37,13 +41,48 @@ def test_strange_entries_are_left_out() -> None:
     assert parse_record(content, ADDRESS) == ("10.9.0.3:761",)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["1.2.3.4:99999", "1.2.3.4:0", "999.1.1.1:80", "224.0.0.1:80", "127.0.0.1:80", "0.0.0.0:80",
+     "255.255.255.255:80", "١.2.3.4:80", "1.2.3.4:٨", "1.2.3.4:80\n", None, {}, 1e400],
+)  # fmt: skip
+def test_what_no_client_can_be_is_left_out(entry: object) -> None:
+    """What is left can be packed into a packet: nothing in the list ends who sends it."""
+    content = json.dumps({"address": ADDRESS, "connections": [entry, "10.9.0.3:761"]}).encode()
+    assert parse_record(content, ADDRESS) == ("10.9.0.3:761",)
+    tickle((ADDRESS, 2049), ("10.9.0.3", 761))
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 200_000, b'{"address": "10.9.0.10", "connections": {"a": 1}}', b"\xff" * 99]
+)
+def test_nothing_in_the_record_is_an_error(content: bytes) -> None:
+    assert parse_record(content, ADDRESS) == ()
+
+
+@pytest.mark.parametrize("what", ["link", "fifo", "foreign folder"])
+def test_a_record_that_is_not_ours_is_not_read(tmp_path: Path, what: str) -> None:
+    made_server_folders(str(tmp_path))
+    path = tmp_path / ".storage-agent/nfs/connections"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(render_record(ADDRESS, ("10.9.0.3:761",)))
+    if what == "link":
+        path.symlink_to(elsewhere)
+    elif what == "fifo":
+        os.mkfifo(path)
+    else:
+        elsewhere.rename(path)
+        path.chmod(0o666)
+    assert read_record(str(tmp_path), ADDRESS) == ()
+
+
 def test_recording_twice_writes_once(tmp_path: Path) -> None:
-    (tmp_path / ".storage-agent").mkdir()
+    made_server_folders(str(tmp_path))
     recorder = ConnectionRecorder(str(tmp_path), ADDRESS)
     recorder.record(("10.9.0.3:761",))
     assert recorder.wait(5)
     assert read_record(str(tmp_path), ADDRESS) == ("10.9.0.3:761",)
-    path = tmp_path / ".storage-agent/connections"
+    path = tmp_path / ".storage-agent/nfs/connections"
     before = path.stat().st_ino
     recorder.record(("10.9.0.3:761",))
     assert recorder.wait(5)

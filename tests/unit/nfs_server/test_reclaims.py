@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from storage_agent.host.volume.own import made_server_folders
 from storage_agent.nfs_server.reclaims import describe_waiting, waiting_clients
 
 
-def make_database(folder: Path, *, recovery: int, before: list[bytes], now: list[bytes]) -> None:
+def database_folder(volume: Path) -> Path:
+    made_server_folders(str(volume))
+    return volume / ".storage-agent/nfs/nfsdcld"
+
+
+def make_database(volume: Path, *, recovery: int, before: list[bytes], now: list[bytes]) -> None:
     """Schema 4 of nfs-utils 2.6.2."""
+    folder = database_folder(volume)
     with sqlite3.connect(folder / "main.sqlite") as database:
         database.execute("CREATE TABLE grace (current INTEGER, recovery INTEGER)")
         database.execute("INSERT INTO grace VALUES (3, ?)", (recovery,))
@@ -43,6 +50,41 @@ def test_many_are_not_all_named(tmp_path: Path) -> None:
 
 
 def test_no_database(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"main\.sqlite"):
+    with pytest.raises(OSError, match=r"\.storage-agent"):
         waiting_clients(str(tmp_path))
+    assert "who: unknown" in describe_waiting(str(tmp_path))
+
+
+FORGED = {
+    "no tables": "CREATE TABLE other (a)",
+    "no row": "CREATE TABLE grace (current INTEGER, recovery INTEGER)",
+    "words": "CREATE TABLE grace (current, recovery); INSERT INTO grace VALUES ('a', 'b')",
+    "huge": "CREATE TABLE grace (current, recovery); INSERT INTO grace VALUES (1, 1e300)",
+    "endless": "CREATE VIEW grace AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) "
+    "SELECT count(*) AS current, 1 AS recovery FROM n",
+    "vast": "CREATE VIEW grace AS SELECT zeroblob(999999999) AS current, 1 AS recovery",
+}
+
+
+@pytest.mark.parametrize("statements", FORGED.values(), ids=FORGED.keys())
+def test_a_forged_database_is_an_error_soon(tmp_path: Path, statements: str) -> None:
+    with sqlite3.connect(database_folder(tmp_path) / "main.sqlite") as database:
+        database.executescript(statements)
+    database.close()
+    assert "who: unknown" in describe_waiting(str(tmp_path))
+
+
+def test_names_that_are_no_names(tmp_path: Path) -> None:
+    """A number would be as many zero bytes, a text has no bytes."""
+    make_database(tmp_path, recovery=2, before=[], now=[])
+    with sqlite3.connect(tmp_path / ".storage-agent/nfs/nfsdcld/main.sqlite") as database:
+        database.execute(
+            f'INSERT INTO "rec-{2:016x}" (id) VALUES (1000000000000), (?)', ("x" * 9999,)
+        )
+    database.close()
+    assert [len(name) for name in waiting_clients(str(tmp_path))] == [13, 1024]
+
+
+def test_garbage_is_an_error(tmp_path: Path) -> None:
+    (database_folder(tmp_path) / "main.sqlite").write_bytes(b"SQLite format 3\0" + b"\xff" * 65536)
     assert "who: unknown" in describe_waiting(str(tmp_path))

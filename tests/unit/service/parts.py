@@ -217,7 +217,13 @@ def make_observer(
 def idle_ticks() -> Ticks:
     """Finds no marker, and so writes none."""
     nothing = lambda *_: None  # noqa: E731
-    return Ticks(read=nothing, write=lambda _, marker: marker, seen=nothing, keep=nothing)
+    return Ticks(
+        read=nothing,
+        write=lambda _, marker: (marker, ""),
+        base=nothing,
+        seen=nothing,
+        keep=nothing,
+    )
 
 
 def make_agent(

@@ -13,6 +13,7 @@ from storage_agent.model.operation import Marker
 from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import CHEAP_FACETS, HostSnapshot
+from storage_agent.policy.currency import UNNOTED, count_on
 from storage_agent.service.observing.ticks import KEEP_EVERY, Ticks
 from tests.unit.fakes import FakeHost, in_sync_replica, volume_config
 from tests.unit.service.parts import wait_until
@@ -34,25 +35,34 @@ class Disk:
         self.fails: Exception | None = None
         self.seen: list[Marker] = []
         self.kept: list[int] = []
+        self.noted: Marker | None = None
+        self.put_back = ""
+        self.unreadable: OperationFailed | None = None
         self.ticks = Ticks(
             read=self.read,
             write=self.write,
+            base=self.base,
             seen=lambda _, marker: self.seen.append(marker),
             keep=lambda _, marker: self.kept.append(marker.counter),
         )
 
     def read(self, volume: VolumeConfig) -> Marker | None:
         self.reads += 1
+        if self.unreadable is not None:
+            raise self.unreadable
         return self.marker
 
-    def write(self, volume: VolumeConfig, before: Marker) -> Marker:
+    def base(self, name: str, found: Marker | None) -> Marker | None:
+        return count_on(found, self.noted, FIRST.epoch)
+
+    def write(self, volume: VolumeConfig, before: Marker) -> tuple[Marker, str]:
         self.writing.set()
         assert self.go.wait(10)
         if self.fails:
             failure, self.fails = self.fails, None
             raise failure
         self.marker = dataclasses.replace(before, counter=before.counter + 1)
-        return self.marker
+        return self.marker, self.put_back
 
     def turn(self, host: FakeHost | None = None) -> None:
         self.ticks.turn({"data": VOLUME}, snapshot(host or serving()))
@@ -183,9 +193,9 @@ def test_after_a_step_that_writes_it_the_marker_is_read_again() -> None:
     disk = Disk()
     disk.tick()
     with disk.ticks.resting(StepKind.WRITE_MARKER, VOLUME):
-        disk.marker = dataclasses.replace(FIRST, epoch=8, counter=9, operation_id="next")
+        disk.marker = dataclasses.replace(FIRST, counter=9, operation_id="next")
     disk.tick()
-    assert disk.seen[-1].age() == (8, 10)
+    assert disk.seen[-1].age() == (7, 10)
 
 
 def test_other_steps_are_not_waited_for() -> None:
@@ -204,3 +214,14 @@ def test_a_failure_is_survived() -> None:
     disk.tick()
     disk.tick()
     assert len(disk.seen) == 1
+
+
+def test_what_a_user_has_made_of_the_marker_is_not_counted_on() -> None:
+    """Removed, damaged or forged: this host goes on from its own note."""
+    for lies in (None, dataclasses.replace(FIRST, epoch=10**9), OperationFailed("damaged")):
+        disk = Disk(lies if not isinstance(lies, OperationFailed) else None)
+        disk.unreadable = lies if isinstance(lies, OperationFailed) else None
+        disk.noted = FIRST
+        disk.put_back = "marker was missing"
+        disk.tick()
+        assert [marker.age() for marker in disk.seen] == [(7, 3 + UNNOTED + 1)]

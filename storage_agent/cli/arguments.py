@@ -148,6 +148,11 @@ def _add_serving(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
         commands, "promote", "serve the volume from this host", "operate", "promote"
     )
     promote.add_argument("--peer-is-off", metavar="HOST", help="declare that HOST is powered off")
+    promote.add_argument(
+        "--marker-lost",
+        metavar="HOST/VOLUME",
+        help="serve this copy whatever its currency marker says: no host has a newer one",
+    )
     promote.add_argument("--confirm", metavar="HOST", help="instead of typing the host's name")
     promote.add_argument("--epoch", type=int, metavar="N", help="given by a coordinator")
     promote.add_argument("--coordinator", metavar="ID", help="that has given the epoch")

@@ -43,7 +43,11 @@ POLL_S = 0.5
 
 
 def promote(options: argparse.Namespace, context: Context) -> Answer:
-    chosen = {"peer_is_off": options.peer_is_off, "wait_s": options.wait}
+    chosen = {
+        "peer_is_off": options.peer_is_off,
+        "marker_lost": options.marker_lost,
+        "wait_s": options.wait,
+    }
     if options.dry_run:
         return show_plan(options, context, "promote", **chosen)
     if options.peer_is_off:

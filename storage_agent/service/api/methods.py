@@ -178,6 +178,7 @@ def _plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         expected_primary=parameters.expected_primary,
         peer_is_off=parameters.peer_is_off,
         marker_at_least=_marker(parameters.marker_at_least),
+        marker_lost=parameters.marker_lost,
         stop_serving=parameters.stop_serving,
         origin=call.session.origin,
         options=options,
@@ -208,6 +209,7 @@ def _operate(kind: OperationKind) -> Handler:
             expected_primary=parameters.expected_primary,
             peer_is_off=parameters.peer_is_off,
             marker_at_least=_marker(parameters.marker_at_least),
+            marker_lost=parameters.marker_lost,
             stop_serving=parameters.stop_serving,
             origin=_origin(call, parameters.operation_id),
             options=options,
@@ -273,7 +275,12 @@ def _start(agent: Agent, call: Call, request: OperationRequest) -> object:
 
 def _require_persons_word(call: Call, parameters: PlanParameters | OperateParameters) -> None:
     """What not everybody who operates may declare. Raises NotPermitted."""
-    for name, role in (("peer_is_off", Role.GRANT), ("stop_serving", Role.LOCAL)):
+    words = (
+        ("peer_is_off", Role.GRANT),
+        ("marker_lost", Role.LOCAL),
+        ("stop_serving", Role.LOCAL),
+    )
+    for name, role in words:
         if getattr(parameters, name) is not None:
             require_role(call.session.role, role, name)
 

@@ -66,6 +66,7 @@ class PlanParameters:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
+    marker_lost: str | None = None
     wait_s: int | None = None
     stop_serving: str | None = None
     role: CreateRole | None = None
@@ -79,6 +80,7 @@ class OperateParameters:
     only then: the claim by which whoever has given it adopted the volume.  peer_is_off: the peer's
     name; a coordinator's word (role grant), or local root's.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
+    marker_lost: HOST/VOLUME whose copy is to be served whatever its marker says; local root only.
     stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.
     wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to
     let go of the volume (promote).  confirm: the plan's digest; standalone where a coordinator
@@ -91,6 +93,7 @@ class OperateParameters:
     expected_primary: str | None = None
     peer_is_off: str | None = None
     marker_at_least: tuple[int, ...] | None = None
+    marker_lost: str | None = None
     stop_serving: str | None = None
     wait_s: int | None = None
     confirm: str | None = None

@@ -22,10 +22,12 @@ from storage_agent.host.system.bounded import BoundedCalls
 from storage_agent.host.system.runner import Runner
 from storage_agent.host.system.services import Services
 from storage_agent.host.volume.marker import read_marker
+from storage_agent.host.volume.presence import put_right, what_is_wrong
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.errors import AgentError, OperationFailed
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
@@ -40,6 +42,7 @@ from storage_agent.model.snapshot import (
 )
 
 LOOK_TIMEOUT_S = 10.0
+PRESENCE_TIMEOUT_S = 2.0
 WATCH_WRITES_S = 2
 _NOT_ASKED = Unobserved(reason="not looked at")
 
@@ -110,7 +113,7 @@ class LinuxHost:
             ),
             filesystem=look(
                 Facet.FILESYSTEM,
-                lambda: tools.filesystem.view(volume, identify=Facet.IDENTITY in facets),
+                lambda: self._filesystem(volume, identify=Facet.IDENTITY in facets),
             ),
             nfs=None
             if nfs is None
@@ -136,6 +139,19 @@ class LinuxHost:
             written_bytes=None if before is None or after is None else after - before,
             watched_s=WATCH_WRITES_S,
         )
+
+    def _filesystem(self, volume: VolumeConfig, *, identify: bool) -> FilesystemView:
+        view = self._tools.filesystem.view(volume, identify=identify)
+        here = [mount for mount in view.mounts if mount.mount_point == volume.mount_point]
+        if not here or here[0].read_only:
+            return view
+        path = str(self._root / volume.mount_point.lstrip("/"))
+        key = f"the agent's folder on {volume.mount_point}"
+        try:
+            wrong = self._calls.run(key, lambda: what_is_wrong(path), timeout_s=PRESENCE_TIMEOUT_S)
+        except (AgentError, OSError):
+            wrong = ""  # A frozen or failing volume says so elsewhere.
+        return replace(view, disturbed=wrong, put_right=put_right(volume.name, self._root))
 
     def _marker(self, volume: VolumeConfig) -> Marker | Unobserved | None:
         mounts = self._tools.filesystem.view(volume).mounts

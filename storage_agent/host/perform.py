@@ -21,6 +21,7 @@ from storage_agent.host.md.ignore import (
 )
 from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.nfs.control import ServerControl, prepare_settings
+from storage_agent.host.nfs.protocol import GENERATION
 from storage_agent.host.system.apart import run_apart
 from storage_agent.host.system.clock import SystemClock
 from storage_agent.host.system.files import replace_file
@@ -32,6 +33,7 @@ from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Missing, OperationFailed, refuse_blockers
 from storage_agent.model.finding import Finding, blocker
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import StepKind
@@ -41,6 +43,7 @@ CONFIGURATION_FOLDER = Path("etc/storage-agent/agent.d")
 # knfsd lets go of a filesystem some milliseconds after its last thread has ended.
 UNMOUNT_TRIES = 5
 UNMOUNT_PAUSE_S = 0.2
+STATUS_TIMEOUT_S = 5.0
 
 Act = Callable[[VolumeConfig, OperationRequest, float], object]
 
@@ -334,7 +337,17 @@ class Performer:
     ) -> None:
         prepare_settings(volume, self._tools.root)
         unit = f"storage-agent-nfs@{volume.name}.service"
+        if self._is_of_before(volume):
+            self._tools.services.stop(unit, timeout_s=timeout_s)
         self._tools.services.start(unit, timeout_s=timeout_s)
+
+    def _is_of_before(self, volume: VolumeConfig) -> bool:
+        """In standby, and started before the package was upgraded."""
+        try:
+            reply = self._server(volume).status(timeout_s=STATUS_TIMEOUT_S)
+        except AgentError:
+            return False
+        return reply.state is ServerState.STANDBY and reply.generation < GENERATION
 
     def _start_server(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float

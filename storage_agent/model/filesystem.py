@@ -55,6 +55,8 @@ class FilesystemView:
     mount_point_state: `ready` (an empty directory), `mounted` (by this volume), `missing`,
     `not-empty`, `occupied` (something else is mounted there), `unsafe` (symlink, not a
     directory, or a parent that others may write).
+    disturbed: what is wrong with the agent's own folder on it; put_right: what of it was lately;
+    both empty where all is well.
     """
 
     uuid: str | None
@@ -62,3 +64,5 @@ class FilesystemView:
     mounts: tuple[Mount, ...]
     mount_point_state: str
     capacity: Capacity | None = None
+    disturbed: str = ""
+    put_right: str = ""

@@ -14,6 +14,7 @@ from storage_agent.host.nfs.settings import ServerSettings, parse_settings, sett
 from storage_agent.host.system import syscalls
 from storage_agent.host.system.files import replace_in
 from storage_agent.host.system.runner import Runner, wait_forked
+from storage_agent.host.volume.presence import NOTE_LIMIT_BYTES, NOTE_SUFFIX
 from storage_agent.nfs_server.link import link_batch
 from storage_agent.nfs_server.notify import log
 
@@ -54,6 +55,11 @@ class HostSide:
         """Only once the namespaces stand: whoever finds it looks into them."""
         ticks = parse_start_ticks(Path("/proc/self/stat").read_text())
         replace_in(self._folder, f"{self._volume}.pid", f"{os.getpid()} {ticks}\n".encode())
+
+    def write_note(self, text: str) -> None:
+        """What was put right on the volume, for the daemon (host/volume/presence.py)."""
+        content = text.encode(errors="replace")[:NOTE_LIMIT_BYTES]
+        replace_in(self._folder, f"{self._volume}{NOTE_SUFFIX}", content)
 
     def make_link(self, settings: ServerSettings, runner: Runner) -> None:
         """In our network namespace, by way of the host's, where the parent link is."""

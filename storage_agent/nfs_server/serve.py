@@ -153,7 +153,7 @@ def serve(volume: str) -> None:
     # 1: some may be built in or not exist under that name; what really misses shows below.
     runner.run(("modprobe", "-a", *MODULES), timeout_s=_MODPROBE_S, ok=frozenset({0, 1}))
     found = namespaces.enter(volume, runner)
-    supervisor = Supervisor(settings, host.read_settings, gateway)
+    supervisor = Supervisor(settings, host.read_settings, gateway, host.write_note)
     supervisor.prepare(lambda: host.make_link(settings, runner))
     supervisor.prepare_canary()
     loop = Loop(supervisor, listener, notifier)

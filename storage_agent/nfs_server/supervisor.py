@@ -8,17 +8,15 @@ Host tools: ip, nft, modprobe, rpc.mountd while preparing; nfsdcld on start.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from storage_agent.host.nfs.protocol import Reply
+from storage_agent.host.nfs.protocol import GENERATION, Reply
 from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.host.system import syscalls
 from storage_agent.host.system.files import replace_file
 from storage_agent.host.system.runner import Child, Runner, end_stream
-from storage_agent.host.volume.own import made_server_folders
 from storage_agent.model.errors import AgentError, Busy, Missing, OperationFailed
 from storage_agent.model.nfs import ServerState
 from storage_agent.nfs_server import link as link_module
@@ -28,15 +26,13 @@ from storage_agent.nfs_server.connections import ConnectionRecorder, read_connec
 from storage_agent.nfs_server.exports import render_etab
 from storage_agent.nfs_server.link import ServiceLink
 from storage_agent.nfs_server.nfsd import NO_CLIENT_TRACKING, Nfsd, now_ticks
-from storage_agent.nfs_server.notify import log
-from storage_agent.nfs_server.tracking import Tracking
+from storage_agent.nfs_server.on_volume import OnVolume
 
 # Answers that are not out by then are lost to their clients, who ask again.
 DRAIN_S = 0.3
 _DRAIN_POLL_S = 0.005
 NFSD_TRIES = 3
-_RECORDER_S = 5.0
-_TRACKING_AGAIN_S = 10.0
+_END_S = 5.0
 _TOOL_S = 30.0
 # When the address is announced and clients are woken again after link_up: a switch or a client
 # may have missed the first.
@@ -45,10 +41,15 @@ ReadSettings = Callable[[], ServerSettings]
 
 
 class Supervisor:
-    """read_settings: called again at each start, so that exports and threads may have changed."""
+    """read_settings: called again at each start, so that exports and threads may have changed.
+    tell: what was found on the volume and put right, for the daemon."""
 
     def __init__(
-        self, settings: ServerSettings, read_settings: ReadSettings, gateway: str | None
+        self,
+        settings: ServerSettings,
+        read_settings: ReadSettings,
+        gateway: str | None,
+        tell: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._read_settings = read_settings
@@ -57,9 +58,7 @@ class Supervisor:
         self._link = ServiceLink(settings, gateway)
         self._recorder = ConnectionRecorder(settings.mount_point, settings.service_address())
         self._mountd: Child | None = None
-        self._tracking = Tracking(self._runner)
-        self._keeper: threading.Thread | None = None
-        self._keep_from_s = 0.0
+        self._on_volume = OnVolume(self._runner, tell)
         self._canary_network: int | None = None
         self._threads: tuple[int, ...] = ()
         self._started_ticks: tuple[int, int] | None = None
@@ -113,7 +112,7 @@ class Supervisor:
             self._close()
             self._nfsd.stop()
             return
-        self._keep_tracking()
+        self._on_volume.look_soon(self._settings.mount_point)
         # What rpc.mountd answered before lies in the dead supervisor's mount namespace.
         self._nfsd.forget_exports()
         self._threads = self._nfsd.find_threads()
@@ -141,7 +140,7 @@ class Supervisor:
     def status(self) -> Reply:
         running = self._nfsd.threads() > 0
         mountd = self._mountd.pid if self._mountd is not None else None
-        helpers = (("rpc.mountd", mountd), ("nfsdcld", self._tracking.pid))
+        helpers = (("rpc.mountd", mountd), ("nfsdcld", self._on_volume.pid))
         parts = [f"{name} {pid}" for name, pid in helpers if pid is not None]
         if running and self._nfsd.in_grace():
             parts.append("in grace")
@@ -149,6 +148,7 @@ class Supervisor:
             state=self.state(),
             detail=", ".join(parts),
             connections=read_connections() if running else (),
+            generation=GENERATION,
         )
 
     # Verbs
@@ -177,7 +177,7 @@ class Supervisor:
     def _start_nfsd(self) -> None:
         begin_ticks = now_ticks()
         try:
-            self._start_tracking()
+            self._on_volume.begin(self._settings.mount_point)
             for tries_left in reversed(range(NFSD_TRIES)):
                 try:
                     self._nfsd.start(self._settings.service_address(), self._settings.threads)
@@ -187,7 +187,7 @@ class Supervisor:
                     if exc.code != NO_CLIENT_TRACKING or not tries_left:
                         raise
         except (AgentError, OSError):
-            self._tracking.stop()
+            self._on_volume.end(_END_S)
             raise
         self._started_ticks = (begin_ticks, now_ticks() + 1)
 
@@ -230,12 +230,8 @@ class Supervisor:
         if running:
             self._nfsd.stop()
         self._threads, self._started_ticks, self._to_wake = (), None, ()
-        if self._keeper is not None:
-            self._keeper.join(_RECORDER_S)
-        keeps = self._keeper is not None and self._keeper.is_alive()
-        if not keeps:
-            self._tracking.stop()
-        if keeps or not self._recorder.wait(_RECORDER_S):
+        recorded, ended = self._recorder.wait(_END_S), self._on_volume.end(_END_S)
+        if not (recorded and ended):
             raise Busy(
                 f"a write to {self._settings.mount_point} does not end: its device is frozen",
                 remedy="storage-agent status; dmesg",
@@ -321,30 +317,6 @@ class Supervisor:
     def _is_mounted(self) -> bool:
         return os.path.ismount(self._settings.mount_point)
 
-    def _start_tracking(self) -> None:
-        """On whatever its users have made of the volume."""
-        mount_point = self._settings.mount_point
-        aside = made_server_folders(mount_point) + self._tracking.start(mount_point)
-        for what in aside:
-            log(f"set aside on the volume: {what}")
-
-    def _keep_tracking(self) -> None:
-        """In a thread of its own, for the same reason as the recorder."""
-        if self._keeper is not None and self._keeper.is_alive():
-            return
-        now_s = time.monotonic()
-        if self._tracking.runs() or now_s < self._keep_from_s:
-            return
-        self._keep_from_s = now_s + _TRACKING_AGAIN_S
-        self._keeper = threading.Thread(target=self._try_tracking, daemon=True)
-        self._keeper.start()
-
-    def _try_tracking(self) -> None:
-        try:
-            self._start_tracking()
-        except (AgentError, OSError) as exc:
-            log(f"nfsdcld is not running: {exc}")
-
     def _drain(self) -> str:
         """How long it took until no request was being worked on; empty if it did not end.
 
@@ -369,7 +341,7 @@ class Supervisor:
         if self._mountd is not None and self._mountd.poll() is not None:
             self._mountd = self._runner.daemon(("rpc.mountd", "-F", "-N", "2", "-N", "3"))
         if self._nfsd.threads() > 0:
-            self._keep_tracking()
+            self._on_volume.look_soon(self._settings.mount_point)
 
     def processes(self) -> int:
         return self._runner.started

@@ -8,12 +8,15 @@ are not followed and devices are none; and what lies in it is looked at before.
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from storage_agent.host.system import syscalls
 from storage_agent.host.system.runner import Child, Runner, end_stream
 from storage_agent.host.volume.door import Folder, NotOurs
-from storage_agent.host.volume.own import tracking_folder
 from storage_agent.model.errors import OperationFailed
 from storage_agent.nfs_server.namespaces import STATE_FOLDER
 from storage_agent.nfs_server.nfsd import wait_for_inotify
@@ -44,7 +47,7 @@ class Tracking:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._child: Child | None = None
-        self._bound = False
+        self._bound: tuple[int, int] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -53,10 +56,13 @@ class Tracking:
     def runs(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
-    def start(self, mount_point: str) -> tuple[str, ...]:
-        """Returns when it has its database open, with what had to be set aside for it: then the
-        clients of before cannot reclaim their locks. Raises AgentError, OSError."""
-        aside = self._bind(mount_point)
+    def start(self, folder: Folder) -> tuple[str, ...]:
+        """On the records in that folder. Returns when it has its database open, with what had to
+        be set aside for it: then the clients of before cannot reclaim their locks. Raises
+        AgentError, OSError."""
+        self.stop()
+        aside = clean(folder)
+        self._bind(folder)
         self._run()
         try:
             self._wait()
@@ -64,33 +70,51 @@ class Tracking:
             if self.runs():
                 raise
             # It has ended over what it found there.
-            self._end()
-            with tracking_folder(mount_point) as folder:
-                aside += self._begin_anew(folder)
+            aside += self._begin_anew(folder)
         return aside
+
+    def keep(self, folder: Folder) -> tuple[str, ...]:
+        """As start, where it has died, or where that folder is another one by now: its records,
+        which no path leads to any more, go along."""
+        if self._bound != folder.identity():
+            records = self._records()
+            for name, content in records:
+                folder.make_file(name, content)
+            told = self.start(folder)
+            return (f"{folder.where} has {len(records)} of its files again", *told)
+        return () if self.runs() else ("nfsdcld had ended", *self.start(folder))
 
     def stop(self) -> None:
         """It holds nothing of the volume any more. Raises OSError."""
         self._end()
-        if self._bound:
+        if self._bound is not None:
             _unmount()
-            self._bound = False
+            self._bound = None
 
-    def _bind(self, mount_point: str) -> tuple[str, ...]:
-        self.stop()
-        with tracking_folder(mount_point) as folder:
-            aside = clean(folder)
-            syscalls.mount(f"/proc/self/fd/{folder.descriptor}", PLACE, flags=syscalls.MS_BIND)
-            self._bound = True
+    def _bind(self, folder: Folder) -> None:
+        syscalls.mount(f"/proc/self/fd/{folder.descriptor}", PLACE, flags=syscalls.MS_BIND)
+        self._bound = folder.identity()
         try:
             syscalls.mount("none", PLACE, flags=_GUARDED)
         except OSError:
             self.stop()
             raise
-        return aside
+
+    def _records(self) -> list[tuple[str, bytes]]:
+        """What it has open, whatever became of the names; it stands still meanwhile, and ends
+        before it goes on."""
+        if self._child is None or not self.runs():
+            return []
+        os.kill(self._child.pid, signal.SIGSTOP)
+        try:
+            return list(_open_files(self._child.pid))
+        finally:
+            os.kill(self._child.pid, signal.SIGTERM)
+            os.kill(self._child.pid, signal.SIGCONT)
 
     def _begin_anew(self, folder: Folder) -> tuple[str, ...]:
         """With an empty database; the old one comes back where that does not help either."""
+        self._end()
         moved = [(name, folder.set_aside(name)) for name in _FILES if folder.has(name)]
         self._run()
         try:
@@ -125,6 +149,18 @@ def _unmount() -> None:
             if exc.errno != errno.EBUSY or not left:
                 raise
         time.sleep(_UNMOUNT_PAUSE_S)
+
+
+def _open_files(pid: int) -> Iterator[tuple[str, bytes]]:
+    """Of a process that stands still: by its descriptors, which also lead to removed files."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        name = os.readlink(entry).rpartition("/")[2].removesuffix(" (deleted)")
+        if name not in _FILES:
+            continue
+        with open(entry, "rb") as file:
+            content = file.read(LIMIT_BYTES)
+        if content:
+            yield name, content
 
 
 def clean(folder: Folder) -> tuple[str, ...]:

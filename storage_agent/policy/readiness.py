@@ -230,7 +230,40 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
             for service in snapshot.services
             if service.active != "active"
         ]
-    return (*found, *_space(volume, snapshot))
+    return (*found, *_own_folder(volume, snapshot), *_space(volume, snapshot))
+
+
+def _own_folder(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """What users have made of it."""
+    view = snapshot.filesystem
+    if view is None or isinstance(view, Unobserved):
+        return ()
+    found = []
+    journal = f"journalctl -u storage-agentd -u storage-agent-nfs@{volume.name} -n 50"
+    if view.disturbed:
+        found.append(
+            warning(
+                "FOLDER_DISTURBED",
+                f"somebody has changed what is the agent's own on {volume.mount_point}; it is put "
+                "back within seconds while clients are served",
+                measured=view.disturbed,
+                limit=f"{volume.mount_point}/.storage-agent of root's, with the marker in it",
+                remedy=f"if it stays: ls -la {volume.mount_point}; {journal}",
+            )
+        )
+    if view.put_right:
+        found.append(
+            warning(
+                "FOLDER_PUT_RIGHT",
+                f"somebody had changed what is the agent's own on {volume.mount_point}; it was put "
+                "right in the last 15 minutes",
+                measured=view.put_right,
+                limit="untouched",
+                remedy="see who moves or removes it (a clean-up, a backup that was put back): "
+                f"{journal}",
+            )
+        )
+    return tuple(found)
 
 
 def _space(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

@@ -211,14 +211,11 @@ class Checks:
         self.expect("I4", proven, f"{node.host} became Primary without proof of being current")
 
     def not_older(self, machine: Machine, word: str | None) -> None:
-        """I4: what is promoted is not older than what was seen here. word: a person's, that the
-        marker of a copy is lost."""
+        """I4: not older than what was seen here. word: a person's, of a marker that is lost."""
         seen, found = machine.files.get("marker-data"), machine.node_marker()
-        told = word == f"{machine.name}/data"
-        self.expect("I4", found is not None or told, "mounted without a marker or a word")
+        self.expect("I4", bool(found) or word == f"{machine.name}/data", "no marker, no word")
         if seen is not None and found is not None:
-            age, newest = found.age(), age_of(seen)
-            self.expect("I4", age >= newest, f"{age} mounted, {newest} was seen")
+            self.expect("I4", found.age() >= age_of(seen), f"{found} mounted, {seen!r} was seen")
 
     def mounted(self, machine: Machine) -> None:
         """I2 and I3, where a copy begins to be used."""

@@ -23,6 +23,9 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.wire import WireError, from_wire, to_wire
 
 LINE_LIMIT_BYTES = 1 << 20
+# Of what a supervisor does on its volume: 2 protects the agent's folder there. It outlives an
+# upgrade of the package, and one in standby is started anew before it is used.
+GENERATION = 2
 # Kinds of error that keep their meaning for the caller; any other is an OperationFailed with the
 # same code and text.
 _RAISED: dict[str, type[AgentError]] = {
@@ -59,7 +62,8 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """state: what the kernel shows after the verb.  processes: started for it.  detail: one line
-    for people.  connections: of clients, as recorded for the next server."""
+    for people.  connections: of clients, as recorded for the next server.  generation: of the
+    supervisor that answers; 1 where it does not say."""
 
     state: ServerState
     changed: bool = False
@@ -67,6 +71,7 @@ class Reply:
     processes: int = 0
     detail: str = ""
     connections: tuple[str, ...] = ()
+    generation: int = 1
 
 
 def socket_path(volume: str, root: Path = Path("/")) -> Path:

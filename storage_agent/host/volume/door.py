@@ -115,9 +115,7 @@ class Folder:
             with self.changing():
                 os.mkdir(name, 0o700, dir_fd=self.descriptor)
             made = self.folder(name, others=others)
-        if stat.S_IMODE(os.fstat(made.descriptor).st_mode) != mode:
-            with made.changing():
-                os.fchmod(made.descriptor, mode)
+        made.make_ours(mode)
         return made
 
     def file(self, name: str, flags: int = os.O_RDONLY) -> int:
@@ -139,7 +137,8 @@ class Folder:
     # Changing
 
     def make_file(self, name: str, content: bytes, *, mode: int = 0o600) -> None:
-        """A new one, durable; a file or link of that name is replaced, not followed."""
+        """A new one, durable; a file or link of that name is replaced, not followed. As protected
+        as the one before."""
         beside = f".{name}.{os.urandom(4).hex()}.new"
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         with self.changing():
@@ -150,36 +149,36 @@ class Folder:
                     file.write(content)
                     file.flush()
                     os.fsync(file.fileno())
+                was_protected = False
                 with contextlib.suppress(OSError):
-                    _unlock(self, name)
+                    was_protected = _unlock(self, name)
                 syscalls.rename(self.descriptor, beside, self.descriptor, name)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(beside, dir_fd=self.descriptor)
                 raise
         os.fsync(self.descriptor)
+        if was_protected:
+            self.protect_file(name)
 
     def write_at(self, name: str, content: bytes, offset: int) -> None:
-        """In place and durable, of a protected file; it stays protected."""
+        """In place and durable; what is protected stays so."""
         reader = self.file(name)
         try:
-            syscalls.set_immutable(reader, on=False)
-            try:
+            with _lifted(reader):
                 writer = _reopen(reader, os.O_WRONLY | os.O_DSYNC)
                 try:
                     os.pwrite(writer, content, offset)
                 finally:
                     os.close(writer)
-            finally:
-                _set_immutable(reader)
         finally:
             os.close(reader)
 
-    def protect_file(self, name: str) -> None:
-        """Nobody but write_at can change it, not even root over NFS."""
+    def protect_file(self, name: str, *, on: bool = True) -> None:
+        """Nobody but write_at and make_file can change it then, not even root over NFS."""
         reader = self.file(name)
         try:
-            _set_immutable(reader)
+            _set_immutable(reader, on=on)
         finally:
             os.close(reader)
 
@@ -206,9 +205,9 @@ class Folder:
             )
         return new
 
-    def take_back(self, folder: Folder, name: str) -> bool:
-        """Gives a folder of ours that somebody has moved elsewhere on this volume its name in this
-        one again. False: it cannot be found, or is not reached without a link."""
+    def take_back(self, folder: Folder, into: Folder, name: str) -> bool:
+        """Gives a folder of ours that somebody has moved elsewhere below this one its name in
+        `into` again. False: it cannot be found, or is not reached without a link."""
         root = f"{os.readlink(f'/proc/self/fd/{self.descriptor}')}/"
         now = os.readlink(f"/proc/self/fd/{folder.descriptor}")
         if not now.startswith(root):
@@ -218,11 +217,11 @@ class Folder:
             with _walk(self, parts[:-1]) as holder:
                 if not folder.is_known_as(holder, parts[-1]):
                     return False
-                with folder.changing(), holder.changing(), self.changing():
+                with folder.changing(), holder.changing(), into.changing():
                     syscalls.rename(
                         holder.descriptor,
                         parts[-1],
-                        self.descriptor,
+                        into.descriptor,
                         name,
                         flags=syscalls.RENAME_NOREPLACE,
                     )
@@ -230,32 +229,33 @@ class Folder:
             if exc.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EXDEV):
                 return False
             raise
-        return folder.is_known_as(self, name)
+        return folder.is_known_as(into, name)
+
+    def make_ours(self, mode: int) -> bool:
+        """Owner and mode of this very folder as they should be; whether they were not."""
+        seen = os.fstat(self.descriptor)
+        if (seen.st_uid, stat.S_IMODE(seen.st_mode)) == (os.geteuid(), mode):
+            return False
+        with self.changing():
+            os.fchown(self.descriptor, os.geteuid(), os.getegid())
+            os.fchmod(self.descriptor, mode)
+        return True
 
     # Keeping others out
 
-    def protect(self) -> None:
+    def protect(self, *, on: bool = True) -> None:
         """Nobody can make, rename or remove entries in it, nor itself, not even root over NFS
         (FS_IMMUTABLE_FL); what is in files and folders below stays writable. Without the right
         to do it (CAP_LINUX_IMMUTABLE) nothing: is_protected says so."""
-        _set_immutable(self.descriptor)
+        _set_immutable(self.descriptor, on=on)
 
     def is_protected(self) -> bool:
         """Also where this filesystem cannot do it."""
         return syscalls.is_immutable(self.descriptor) is not False
 
-    @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> contextlib.AbstractContextManager[None]:
         """Lifts the protection of this very folder, if it has one, for that long."""
-        was = syscalls.is_immutable(self.descriptor)
-        if not was:
-            yield
-            return
-        syscalls.set_immutable(self.descriptor, on=False)
-        try:
-            yield
-        finally:
-            _set_immutable(self.descriptor)
+        return _lifted(self.descriptor)
 
     def _open(self, name: str, kind: int, flags: int, others: int) -> int:
         """First as a bare handle (O_PATH), which touches nothing; then, by the handle, for real."""
@@ -316,24 +316,38 @@ def _reopen(handle: int, flags: int) -> int:
         time.sleep(_PAUSE_S)
 
 
-def _set_immutable(descriptor: int) -> None:
+def _set_immutable(descriptor: int, *, on: bool) -> None:
     with contextlib.suppress(PermissionError):
-        syscalls.set_immutable(descriptor, on=True)
+        syscalls.set_immutable(descriptor, on=on)
 
 
-def _unlock(parent: Folder, name: str) -> None:
-    """Lifts the flag of what is to be renamed, which only root can have set. Opens nothing but
-    files and folders."""
+@contextlib.contextmanager
+def _lifted(descriptor: int) -> Iterator[None]:
+    if not syscalls.is_immutable(descriptor):
+        yield
+        return
+    syscalls.set_immutable(descriptor, on=False)
+    try:
+        yield
+    finally:
+        _set_immutable(descriptor, on=True)
+
+
+def _unlock(parent: Folder, name: str) -> bool:
+    """Lifts the flag of what is to be renamed, which only root can have set; whether it had one.
+    Opens nothing but files and folders."""
     handle = _handle(parent.descriptor, name, parent.where)
     try:
         kind = stat.S_IFMT(os.fstat(handle).st_mode)
         if kind not in (stat.S_IFDIR, stat.S_IFREG):
-            return
+            return False
         opened = _reopen(handle, os.O_RDONLY)
     finally:
         os.close(handle)
     try:
+        had = bool(syscalls.is_immutable(opened))
         syscalls.set_immutable(opened, on=False)
+        return had
     finally:
         os.close(opened)
 

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 from storage_agent.host.volume.door import Folder, NotOurs, enter
-from storage_agent.host.volume.own import FOLDER, made_own_folder, own_folder
+from storage_agent.host.volume.own import FOLDER, MODE, made_folder, own_folder
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import Marker
@@ -80,11 +80,11 @@ def write_marker(mount_point: Path | str, marker: Marker, *, afresh: bool = Fals
 def write_into(root: Folder, marker: Marker, *, afresh: bool = False) -> str:
     """The same in an open volume. Raises OSError."""
     known = root.has(FOLDER)
-    own, aside = made_own_folder(root)
+    own, told = made_folder(root, FOLDER, MODE)
     with own:
-        told = _write(own, marker, afresh=afresh)
-    missing = () if known else (f"{FOLDER} was missing and is made anew",)
-    return "; ".join((*missing, *(f"set aside: {name}" for name in aside), *told))
+        told += _write(own, marker, afresh=afresh)
+    missing = () if known else (f"{root.where}/{FOLDER} was missing, and is made anew",)
+    return "; ".join((*missing, *told))
 
 
 def _write(own: Folder, marker: Marker, *, afresh: bool) -> tuple[str, ...]:
@@ -101,7 +101,6 @@ def _write(own: Folder, marker: Marker, *, afresh: bool) -> tuple[str, ...]:
         content = bytearray(2 * SLOT_BYTES)
         content[offset : offset + SLOT_BYTES] = slot
         own.make_file(NAME, bytes(content))
-        own.protect_file(NAME)
     return told
 
 

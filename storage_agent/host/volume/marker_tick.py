@@ -10,8 +10,9 @@ import dataclasses
 import time
 
 from storage_agent.host.system.apart import run_apart
-from storage_agent.host.volume.door import enter
+from storage_agent.host.volume.door import Folder, enter
 from storage_agent.host.volume.marker import newest_marker, read_slots, write_into
+from storage_agent.host.volume.own import own_folder
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.operation import Marker
@@ -40,8 +41,21 @@ def write_apart(volume: VolumeConfig, before: Marker, *, timeout_s: float) -> tu
         with enter(volume.mount_point) as root:
             if not root.is_mounted():
                 raise OperationFailed(f"nothing is mounted at {volume.mount_point}")
+            if volume.nfs is not None:
+                _require_own(root)
             return write_into(root, marker).encode()
 
     what = f"writing the marker on {volume.mount_point}"
     told = run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s)
     return marker, told.decode(errors="replace")
+
+
+def _require_own(root: Folder) -> None:
+    """The NFS server holds the folder open and knows where it went (keeping.py): a new one would
+    be in its way. Raises OperationFailed."""
+    try:
+        own_folder(root).close()
+    except OSError as exc:
+        raise OperationFailed(
+            f"{exc.filename}: {exc.strerror}; the volume's NFS server puts it back"
+        ) from exc

@@ -1,15 +1,14 @@
-"""The agent's own folder in a volume's root: what lies where, and how it is made and put back.
+"""The agent's own folder in a volume's root: what lies where, and how it is made.
 
-    .storage-agent/             0711, nobody changes what is in it (FS_IMMUTABLE_FL)
-        marker                  the currency marker; the same flag, lifted for each write
+    .storage-agent/             0711
+        marker                  the currency marker
         nfs/                    0700
             nfsdcld/            the NFS clients' records (nfsdcld's database)
             connections         whom the next server is to wake
         canary/                 0700, the proof of an export
         clients/                1733, where any client may prove that it can write
 
-Folder and marker cannot be moved, removed or written over NFS, not even by a client's root. The
-folders in it can be emptied by a client's root where the export says no_root_squash.
+While the volume is exported, folder and marker carry the immutable flag (keeping.py).
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from storage_agent.host.volume.door import Folder, NotOurs, enter
 
 FOLDER = ".storage-agent"
 NFS, TRACKING, CANARY, CLIENTS = "nfs", "nfsdcld", "canary", "clients"
-_MODE, _PRIVATE, _DROP = 0o711, 0o700, 0o1733
+MODE, PRIVATE, DROP = 0o711, 0o700, 0o1733
+SERVER_FOLDERS = ((NFS, PRIVATE), (CANARY, PRIVATE), (CLIENTS, DROP))
 
 
 def own_folder(root: Folder) -> Folder:
@@ -26,37 +26,26 @@ def own_folder(root: Folder) -> Folder:
     return root.folder(FOLDER)
 
 
-def made_own_folder(root: Folder) -> tuple[Folder, tuple[str, ...]]:
-    """The one that is there, or a new one, protected; and the names of what was in its place and
-    is set aside. Raises OSError."""
-    own, aside = made_folder(root, FOLDER, _MODE)
-    own.protect()
-    return own, aside
-
-
 def made_folder(parent: Folder, name: str, mode: int) -> tuple[Folder, tuple[str, ...]]:
-    """The same for any."""
+    """The one that is there, or a new one; and where what was in its place is now. Raises
+    OSError."""
     try:
         return parent.make_folder(name, mode=mode), ()
-    except NotOurs:
+    except NotOurs as exc:
         aside = parent.set_aside(name)
-    return parent.make_folder(name, mode=mode), (f"{parent.where}/{aside}",)
+        told = f"{parent.where}/{name} {exc.strerror}, set aside as {aside}"
+    return parent.make_folder(name, mode=mode), (told,)
 
 
-def made_server_folders(mount_point: str) -> tuple[str, ...]:
-    """All that a volume's NFS server needs. Returns what was set aside for it. Raises OSError."""
-    with enter(mount_point) as root:
-        own, aside = made_own_folder(root)
-        with own:
-            for name, mode in ((NFS, _PRIVATE), (CANARY, _PRIVATE), (CLIENTS, _DROP)):
-                folder, moved = made_folder(own, name, mode)
-                aside += moved
-                with folder:
-                    if name == NFS:
-                        tracking, moved = made_folder(folder, TRACKING, _PRIVATE)
-                        tracking.close()
-                        aside += moved
-    return aside
+def made_server_folders(own: Folder) -> tuple[Folder, tuple[str, ...]]:
+    """All that a volume's NFS server needs. Returns the folder NFS, and what was set aside for
+    them. Raises OSError."""
+    nfs, told = made_folder(own, NFS, PRIVATE)
+    for name, mode in SERVER_FOLDERS[1:]:
+        folder, moved = made_folder(own, name, mode)
+        folder.close()
+        told += moved
+    return nfs, told
 
 
 def nfs_folder(mount_point: str) -> Folder:

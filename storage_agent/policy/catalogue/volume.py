@@ -333,6 +333,19 @@ VOLUME: dict[str, Explanation] = {
         meaning="The record of the new owner could not be written to the filesystem.",
         next_steps=("df -h MOUNT_POINT; df -i MOUNT_POINT", "dmesg | tail"),
     ),
+    "FOLDER_DISTURBED": Explanation(
+        meaning="The agent's own folder on the volume, or what lies in it, was moved, removed or "
+        "replaced: by a clean-up, a backup that was put back, or a client's root.",
+        risk="without it the next host can neither tell that this copy is the newest nor give "
+        "clients their locks back",
+        next_steps=("ls -la MOUNT_POINT", "journalctl -u storage-agent-nfs@VOLUME -n 50"),
+    ),
+    "FOLDER_PUT_RIGHT": Explanation(
+        meaning="The agent's own folder on the volume was disturbed, and has been put right. What "
+        "was in its place lies beside it, as NAME.aside-NUMBER.",
+        risk="where the records of NFS clients were set aside, these cannot reclaim their locks",
+        next_steps=("journalctl -u storage-agent-nfs@VOLUME -n 50", "ls -la MOUNT_POINT"),
+    ),
     # Filesystem.
     "MOUNT_POINT": Explanation(
         meaning="The mount point is not an empty, plain directory that only root can write to.",

@@ -188,10 +188,13 @@ def _filesystem_aspects(view: FilesystemView) -> Aspects:
     mounts = ", ".join(
         f"mounted at {m.mount_point}" + (" read-only" if m.read_only else "") for m in view.mounts
     )
-    return {
+    found = {
         "filesystem": mounts or "not mounted",
         "filesystem mount point": view.mount_point_state,
     }
+    if told := view.disturbed or view.put_right:
+        found["filesystem agent's folder"] = told
+    return found
 
 
 def _nfs_aspects(view: NfsView) -> Aspects:

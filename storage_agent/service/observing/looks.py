@@ -10,6 +10,7 @@ import structlog
 from storage_agent.model.array import ArrayView
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -23,6 +24,8 @@ from storage_agent.service.observing.changes import NOT_LOOKED_AT
 REPLICA_SYNC_PERIOD_S = 2.0
 ARRAY_SYNC_PERIOD_S = 5.0
 SERVER_PERIOD_S = 15.0
+# What users make of the agent's folder is told by nothing.
+MOUNTED_PERIOD_S = 5.0
 # DRBD tells every change by itself; this look takes a process.
 REPLICA_REST_PERIOD_S = 120.0
 # A handler that was killed leaves its incident behind, without any change of a folder.
@@ -67,6 +70,8 @@ def period_s(value: object) -> float:
         return INCIDENT_PERIOD_S
     if isinstance(value, NfsView) and value.state is not ServerState.ABSENT:
         return SERVER_PERIOD_S
+    if isinstance(value, FilesystemView) and value.mounts:
+        return MOUNTED_PERIOD_S
     return RESCAN_S
 
 

@@ -22,6 +22,8 @@ from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import HostSnapshot, VolumeSnapshot
 
 TICK_S = 30.0
+# How often it is looked whether somebody has disturbed one; then it is written at once.
+LOOK_S = 3.0
 # A write that waits for the peer ends with ko-count (17.5 s), with a lost peer sooner.
 WRITE_TIMEOUT_S = 60.0
 REST_TIMEOUT_S = 5.0
@@ -63,20 +65,30 @@ class Ticks:
         snapshot: Callable[[], HostSnapshot],
     ) -> None:
         def run() -> None:
-            while not self._stop.wait(TICK_S):
-                self.turn(volumes(), snapshot())
+            each = round(TICK_S / LOOK_S)
+            number = 0
+            while not self._stop.wait(LOOK_S):
+                number += 1
+                self.turn(volumes(), snapshot(), only_disturbed=number % each != 0)
 
         threading.Thread(target=run, name="markers", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
 
-    def turn(self, volumes: dict[str, VolumeConfig], snapshot: HostSnapshot) -> None:
+    def turn(
+        self,
+        volumes: dict[str, VolumeConfig],
+        snapshot: HostSnapshot,
+        *,
+        only_disturbed: bool = False,
+    ) -> None:
         """Begins a write for each volume that is served and has none under way."""
         for name, volume in volumes.items():
             view = snapshot.volumes.get(name)
             if view is not None and serves(volume, view):
-                self._begin(volume, snapshot)
+                if not only_disturbed or is_disturbed(view):
+                    self._begin(volume, snapshot)
             else:
                 self._newest.pop(name, None)
 
@@ -157,6 +169,11 @@ class Ticks:
             self._kept[name] = marker.counter
         except AgentError as exc:
             log.warning("the marker was not kept", volume=name, error=exc.message)
+
+
+def is_disturbed(view: VolumeSnapshot) -> bool:
+    """Somebody has moved, removed or replaced what is the agent's on the volume."""
+    return isinstance(view.filesystem, FilesystemView) and bool(view.filesystem.disturbed)
 
 
 def serves(volume: VolumeConfig, view: VolumeSnapshot) -> bool:

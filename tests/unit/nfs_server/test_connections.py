@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.volume.own import made_server_folders
+from storage_agent.host.volume.keeping import hold
 from storage_agent.nfs_server.connections import (
     ConnectionRecorder,
     parse_record,
@@ -62,7 +62,7 @@ def test_nothing_in_the_record_is_an_error(content: bytes) -> None:
 
 @pytest.mark.parametrize("what", ["link", "fifo", "foreign folder"])
 def test_a_record_that_is_not_ours_is_not_read(tmp_path: Path, what: str) -> None:
-    made_server_folders(str(tmp_path))
+    hold(str(tmp_path))[0].close()
     path = tmp_path / ".storage-agent/nfs/connections"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(render_record(ADDRESS, ("10.9.0.3:761",)))
@@ -77,7 +77,7 @@ def test_a_record_that_is_not_ours_is_not_read(tmp_path: Path, what: str) -> Non
 
 
 def test_recording_twice_writes_once(tmp_path: Path) -> None:
-    made_server_folders(str(tmp_path))
+    hold(str(tmp_path))[0].close()
     recorder = ConnectionRecorder(str(tmp_path), ADDRESS)
     recorder.record(("10.9.0.3:761",))
     assert recorder.wait(5)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.volume.own import made_server_folders
+from storage_agent.host.volume.keeping import hold
 from storage_agent.nfs_server.reclaims import describe_waiting, waiting_clients
 
 
 def database_folder(volume: Path) -> Path:
-    made_server_folders(str(volume))
+    hold(str(volume))[0].close()
     return volume / ".storage-agent/nfs/nfsdcld"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.volume.own import made_server_folders, tracking_folder
+from storage_agent.host.volume.keeping import hold
+from storage_agent.host.volume.own import tracking_folder
 from storage_agent.nfs_server.tracking import DATABASE, LIMIT_BYTES, clean
 
 
@@ -20,7 +21,7 @@ def make_database(path: Path) -> None:
 
 
 def folder_of(volume: Path) -> Path:
-    made_server_folders(str(volume))
+    hold(str(volume))[0].close()
     return volume / ".storage-agent/nfs/nfsdcld"
 
 

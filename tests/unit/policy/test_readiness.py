@@ -8,6 +8,7 @@ import pytest
 
 from storage_agent.model.filesystem import Capacity, FilesystemView
 from storage_agent.model.nfs import ServerState
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import (
     ConnectionState,
     DiskState,
@@ -191,3 +192,25 @@ def test_nearly_full() -> None:
     readiness = assess(CONFIG, VOLUME, full)
     assert codes(readiness) == ["NEARLY_FULL"]
     assert "bytes" in readiness.findings[0].summary
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"disturbed": "/srv/data/.storage-agent is gone"}, "FOLDER_DISTURBED"),
+        ({"put_right": "/srv/data/.storage-agent was moved away, and is back"}, "FOLDER_PUT_RIGHT"),
+    ],
+)
+def test_what_users_make_of_the_agents_folder_is_told(changes: dict[str, str], code: str) -> None:
+    snapshot = serving().observe(VOLUME)
+    assert isinstance(snapshot.filesystem, FilesystemView)
+    found = dataclasses.replace(snapshot.filesystem, **changes)  # type: ignore[arg-type]
+    readiness = assess(CONFIG, VOLUME, dataclasses.replace(snapshot, filesystem=found))
+    assert codes(readiness) == [code]
+    assert readiness.findings[0].measured in changes.values()
+    assert "storage-agent-nfs@data" in readiness.findings[0].remedy
+
+
+def test_a_filesystem_that_is_not_seen_tells_nothing_of_the_folder() -> None:
+    unseen = dataclasses.replace(serving().observe(VOLUME), filesystem=Unobserved(reason="stuck"))
+    assert "FOLDER_DISTURBED" not in codes(assess(CONFIG, VOLUME, unseen))

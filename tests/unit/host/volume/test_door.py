@@ -12,13 +12,8 @@ import pytest
 from storage_agent.host.system import syscalls
 from storage_agent.host.volume import door
 from storage_agent.host.volume.door import Folder, NotOurs, enter
-from storage_agent.host.volume.own import (
-    FOLDER,
-    made_own_folder,
-    made_server_folders,
-    own_folder,
-    tracking_folder,
-)
+from storage_agent.host.volume.keeping import Told, hold
+from storage_agent.host.volume.own import FOLDER, MODE, made_folder, own_folder, tracking_folder
 
 IS_ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not IS_ROOT, reason="needs root")
@@ -29,6 +24,18 @@ def root(tmp_path: Path) -> Iterator[Folder]:
     (tmp_path / "volume").mkdir()
     with enter(str(tmp_path / "volume")) as opened:
         yield opened
+
+
+def held(volume: Path) -> Told:
+    """As a server begins; and lets go again."""
+    opened, told = hold(str(volume))
+    opened.close()
+    return told
+
+
+def aside_in(told: Told, folder: Path) -> Path:
+    (text,) = told
+    return folder / text.rpartition(" ")[2]
 
 
 def hard_link(path: Path) -> None:
@@ -115,16 +122,15 @@ def test_a_folder_that_is_a_link_or_a_users_is_set_aside(root: Folder, tmp_path:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o755)
     (tmp_path / "volume" / FOLDER).symlink_to(outside)
-    own, aside = made_own_folder(root)
+    own, told = made_folder(root, FOLDER, MODE)
     own.close()
-    assert len(aside) == 1
-    assert os.readlink(aside[0]) == str(outside)
+    assert os.readlink(aside_in(told, tmp_path / "volume")) == str(outside)
     assert stat.S_IMODE(outside.stat().st_mode) == 0o755
     assert list(outside.iterdir()) == []
 
 
 def test_what_the_server_needs_is_made_once(tmp_path: Path) -> None:
-    assert made_server_folders(str(tmp_path)) == ()
+    assert held(tmp_path) == ()
     own = tmp_path / FOLDER
     modes = {
         path.relative_to(own).as_posix(): stat.S_IMODE(path.stat().st_mode)
@@ -138,7 +144,7 @@ def test_what_the_server_needs_is_made_once(tmp_path: Path) -> None:
         "clients": 0o1733,
     }
     (own / "nfs/nfsdcld/main.sqlite").write_text("kept")
-    assert made_server_folders(str(tmp_path)) == ()
+    assert held(tmp_path) == ()
     assert (own / "nfs/nfsdcld/main.sqlite").read_text() == "kept"
 
 
@@ -151,17 +157,17 @@ def test_each_link_in_the_place_of_a_folder_is_set_aside(tmp_path: Path, name: s
     volume = tmp_path / "volume"
     (volume / FOLDER / name).parent.mkdir(parents=True)
     (volume / FOLDER / name).symlink_to(outside)
-    (aside,) = made_server_folders(str(volume))
-    assert os.readlink(aside) == str(outside)
+    told = held(volume)
+    assert os.readlink(aside_in(told, (volume / FOLDER / name).parent)) == str(outside)
     assert (stat.S_IMODE(outside.stat().st_mode), list(outside.iterdir())) == (0o755, [])
     tracking_folder(str(volume)).close()
 
 
 def test_modes_are_put_right(tmp_path: Path) -> None:
-    made_server_folders(str(tmp_path))
+    held(tmp_path)
     for name in ("nfs", "clients"):
         (tmp_path / FOLDER / name).chmod(0o777)
-    assert made_server_folders(str(tmp_path)) == ()
+    assert held(tmp_path) == ()
     assert stat.S_IMODE((tmp_path / FOLDER / "nfs").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / FOLDER / "clients").stat().st_mode) == 0o1733
 
@@ -169,8 +175,9 @@ def test_modes_are_put_right(tmp_path: Path) -> None:
 @needs_root
 def test_nobody_changes_what_is_protected(root: Folder) -> None:
     """Where the filesystem has the flag: elsewhere there is nothing to show."""
-    own, _ = made_own_folder(root)
+    own, _ = made_folder(root, FOLDER, MODE)
     with own:
+        own.protect()
         if syscalls.is_immutable(own.descriptor) is None:
             pytest.skip("this filesystem has no flags")
         own.make_file("marker", b"1234")
@@ -196,7 +203,7 @@ def test_nobody_changes_what_is_protected(root: Folder) -> None:
 
 
 def test_a_folder_that_was_moved_is_taken_back(root: Folder) -> None:
-    own, _ = made_own_folder(root)
+    own, _ = made_folder(root, FOLDER, MODE)
     with own:
         own.make_file("marker", b"1")
         path = Path(root.where)
@@ -205,7 +212,7 @@ def test_a_folder_that_was_moved_is_taken_back(root: Folder) -> None:
         (path / FOLDER).rename(path / "deep/er/trash")
         own.protect()
         assert not own.is_known_as(root, FOLDER)
-        assert root.take_back(own, FOLDER)
+        assert root.take_back(own, root, FOLDER)
         assert own.is_known_as(root, FOLDER)
         assert own.is_protected()
         assert (path / FOLDER / "marker").read_text() == "1"
@@ -215,12 +222,12 @@ def test_a_folder_that_is_removed_or_behind_a_link_is_not(root: Folder) -> None:
     path = Path(root.where)
     with root.make_folder("a", mode=0o700) as own:
         (path / "a").rmdir()
-        assert not root.take_back(own, "a")
+        assert not root.take_back(own, root, "a")
     outside = path.parent / "elsewhere"
     outside.mkdir()
     with root.make_folder("b", mode=0o700) as own:
         (path / "b").rename(outside / "b")
-        assert not root.take_back(own, "b")
+        assert not root.take_back(own, root, "b")
 
 
 def test_a_volume_that_is_a_link_is_not_entered(tmp_path: Path) -> None:

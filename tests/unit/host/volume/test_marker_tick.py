@@ -42,7 +42,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VolumeConfig:
 
 
 def volume(tmp_path: Path) -> VolumeConfig:
-    return dataclasses.replace(volume_config(), mount_point=str(tmp_path))
+    return dataclasses.replace(volume_config(), mount_point=str(tmp_path), nfs=None)
 
 
 def slot_of(body: bytes) -> bytes:
@@ -80,6 +80,15 @@ def test_a_marker_that_is_gone_is_put_back(tmp_path: Path, mounted: VolumeConfig
     marker, told = write_apart(mounted, FIRST, timeout_s=10)
     assert f"{FOLDER} was missing" in told
     assert read_marker(tmp_path) == marker
+
+
+def test_what_an_nfs_server_holds_is_its_to_put_back(tmp_path: Path, mounted: VolumeConfig) -> None:
+    served = dataclasses.replace(volume_config(), mount_point=str(tmp_path))
+    with pytest.raises(OperationFailed, match="NFS server puts it back"):
+        write_apart(served, FIRST, timeout_s=10)
+    assert list(tmp_path.iterdir()) == []
+    write_marker(tmp_path, FIRST)
+    assert write_apart(served, FIRST, timeout_s=10)[0].counter == 4
 
 
 @pytest.mark.parametrize("what", ["link", "fifo", "hard link", "folder", "sparse", "short"])

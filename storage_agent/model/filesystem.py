@@ -26,14 +26,34 @@ class Holder:
     pid: int | None = None
 
 
+# Below that a database and a file of ours cannot grow at all.
+LEAST_ROOM_BYTES = 1 << 20
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """Of a mounted filesystem, as an unprivileged user may use it (statvfs)."""
+    """Of a mounted filesystem, as an unprivileged user may use it (statvfs).
+
+    root_free_bytes: with what only root may take.  lacking_bytes, lacking_inodes: what the agent
+    does not hold yet of what it needs to serve the volume when nothing is free.
+    """
 
     size_bytes: int
     free_bytes: int
     inodes: int
     free_inodes: int
+    root_free_bytes: int = 0
+    lacking_bytes: int = 0
+    lacking_inodes: int = 0
+
+    def is_full(self) -> bool:
+        """Users can make nothing new. Filesystems without a fixed number of inodes say 0."""
+        return self.free_bytes < LEAST_ROOM_BYTES or (self.inodes > 0 and self.free_inodes == 0)
+
+    def has_room_for_server(self) -> bool:
+        """An NFS server can be started on it: what it needs is held, or there is room for it."""
+        has_inodes = self.inodes == 0 or self.free_inodes >= self.lacking_inodes
+        return has_inodes and self.root_free_bytes >= min(self.lacking_bytes, LEAST_ROOM_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class OnVolume:
         """nfsdcld runs. Raises AgentError, OSError."""
         self._held, told = hold(mount_point)
         try:
-            told += self._tracking.start(self._held.tracking)
+            told += self._tracking.start(self._held.tracking, mount_point)
         except (AgentError, OSError):
             self._close()
             raise
@@ -77,7 +77,7 @@ class OnVolume:
                 self.begin(mount_point)
                 return
             told = keep(mount_point, self._held)
-            self._say(told + self._tracking.keep(self._held.tracking))
+            self._say(told + self._tracking.keep(self._held.tracking, mount_point))
         except (AgentError, OSError) as exc:
             log(f"looking at {mount_point}: {exc}")
             self._next_s = time.monotonic() + AGAIN_S

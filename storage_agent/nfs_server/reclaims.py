@@ -3,7 +3,7 @@
 Its tables (nfs-utils 2.6 utils/nfsdcld/sqlite.c): `grace` names the current and the recovered
 epoch; `rec-EPOCH` lists the clients of one. In grace the recovered epoch lists who was there
 before, the current one who has reclaimed. It lies on the volume, so it is read as bytes through
-the door and asked in memory, for a bounded time.
+the door and asked in memory, for a bounded time; with what is still in its write-ahead log.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from storage_agent.host.volume.own import tracking_folder
-from storage_agent.nfs_server.tracking import DATABASE
+from storage_agent.host.volume.reserve import DATABASE
 
 if TYPE_CHECKING:
     import sqlite3
 
 _READ_LIMIT_BYTES = 16 << 20
 _LIMIT = 1000
+_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 _NAME_LIMIT_BYTES = 1024
 _EPOCHS = 1 << 63
 # SQLite's virtual instructions; a thousand clients take some ten thousand.
@@ -33,8 +34,10 @@ def waiting_clients(mount_point: str) -> tuple[str, ...]:
     with tracking_folder(mount_point) as folder:
         where = f"{folder.where}/{DATABASE}"
         content = folder.read(DATABASE, _READ_LIMIT_BYTES)
+        log = folder.read(f"{DATABASE}-wal", _READ_LIMIT_BYTES)
     if content is None:
         raise FileNotFoundError(2, "No such file or directory", where)
+    content = with_log(content, log or b"")
     # Imported late: needed only when a grace period does not end.
     import sqlite3
 
@@ -45,6 +48,31 @@ def waiting_clients(mount_point: str) -> tuple[str, ...]:
             return _waiting(database)
     except (sqlite3.Error, TypeError, ValueError, OverflowError, MemoryError) as exc:
         raise OSError(None, str(exc), where) from exc
+
+
+def with_log(content: bytes, log: bytes) -> bytes:
+    """The database with the log's committed pages in their places, as one without a log
+    (sqlite.org/fileformat.html section 4). Checksums are not looked at: it is for a message."""
+    pages = bytearray(content)
+    pages[18:20] = b"\1\1"  # not in write-ahead mode
+    page_bytes = int.from_bytes(log[8:12], "big")
+    if len(log) < _LOG_HEADER_BYTES or not 512 <= page_bytes <= 65536:
+        return bytes(pages)
+    salts, waiting = log[16:24], list[tuple[int, int]]()
+    for at in range(_LOG_HEADER_BYTES, len(log), _FRAME_HEADER_BYTES + page_bytes):
+        head = log[at : at + _FRAME_HEADER_BYTES]
+        number, size = (int.from_bytes(head[i : i + 4], "big") for i in (0, 4))
+        if head[8:16] != salts or not 0 < number * page_bytes <= _READ_LIMIT_BYTES:
+            break
+        waiting.append((number, at + _FRAME_HEADER_BYTES))
+        # Only the last frame of a transaction has the database's size in pages.
+        for page, start in waiting if size else ():
+            end = page * page_bytes
+            pages.extend(bytes(max(0, end - len(pages))))
+            pages[end - page_bytes : end] = log[start : start + page_bytes].ljust(page_bytes, b"\0")
+        waiting = [] if size else waiting
+    pages[18:20] = b"\1\1"
+    return bytes(pages)
 
 
 def _waiting(database: sqlite3.Connection) -> tuple[str, ...]:

@@ -266,7 +266,8 @@ class Supervisor:
             )
         return Reply(
             state=self.state(),
-            detail=f"waited {result.waited_s:g} s for grace, took {result.took_s:g} s",
+            detail=f"waited {result.waited_s:g} s for grace, took {result.took_s:g} s"
+            + (f"; {result.remark}" if result.remark else ""),
         )
 
     # Between verbs

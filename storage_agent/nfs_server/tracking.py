@@ -17,12 +17,13 @@ from pathlib import Path
 from storage_agent.host.system import syscalls
 from storage_agent.host.system.runner import Child, Runner, end_stream
 from storage_agent.host.volume.door import Folder, NotOurs
+from storage_agent.host.volume.reserve import DATABASE
 from storage_agent.model.errors import OperationFailed
 from storage_agent.nfs_server.namespaces import STATE_FOLDER
 from storage_agent.nfs_server.nfsd import wait_for_inotify
 from storage_agent.nfs_server.notify import log
+from storage_agent.nfs_server.room import hold_room
 
-DATABASE = "main.sqlite"
 # What SQLite opens beside it, and would take for the newer state.
 _FILES = (DATABASE, f"{DATABASE}-journal", f"{DATABASE}-wal", f"{DATABASE}-shm")
 # A record of one client is below 4 KiB (nfs4_cld's limits, include/uapi/linux/nfsd/cld.h).
@@ -56,33 +57,33 @@ class Tracking:
     def runs(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
-    def start(self, folder: Folder) -> tuple[str, ...]:
-        """On the records in that folder. Returns when it has its database open, with what had to
-        be set aside for it: then the clients of before cannot reclaim their locks. Raises
-        AgentError, OSError."""
+    def start(self, folder: Folder, mount_point: str) -> tuple[str, ...]:
+        """On the records in that folder of the volume. Returns when it has its database open, with
+        what had to be set aside for it: then the clients of before cannot reclaim their locks.
+        Raises AgentError, OSError."""
         self.stop()
         aside = clean(folder)
         self._bind(folder)
-        self._run()
+        self._run(mount_point)
         try:
             self._wait()
         except OperationFailed:
             if self.runs():
                 raise
             # It has ended over what it found there.
-            aside += self._begin_anew(folder)
+            aside += self._begin_anew(folder, mount_point)
         return aside
 
-    def keep(self, folder: Folder) -> tuple[str, ...]:
+    def keep(self, folder: Folder, mount_point: str) -> tuple[str, ...]:
         """As start, where it has died, or where that folder is another one by now: its records,
         which no path leads to any more, go along."""
         if self._bound != folder.identity():
             records = self._records()
             for name, content in records:
                 folder.make_file(name, content)
-            told = self.start(folder)
+            told = self.start(folder, mount_point)
             return (f"{folder.where} has {len(records)} of its files again", *told)
-        return () if self.runs() else ("nfsdcld had ended", *self.start(folder))
+        return () if self.runs() else ("nfsdcld had ended", *self.start(folder, mount_point))
 
     def stop(self) -> None:
         """It holds nothing of the volume any more. Raises OSError."""
@@ -112,12 +113,12 @@ class Tracking:
             os.kill(self._child.pid, signal.SIGTERM)
             os.kill(self._child.pid, signal.SIGCONT)
 
-    def _begin_anew(self, folder: Folder) -> tuple[str, ...]:
+    def _begin_anew(self, folder: Folder, mount_point: str) -> tuple[str, ...]:
         """With an empty database; the old one comes back where that does not help either."""
         self._end()
         moved = [(name, folder.set_aside(name)) for name in _FILES if folder.has(name)]
-        self._run()
         try:
+            self._run(mount_point)
             self._wait()
         except OperationFailed:
             self._end()
@@ -126,7 +127,8 @@ class Tracking:
             raise
         return tuple(f"{folder.where}/{aside}, which nfsdcld does not open" for _, aside in moved)
 
-    def _run(self) -> None:
+    def _run(self, mount_point: str) -> None:
+        hold_room(mount_point, PLACE)
         self._child = self._runner.daemon(("nfsdcld", "-F", "-s", PLACE))
 
     def _wait(self) -> None:

@@ -352,9 +352,9 @@ DEFINITIONS: dict[StepKind, Definition] = {
         timeout_s=15,
     ),
     StepKind.PROVE_EXPORT: Definition(
-        title=lambda v: "write and read a file through NFS",
+        title=lambda v: "read and overwrite a file through NFS",
         commands=_server_command("prove"),
-        check="what was written is read back",
+        check="what is read lies on the volume, and so does what was written",
         goal=None,
         facets=frozenset(),
         undo=None,

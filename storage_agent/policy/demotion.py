@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.finding import Finding, blockers
+from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.replica import Replica, Role
@@ -18,6 +20,7 @@ from storage_agent.policy.common import (
     wrong_primary,
 )
 from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
+from storage_agent.policy.space import no_room_findings
 from storage_agent.policy.standalone import standalone_findings
 
 
@@ -52,7 +55,11 @@ def demotion_findings(
                     remedy=f"umount {elsewhere[0]}",
                 )
             )
-    return (*found, *_nobody_takes_over(volume, snapshot, request, peer))
+    return (
+        *found,
+        *_nobody_could_start_it(volume, snapshot, request),
+        *_nobody_takes_over(volume, snapshot, request, peer),
+    )
 
 
 def leaving_findings(
@@ -65,6 +72,17 @@ def leaving_findings(
     if is_named or snapshot.replica is None or has_lost_newer_copy(snapshot):
         return found
     return (*found, *dependence_findings(volume, snapshot, peer))
+
+
+def _nobody_could_start_it(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> tuple[Finding, ...]:
+    """Seen only while it is mounted, so it is asked before it is let go."""
+    found = no_room_findings(volume, snapshot)
+    is_meant = request.stop_serving == _named(volume, snapshot)
+    if is_meant or request.origin == SHUTDOWN_ORIGIN:
+        return tuple(dataclasses.replace(f, severity=Severity.WARNING) for f in found)
+    return found
 
 
 def _nobody_takes_over(

@@ -19,9 +19,8 @@ from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
 from storage_agent.policy.promotion import promotion_findings
+from storage_agent.policy.space import space_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
-
-MINIMUM_FREE_RATIO = 0.05
 
 
 class Verdict(StrEnum):
@@ -230,7 +229,7 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
             for service in snapshot.services
             if service.active != "active"
         ]
-    return (*found, *_own_folder(volume, snapshot), *_space(volume, snapshot))
+    return (*found, *_own_folder(volume, snapshot), *space_findings(volume, snapshot))
 
 
 def _own_folder(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -264,29 +263,6 @@ def _own_folder(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding
             )
         )
     return tuple(found)
-
-
-def _space(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
-    view = snapshot.filesystem
-    if view is None or isinstance(view, Unobserved) or view.capacity is None:
-        return ()
-    space = view.capacity
-    measures = (
-        ("bytes", space.free_bytes, space.size_bytes, bytes_text(space.free_bytes)),
-        ("inodes", space.free_inodes, space.inodes, f"{space.free_inodes} inodes"),
-    )
-    return tuple(
-        warning(
-            "NEARLY_FULL",
-            f"{volume.mount_point} runs out of {what}",
-            measured=f"{shown} free of {total}",
-            limit=f"at least {MINIMUM_FREE_RATIO:.0%} free",
-            remedy=f"free some, or grow the volume: df -h {volume.mount_point}",
-        )
-        for what, free, total, shown in measures
-        # Filesystems without a fixed number of inodes say 0.
-        if total > 0 and free < total * MINIMUM_FREE_RATIO
-    )
 
 
 def _fallback(volume: VolumeConfig, replica: Replica, peer: str) -> Finding:

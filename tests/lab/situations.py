@@ -251,6 +251,14 @@ def data_serving_on_alpha(lab: Lab) -> None:
     operate(lab.hosts["alpha"], "promote", "data")
 
 
+def few_inodes_serving_on_alpha(lab: Lab) -> None:
+    """`data` on a filesystem with some hundred inodes."""
+    for name in HOSTS:
+        lab.hosts[name].run("sed -i 's/inode_ratio = .*/inode_ratio = 524288/' /etc/mke2fs.conf")
+    created(lab, _HEAD + _volume("data", "raid1", range(2), 0), ("data",))
+    operate(lab.hosts["alpha"], "promote", "data")
+
+
 def two_serving_apart(lab: Lab) -> None:
     """`data` on alpha, `logs` on beta."""
     created(lab, two_volumes(), ("data", "logs"))
@@ -269,6 +277,7 @@ class Situation:
 SITUATIONS = {
     "data-in-sync": Situation(None, data_in_sync),
     "data-serving-on-alpha": Situation("data-in-sync", data_serving_on_alpha),
+    "few-inodes-serving-on-alpha": Situation(None, few_inodes_serving_on_alpha),
     "two-serving-apart": Situation(None, two_serving_apart),
     "arbitrated-serving-on-alpha": Situation(None, arbitrated_serving_on_alpha),
     "coordinated-by-hand": Situation("data-serving-on-alpha", coordination.by_hand),

@@ -109,7 +109,7 @@ class Filesystem:
             type=kind,
             mounts=tuple(line.mount for line in ours),
             mount_point_state=state,
-            capacity=self._free(volume.mount_point) if state == "mounted" else None,
+            capacity=self._free(volume) if state == "mounted" else None,
         )
 
     def identify(self, device: str) -> tuple[str | None, str | None]:
@@ -221,10 +221,10 @@ class Filesystem:
             raise CommandFailed(done.argv, done.exit_status, done.stderr, done.stdout)
         return parse_blkid(done.stdout)
 
-    def _free(self, mount_point: str) -> Capacity | None:
+    def _free(self, volume: VolumeConfig) -> Capacity | None:
         # A frozen device must not hide that the filesystem is mounted.
         try:
-            return self._capacity.read(mount_point)
+            return self._capacity.read(volume.mount_point, is_exported=volume.nfs is not None)
         except (CommandStuck, Missing):
             return None
 

@@ -369,6 +369,21 @@ VOLUME: dict[str, Explanation] = {
         risk="clients wait",
         next_steps=("storage-agent promote VOLUME (completes it) or demote",),
     ),
+    "FULL": Explanation(
+        meaning="Nothing is left on the filesystem for its users, of bytes or of inodes. What the "
+        "agent needs there it has held since before, so the volume is served and can be moved; "
+        "the proof through NFS then reads and overwrites a file that is there.",
+        risk="users' writes fail, or cannot make new files",
+        next_steps=("df -h MOUNT_POINT; df -i MOUNT_POINT", "du --inodes -x MOUNT_POINT | sort -n"),
+    ),
+    "NO_ROOM_FOR_SERVER": Explanation(
+        meaning="The filesystem is full, and the files that its NFS server needs were not made "
+        "before it was: nfsdcld could not keep its clients' records.",
+        risk="stopped now, the volume could be served neither here nor by the peer",
+        next_steps=("df -h MOUNT_POINT; df -i MOUNT_POINT",
+                    "remove files until what the finding names is free; the next start of the "
+                    "server holds it for good"),
+    ),
     "NEARLY_FULL": Explanation(
         meaning="The filesystem is running out of bytes or inodes.",
         risk="writes will fail when nothing is left",

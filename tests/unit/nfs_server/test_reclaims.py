@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from storage_agent.host.volume.keeping import hold
+from storage_agent.host.volume.reserve import make_room
 from storage_agent.nfs_server.reclaims import describe_waiting, waiting_clients
 
 
@@ -35,6 +38,42 @@ def test_in_grace_those_who_have_not_reclaimed(tmp_path: Path) -> None:
     make_database(tmp_path, recovery=2, before=[b"Linux NFSv4.2 b", b"a"], now=[b"a"])
     assert waiting_clients(str(tmp_path)) == ("Linux NFSv4.2 b",)
     assert describe_waiting(str(tmp_path)) == ("waiting for 1 client to reclaim: 'Linux NFSv4.2 b'")
+
+
+def test_what_is_still_in_the_write_ahead_log_counts(tmp_path: Path) -> None:
+    """As nfsdcld leaves it while it runs: most of it is not in the database yet."""
+    folder = database_folder(tmp_path)
+    make_room(str(tmp_path), str(folder))
+    with contextlib.closing(sqlite3.connect(folder / "main.sqlite")) as database:
+        database.execute("CREATE TABLE grace (current INTEGER, recovery INTEGER)")
+        database.execute("INSERT INTO grace VALUES (3, 2)")
+        for epoch, names in ((2, range(900)), (3, range(1, 900))):
+            database.execute(f'CREATE TABLE "rec-{epoch:016x}" (id BLOB PRIMARY KEY)')
+            rows = [(b"client %d" % name,) for name in names]
+            database.executemany(f'INSERT INTO "rec-{epoch:016x}" VALUES (?)', rows)
+            database.commit()
+        assert waiting_clients(str(tmp_path)) == ("client 0",)
+        # What is not committed does not count.
+        database.execute("INSERT INTO 'rec-0000000000000003' VALUES (?)", (b"client 0",))
+        assert waiting_clients(str(tmp_path)) == ("client 0",)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_garbage_log_is_no_more_than_a_damaged_database(tmp_path: Path, seed: int) -> None:
+    make_database(tmp_path, recovery=2, before=[b"b"], now=[])
+    noise = random.Random(seed)
+    header = bytes(8) + noise.choice([512, 4096, 65536, 7]).to_bytes(4, "big") + bytes(20)
+    frames = b"".join(
+        noise.choice([0, 1, 2, 9, 1 << 31]).to_bytes(4, "big")
+        + noise.choice([0, 1, 5]).to_bytes(4, "big")
+        + bytes(16)
+        + noise.randbytes(noise.choice([0, 512, 4096]))
+        for _ in range(20)
+    )
+    log = tmp_path / ".storage-agent/nfs/nfsdcld/main.sqlite-wal"
+    log.write_bytes(header + frames)
+    log.chmod(0o600)
+    assert describe_waiting(str(tmp_path)).startswith("waiting for")
 
 
 def test_out_of_grace_nobody(tmp_path: Path) -> None:

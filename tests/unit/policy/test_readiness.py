@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from storage_agent.model.filesystem import Capacity, FilesystemView
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import (
@@ -180,18 +180,6 @@ def test_a_volume_without_replica_is_held_by_who_has_it_mounted(
 ) -> None:
     snapshot = dataclasses.replace(host.observe(LOCAL), replica=None, nfs=None)
     assert assess(agent_config(LOCAL), LOCAL, snapshot).verdict is verdict
-
-
-def test_nearly_full() -> None:
-    snapshot = serving().observe(VOLUME)
-    assert isinstance(snapshot.filesystem, FilesystemView)
-    capacity = Capacity(size_bytes=100 << 30, free_bytes=1 << 30, inodes=1000, free_inodes=900)
-    full = dataclasses.replace(
-        snapshot, filesystem=dataclasses.replace(snapshot.filesystem, capacity=capacity)
-    )
-    readiness = assess(CONFIG, VOLUME, full)
-    assert codes(readiness) == ["NEARLY_FULL"]
-    assert "bytes" in readiness.findings[0].summary
 
 
 @pytest.mark.parametrize(

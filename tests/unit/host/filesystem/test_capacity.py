@@ -10,12 +10,13 @@ import pytest
 
 from storage_agent.host.filesystem.capacity import CapacityReader
 from storage_agent.host.system.bounded import BoundedCalls
+from storage_agent.host.volume.reserve import make_room
 from storage_agent.model.errors import CommandStuck, Missing
 
 
 def test_capacity_is_what_statvfs_says(tmp_path: Path) -> None:
     (tmp_path / "srv").mkdir()
-    found = CapacityReader(tmp_path).read("/srv")
+    found = CapacityReader(tmp_path).read("/srv", is_exported=False)
     now = os.statvfs(tmp_path)
     assert found.size_bytes == now.f_blocks * now.f_frsize
     assert found.inodes == now.f_files
@@ -23,9 +24,27 @@ def test_capacity_is_what_statvfs_says(tmp_path: Path) -> None:
     assert 0 <= found.free_inodes <= found.inodes
 
 
+def test_what_a_server_would_lack_is_looked_for_where_there_is_one(tmp_path: Path) -> None:
+    for folder in ("nfs/nfsdcld", "canary"):
+        (tmp_path / "srv/.storage-agent" / folder).mkdir(parents=True, mode=0o700)
+    reader = CapacityReader(tmp_path)
+    found = reader.read("/srv", is_exported=True)
+    assert (found.lacking_inodes, found.has_room_for_server()) == (4, True)
+    assert reader.read("/srv", is_exported=False).lacking_inodes == 0
+    make_room(f"{tmp_path}/srv", f"{tmp_path}/srv/.storage-agent/nfs/nfsdcld")
+    found = reader.read("/srv", is_exported=True)
+    assert (found.lacking_inodes, found.lacking_bytes) == (0, 0)
+
+
+def test_what_lies_in_our_places_and_is_not_ours_is_no_lack_of_room(tmp_path: Path) -> None:
+    (tmp_path / "srv").mkdir()
+    (tmp_path / "srv/.storage-agent").symlink_to("/etc")
+    assert CapacityReader(tmp_path).read("/srv", is_exported=True).lacking_inodes == 0
+
+
 def test_capacity_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="srv"):
-        CapacityReader(tmp_path).read("/srv")
+        CapacityReader(tmp_path).read("/srv", is_exported=False)
 
 
 def test_a_call_returns_and_raises_as_if_called() -> None:

@@ -1,22 +1,24 @@
 """Proof that a client can use an export: a machine that is not the server mounts it through the
-service address, writes a file, mounts it again, reads the file back and removes it.
+service address, makes a new file, mounts it again and reads the file back. That it has arrived on
+the volume the serving host says (go_live.py), which then removes it.
 
 The kernel's own NFS client, as users have it: it negotiates the version as theirs does, and takes
 leave of the server when it unmounts. libnfs would leave an NFSv4.0 client behind, for which the
 next server waits in grace, and its tools cannot remove what they have written.
 
-The script needs root, sh, mount.nfs and coreutils. It runs on this machine, or by ssh on another
-one where this one does not reach the clients' network.
+What a server shows is not trusted: no link is followed on its export, and nothing is opened but a
+new file and that file again. The script needs root, sh, mount.nfs, util-linux (nosymfollow: 2.38
+and Linux 5.10) and coreutils. It runs on this machine, or by ssh on another one where this one
+does not reach the clients' network.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
 
 from storage_agent.coordinator.commands import RunCommand
-from storage_agent.coordinator.go_live import Prove
+from storage_agent.coordinator.go_live import Errand, Prove
 from storage_agent.coordinator.settings import address as address_rule
 from storage_agent.model.errors import OperationFailed, UsageError
 
@@ -33,47 +35,60 @@ say() { echo "$1" >&2; exit 1; }
 work=$(mktemp -d) || exit 1
 end() {
     umount "$work/export" 2>/dev/null
-    rm -f "$work/written"
+    rm -f "$work/written" "$work/read"
     rmdir "$work/export" "$work"
 }
 trap end EXIT
 trap 'exit 1' HUP INT TERM
 mkdir "$work/export" || exit 1
-head -c 65536 /dev/urandom >"$work/written" || exit 1
+printf '%s' "$content" >"$work/written" || exit 1
 attach() {
     mount -t nfs -o soft,timeo=50,retrans=2,retry=0,nosuid,nodev,noexec \\
         "$address:$path" "$work/export" || say "it cannot be mounted"
+    mount -o remount,bind,nosuid,nodev,noexec,nosymfollow "$work/export" &&
+        grep -q " $work/export [^-]*nosymfollow" /proc/self/mountinfo ||
+        say "this machine cannot mount without following links (nosymfollow)"
 }
 attach
-said=$(dd if="$work/written" of="$work/export/$file" conv=fsync 2>&1) || {
+said=$(dd if="$work/written" of="$work/export/$file" conv=excl,fsync oflag=nofollow 2>&1) || {
     echo "$said" >&2
     say "it cannot be written"
 }
 umount "$work/export" || say "it cannot be unmounted"
 attach
-cmp "$work/written" "$work/export/$file" || say "what is read is not what was written"
-rm "$work/export/$file" || say "what was written cannot be removed"
+said=$(dd if="$work/export/$file" of="$work/read" bs=64k count=1 \\
+    iflag=fullblock,nofollow,nonblock 2>&1) || {
+    echo "$said" >&2
+    say "it cannot be read"
+}
+cmp "$work/written" "$work/read" || say "what is read is not what was written"
 umount "$work/export" || say "it cannot be unmounted"
 """
 
 
-def prover(run: RunCommand, client: str | None, new_id: Callable[[], str]) -> Prove:
+def prover(run: RunCommand, client: str | None) -> Prove:
     """client: `HOST` or `USER@HOST`, reached by ssh without a question; None: this machine.
 
     Raises UsageError."""
     argv = ("sh", "-s") if client is None else _ssh(client)
     name = client or "this machine"
 
-    def prove(address: str, path: str) -> str:
-        given = {"address": address, "path": path, "file": f"{FOLDER}/{new_id()}"}
+    def prove(errand: Errand) -> str:
+        given = {
+            "address": errand.address,
+            "path": errand.path,
+            "file": f"{FOLDER}/{errand.name}",
+            "content": errand.content.decode(),
+        }
         words = "".join(f"{key}={shlex.quote(value)}\n" for key, value in given.items())
         ended = run(argv, f"{words}{SCRIPT}".encode(), PROOF_TIMEOUT_S)
         if ended.exit_status != 0:
+            at = f"{errand.address}:{errand.path}"
             why = "; ".join(ended.text.split("\n")[-6:]).strip("; ")
             raise OperationFailed(
-                f"{name} cannot use the export {address}:{path}: {why or ended.exit_status}",
+                f"{name} cannot use the export {at}: {why or ended.exit_status}",
                 remedy="is it among the volume's `clients`, has it mount.nfs, and are you root? "
-                f"try by hand: mount -t nfs {address}:{path} /mnt; or another one: --client HOST",
+                f"try by hand: mount -t nfs {at} /mnt; or another one: --client HOST",
                 code="EXPORT_UNPROVEN",
             )
         return name

@@ -7,6 +7,8 @@ by itself, and says in every status.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.reaching.answers import config_of, facts_of
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView
-from storage_agent.model.errors import Refused
+from storage_agent.model.errors import AgentError, OperationFailed, Refused
 from storage_agent.model.finding import Finding, Severity, blocker, blockers, warning
 from storage_agent.model.seal import SealFacts
 from storage_agent.model.wire import to_wire
@@ -25,8 +27,22 @@ SECTOR_BYTES = 512
 # Elsewhere they only warn.
 _PARITY = frozenset({"CONFIG_DIFFERS", "VERSION_DIFFERS", "MOVE_UNFINISHED"})
 
-# (address, exported path) -> name of the client. Raises AgentError: the export cannot be used.
-Prove = Callable[[str, str], str]
+PROOF_BYTES = 16 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """What a client is to do with the export of `path` at `address`: make the new file `name`
+    there with this content (lines of text), and read it back."""
+
+    address: str
+    path: str
+    name: str
+    content: bytes
+
+
+# Returns the client's name. Raises AgentError: the export cannot be used.
+Prove = Callable[[Errand], str]
 OnText = Callable[[str], None]
 
 
@@ -194,7 +210,39 @@ def _proved(
     config = config_of(primary, coordinator.fleet.ask(primary, "config.show"), volume.name)
     if config.nfs is None:
         return ""
-    return prove(config.nfs.address.partition("/")[0], config.mount_point)
+    errand = Errand(
+        address=config.nfs.address.partition("/")[0],
+        path=config.mount_point,
+        name=f"proof-{coordinator.new_id()}",
+        content=os.urandom(PROOF_BYTES // 2).hex("\n", 32).encode() + b"\n",
+    )
+    client = prove(errand)
+    _require_written(coordinator, volume, primary, client, errand)
+    return client
+
+
+def _require_written(
+    coordinator: Coordinator, volume: VolumeSettings, primary: str, client: str, errand: Errand
+) -> None:
+    """The client has read what it wrote: from this volume? Raises OperationFailed."""
+    asked = {"volume": volume.name, "name": errand.name}
+    try:
+        answer = coordinator.fleet.ask(primary, "proof.take", asked)
+        found = answer.get("sha256") if isinstance(answer, dict) else answer
+    except AgentError as exc:
+        if exc.code != "NO_PROOF":
+            raise
+        found = exc.message
+    if found == hashlib.sha256(errand.content).hexdigest():
+        return
+    raise OperationFailed(
+        f"{client} has written and read at {errand.address}:{errand.path}, and {primary} has not "
+        f"got it: {str(found)[:200]!a}",
+        remedy=f"another machine answers at that address, or another folder is exported: on the "
+        f"client: ip neighbour show {errand.address}; on {primary}: storage-agent status "
+        f"{volume.name}",
+        code="EXPORT_UNPROVEN",
+    )
 
 
 def _refuse(volume: VolumeSettings, found: tuple[Finding, ...]) -> None:

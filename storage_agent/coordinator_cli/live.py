@@ -19,7 +19,7 @@ def live(options: argparse.Namespace, context: Context) -> Answer:
         if not options.json:
             context.out.line(clean(f"   {text}"))
 
-    prove = prover(context.run_command, options.client, coordinator.new_id)
+    prove = prover(context.run_command, options.client)
     done = go_live(coordinator, volume, prove, tell)
     text = f"is sealed already, in epoch {done.epoch}" if done.is_already else (
         f"sealed in epoch {done.epoch}"

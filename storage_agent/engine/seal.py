@@ -49,6 +49,10 @@ class Seals:
         """As policy.seal.seal_facts, of a fresh look."""
         return seal_facts(volume, self._host.observe(volume, _FACETS), configuration)
 
+    def take_proof(self, volume: VolumeConfig, name: str) -> str:
+        """See HostPort.take_proof."""
+        return self._host.take_proof(volume, name)
+
     def seal(self, volume: VolumeConfig, seal: Seal, configuration: str, coordinator: str) -> None:
         """Durable on return. Raises Refused: for an older epoch, another coordinator, or where
         this host shows something else than what is to be sealed."""

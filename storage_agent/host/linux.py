@@ -18,11 +18,13 @@ from storage_agent.host.filesystem.holders import find_holders
 from storage_agent.host.md.adapter import MdRaid
 from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.perform import Performer, Tools
+from storage_agent.host.system.apart import run_apart
 from storage_agent.host.system.bounded import BoundedCalls
 from storage_agent.host.system.runner import Runner
 from storage_agent.host.system.services import Services
 from storage_agent.host.volume.marker import read_marker
 from storage_agent.host.volume.presence import put_right, what_is_wrong
+from storage_agent.host.volume.proof import take_proof
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
@@ -189,6 +191,15 @@ class LinuxHost:
         progress: Progress,
     ) -> None:
         self._performer.perform(step.kind, volume, request, deadline)
+
+    def take_proof(self, volume: VolumeConfig, name: str) -> str:
+        """In a child: the volume may be frozen."""
+        return run_apart(
+            f"reading what a client wrote to {volume.mount_point}",
+            lambda: take_proof(volume.mount_point, name),
+            code="NO_PROOF",
+            timeout_s=LOOK_TIMEOUT_S,
+        ).decode()
 
     def answer(self, incident: Incident) -> None:
         write_answer(incident, self._root)

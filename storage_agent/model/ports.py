@@ -52,6 +52,11 @@ class HostPort(Protocol):
         """Gives the handler that waits `incident.answer`, with its epoch. As `perform`."""
         ...
 
+    def take_proof(self, volume: VolumeConfig, name: str) -> str:
+        """SHA-256, in hex, of the file that a client has left on the mounted volume to prove that
+        it can write; the file is gone afterwards. Raises AgentError (code `NO_PROOF`)."""
+        ...
+
 
 class Store(Protocol):
     """The agent's own durable state, a handful of small files by name."""

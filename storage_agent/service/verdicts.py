@@ -14,6 +14,7 @@ from storage_agent.service.api.answers import (
     Claimed,
     Granted,
     Incidents,
+    Proof,
     VolumeSeal,
 )
 from storage_agent.service.api.parameters import (
@@ -21,6 +22,7 @@ from storage_agent.service.api.parameters import (
     ClaimParameters,
     GrantParameters,
     Nothing,
+    ProofParameters,
     SealParameters,
     VolumeParameters,
 )
@@ -111,6 +113,14 @@ def show_seal(agent: Agent, _call: Call, parameters: VolumeParameters) -> object
         seal=record.seal if record else None,
         facts=agent.engine.seals.look(volume, agent.digest_of(volume)),
     )
+
+
+def give_proof(agent: Agent, call: Call, parameters: ProofParameters) -> object:
+    volume = agent.require_volume(parameters.volume)
+    agent.require_usable()
+    require_operation_id(parameters.name)
+    found = agent.engine.seals.take_proof(volume, parameters.name)
+    return Proof(volume=volume.name, name=parameters.name, sha256=found)
 
 
 def set_seal(agent: Agent, call: Call, parameters: SealParameters) -> object:

@@ -199,6 +199,9 @@ class SimHost:
         assert found is None or isinstance(found, Marker)
         return found
 
+    def take_proof(self, volume: VolumeConfig, name: str) -> str:
+        raise OperationFailed("no client proves anything here", code="NO_PROOF")
+
     def answer(self, incident: Incident) -> None:
         self._daemon.point("answer", before=True)
         self._daemon.answers(incident)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -154,7 +155,8 @@ class FakeHost:
     """alpha, with its array assembled and DRBD connected and in sync, unless a test says else.
 
     performed: every step that acted, in order.  faults: called before a step acts.
-    deaf: steps that return without doing anything, as tools that exit 0 do.
+    deaf: steps that return without doing anything, as tools that exit 0 do.  written: what clients
+    have left on the volume, by name.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -181,6 +183,7 @@ class FakeHost:
     use: UseView = QUIET
     content: Content | None = CONTENT
     answered: list[Incident] = field(default_factory=list)
+    written: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.replica is None:
@@ -219,6 +222,11 @@ class FakeHost:
             if volume.arbitration is Arbitration.NONE
             else look(Facet.INCIDENT, lambda: self.incident),
         )
+
+    def take_proof(self, volume: VolumeConfig, name: str) -> str:
+        if name not in self.written:
+            raise OperationFailed(f"{name}: No such file or directory", code="NO_PROOF")
+        return hashlib.sha256(self.written.pop(name)).hexdigest()
 
     def answer(self, incident: Incident) -> None:
         self.answered.append(incident)

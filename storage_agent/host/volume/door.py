@@ -122,6 +122,10 @@ class Folder:
         """Descriptor of a file that is there. flags: never O_CREAT."""
         return self._open(name, stat.S_IFREG, flags, 0)
 
+    def anyones_file(self, name: str) -> int:
+        """Descriptor of a file that anybody may have made, for reading alone."""
+        return self._open(name, stat.S_IFREG, os.O_RDONLY, 0, is_anyones=True)
+
     def read(self, name: str, limit_bytes: int) -> bytes | None:
         """At most that much from its start; None where there is none."""
         try:
@@ -257,11 +261,13 @@ class Folder:
         """Lifts the protection of this very folder, if it has one, for that long."""
         return _lifted(self.descriptor)
 
-    def _open(self, name: str, kind: int, flags: int, others: int) -> int:
+    def _open(
+        self, name: str, kind: int, flags: int, others: int, *, is_anyones: bool = False
+    ) -> int:
         """First as a bare handle (O_PATH), which touches nothing; then, by the handle, for real."""
         handle = _handle(self.descriptor, name, self._path(name))
         try:
-            _require(os.fstat(handle), kind, self._path(name), others)
+            _require(os.fstat(handle), kind, self._path(name), others, is_anyones=is_anyones)
             opened = _reopen(handle, flags)
         finally:
             os.close(handle)
@@ -290,14 +296,16 @@ def _handle(folder: int, name: str, path: str) -> int:
         raise
 
 
-def _require(seen: os.stat_result, kind: int, path: str, others: int) -> None:
+def _require(
+    seen: os.stat_result, kind: int, path: str, others: int, *, is_anyones: bool = False
+) -> None:
     """Raises NotOurs."""
     found = stat.S_IFMT(seen.st_mode)
     if found != kind:
         raise NotOurs(path, f"is {_KINDS.get(found, 'something unknown')}, not {_KINDS[kind]}")
-    if seen.st_uid != os.geteuid():
+    if not is_anyones and seen.st_uid != os.geteuid():
         raise NotOurs(path, f"belongs to the user {seen.st_uid}")
-    if seen.st_mode & _OTHERS & ~others:
+    if not is_anyones and seen.st_mode & _OTHERS & ~others:
         raise NotOurs(path, "may be written by others")
     if kind == stat.S_IFREG and seen.st_nlink != 1:
         raise NotOurs(path, f"has {seen.st_nlink} names")

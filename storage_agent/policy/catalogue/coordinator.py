@@ -164,11 +164,21 @@ COORDINATOR: dict[str, Explanation] = {
         next_steps=("cat /proc/mdstat", "storage-agent status VOLUME", _GO_LIVE),
     ),
     "EXPORT_UNPROVEN": Explanation(
-        meaning="A client could not mount the export, write a file and read it back.",
+        meaning="A client could not mount the export, make a file and read it back, or what it "
+        "wrote has not arrived on the volume.",
         risk="the users' machines may not be able to either",
         next_steps=(
             "is the client among the volume's `clients`: storage-agent config show",
             "on the client: mount -t nfs ADDRESS:PATH /mnt",
+            _GO_LIVE,
+        ),
+    ),
+    "NO_PROOF": Explanation(
+        meaning="The file that a client has left on the export to prove it is not on the volume.",
+        risk="the client has used another machine's export, or another folder",
+        next_steps=(
+            "on the client: ip neighbour show ADDRESS",
+            "storage-agent status VOLUME",
             _GO_LIVE,
         ),
     ),

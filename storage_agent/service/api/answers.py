@@ -149,6 +149,15 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """sha256: in hex, of what the file on the volume held; it is removed."""
+
+    volume: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSeal:
     """facts: what this host would be sealed with now; null where it cannot be seen."""
 

@@ -160,6 +160,14 @@ class VolumeParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProofParameters:
+    """name: of the file that a client has written in `.storage-agent/clients` of the export."""
+
+    volume: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SealParameters:
     """Of `seal.set`. epoch: the volume's newest.  coordinator: as in GrantParameters.  facts: as
     `seal.show` has given them, and as they must still be.  client: from where the export was

@@ -150,5 +150,8 @@ class WatchedHost:
         with self._around(step.kind, volume):
             self._host.perform(step, volume, request, deadline, progress)
 
+    def take_proof(self, volume: VolumeConfig, name: str) -> str:
+        return self._host.take_proof(volume, name)
+
     def answer(self, incident: Incident) -> None:
         self._host.answer(incident)

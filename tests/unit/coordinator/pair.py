@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import queue
+import shlex
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -140,6 +141,12 @@ class Pair:
         host = self.hosts[name]
         host.replica = dataclasses.replace(host.replica or in_sync_replica(), role=Role.PRIMARY)
         host.mounted, host.server = True, ServerState.SERVING
+
+    def write_as_client(self, script: str) -> None:
+        """What the words before the client's script make it write, to whoever serves."""
+        words = dict(word.split("=", 1) for word in shlex.split(script)[:4])
+        name = words["file"].removeprefix(".storage-agent/clients/")
+        self.hosts[self.serving()[0]].written[name] = words["content"].encode()
 
     def serving(self) -> list[str]:
         """Hosts that write for clients."""

@@ -12,28 +12,38 @@ from storage_agent.coordinator.client_proof import SCRIPT, prover
 from storage_agent.coordinator.commands import Ended
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.contradictions import contradictions
-from storage_agent.coordinator.go_live import Live, go_live
+from storage_agent.coordinator.go_live import Errand, Live, go_live
 from storage_agent.coordinator.switchover import switch_over
 from storage_agent.model.errors import AgentError, OperationFailed, Refused, UsageError
 from storage_agent.model.finding import Severity
 from storage_agent.model.nfs import ServerState
 from storage_agent.service.api.answers import Setup
-from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
+from tests.unit.coordinator.pair import (
+    FIRST_EPOCH,
+    VOLUME,
+    Killed,
+    Pair,
+    PairHost,
+    make_coordinator,
+)
 
 
 class Client:
-    """Mounts whatever it is told."""
+    """Mounts whatever it is told. server: which host's volume that is."""
 
-    def __init__(self) -> None:
+    def __init__(self, pair: Pair, server: str = "alpha") -> None:
+        self.pair = pair
+        self.server = server
         self.used: list[tuple[str, str]] = []
 
-    def __call__(self, address: str, path: str) -> str:
-        self.used.append((address, path))
+    def __call__(self, errand: Errand) -> str:
+        self.used.append((errand.address, errand.path))
+        self.pair.hosts[self.server].written[errand.name] = errand.content
         return "desk"
 
 
-def live(coordinator: Coordinator) -> Live:
-    return go_live(coordinator, VOLUME, Client())
+def live(pair: Pair, coordinator: Coordinator) -> Live:
+    return go_live(coordinator, VOLUME, Client(pair))
 
 
 def seals(coordinator: Coordinator) -> list[str]:
@@ -58,7 +68,7 @@ def test_before_a_go_live_nothing_is_ready(pair: Pair, tmp_path: Path) -> None:
 
 
 def test_it_is_proved_and_sealed_on_both(pair: Pair, coordinator: Coordinator) -> None:
-    client, lines = Client(), list[str]()
+    client, lines = Client(pair), list[str]()
     done = go_live(coordinator, VOLUME, client, lines.append)
     assert (done.client, done.epoch, done.is_already) == ("desk", FIRST_EPOCH + 1, False)
     assert client.used == [("10.9.0.10", "/srv/data")]
@@ -127,7 +137,7 @@ def test_what_is_not_as_it_should_be_is_not_sealed(
 ) -> None:
     assert callable(spoil)
     spoil(pair)
-    client = Client()
+    client = Client(pair)
     with pytest.raises(Refused) as caught:
         go_live(coordinator, VOLUME, client)
     assert code in [finding.code for finding in caught.value.findings]
@@ -139,7 +149,7 @@ def test_what_is_not_as_it_should_be_is_not_sealed(
 def test_both_numbers_are_named(pair: Pair, coordinator: Coordinator) -> None:
     smaller(pair)
     with pytest.raises(Refused) as caught:
-        live(coordinator)
+        live(pair, coordinator)
     (finding,) = caught.value.findings
     assert finding.measured == (
         "alpha: 1048576 sectors (536870912 bytes), beta: 1048575 sectors (536870400 bytes)"
@@ -153,7 +163,7 @@ def test_the_side_that_limits_growth_is_named_and_by_how_much(
 ) -> None:
     pair.hosts[large].possible_bytes = (768 << 20) + 512
     pair.hosts[small].possible_bytes = 768 << 20
-    done = live(coordinator)
+    done = live(pair, coordinator)
     (finding,) = [finding for finding in done.findings if "GROWTH" in finding.code]
     assert (finding.code, finding.severity) == ("GROWTH_DIFFERS", Severity.WARNING)
     assert finding.summary == (
@@ -167,7 +177,7 @@ def test_the_side_that_limits_growth_is_named_and_by_how_much(
 def test_room_that_is_the_same_is_no_matter(pair: Pair, coordinator: Coordinator) -> None:
     for host in pair.hosts.values():
         host.possible_bytes = 768 << 20
-    assert [f for f in live(coordinator).findings if "GROWTH" in f.code] == []
+    assert [f for f in live(pair, coordinator).findings if "GROWTH" in f.code] == []
 
 
 @pytest.mark.parametrize("blind", [("beta",), ("alpha", "beta")])
@@ -176,7 +186,7 @@ def test_room_that_is_not_known_is_said(
 ) -> None:
     for name in blind:
         pair.hosts[name].possible_bytes = None
-    (finding,) = [f for f in live(coordinator).findings if "GROWTH" in f.code]
+    (finding,) = [f for f in live(pair, coordinator).findings if "GROWTH" in f.code]
     assert finding.code == "GROWTH_UNKNOWN"
     assert finding.summary.endswith(" and ".join(blind))
     assert "beta: array up to an unknown size" in finding.measured
@@ -184,19 +194,19 @@ def test_room_that_is_not_known_is_said(
 
 def test_never_adopted(pair: Pair) -> None:
     with pytest.raises(Refused) as caught:
-        live(make_coordinator(pair))
+        live(pair, make_coordinator(pair))
     assert caught.value.code == "NOT_ADOPTED"
 
 
 def test_one_host_dead(pair: Pair, coordinator: Coordinator) -> None:
     pair.kill("beta")
     with pytest.raises(Refused) as caught:
-        live(coordinator)
+        live(pair, coordinator)
     assert "BOTH_MUST_ANSWER" in [finding.code for finding in caught.value.findings]
 
 
 def test_an_export_that_no_client_can_use(pair: Pair, coordinator: Coordinator) -> None:
-    def fail(address: str, path: str) -> str:
+    def fail(errand: Errand) -> str:
         raise OperationFailed("access denied by server", code="EXPORT_UNPROVEN")
 
     with pytest.raises(OperationFailed, match="access denied"):
@@ -204,12 +214,40 @@ def test_an_export_that_no_client_can_use(pair: Pair, coordinator: Coordinator) 
     assert seals(coordinator) == ["UNSEALED", "UNSEALED"]
 
 
+@pytest.mark.parametrize("server", ["nobody", "beta"])
+def test_what_the_serving_host_has_not_got_is_no_proof(
+    pair: Pair, coordinator: Coordinator, server: str
+) -> None:
+    """Another machine answers at the address, or what was mounted is no export at all."""
+    pair.hosts.setdefault("nobody", PairHost(name="nobody", pair=pair))
+    with pytest.raises(OperationFailed) as caught:
+        go_live(coordinator, VOLUME, Client(pair, server))
+    assert caught.value.code == "EXPORT_UNPROVEN"
+    assert "alpha has not got it" in caught.value.message
+    assert "ip neighbour show 10.9.0.10" in caught.value.remedy
+    assert seals(coordinator) == ["UNSEALED", "UNSEALED"]
+
+
+def test_something_else_on_the_volume_is_no_proof(pair: Pair, coordinator: Coordinator) -> None:
+    def torn(errand: Errand) -> str:
+        return Client(pair)(dataclasses.replace(errand, content=errand.content[:-1]))
+
+    with pytest.raises(OperationFailed) as caught:
+        go_live(coordinator, VOLUME, torn)
+    assert caught.value.code == "EXPORT_UNPROVEN"
+
+
+def test_what_a_client_has_left_is_taken_away(pair: Pair, coordinator: Coordinator) -> None:
+    live(pair, coordinator)
+    assert pair.hosts["alpha"].written == {}
+
+
 def test_what_changes_while_it_is_proved_is_not_sealed(
     pair: Pair, coordinator: Coordinator
 ) -> None:
-    def grow(address: str, path: str) -> str:
+    def grow(errand: Errand) -> str:
         pair.hosts["beta"].array_bytes *= 2
-        return "desk"
+        return Client(pair)(errand)
 
     with pytest.raises(Refused) as caught:
         go_live(coordinator, VOLUME, grow)
@@ -221,19 +259,19 @@ def test_what_changes_while_it_is_proved_is_not_sealed(
 
 @pytest.mark.parametrize("host", ["alpha", "beta"])
 def test_a_broken_seal_is_made_anew(pair: Pair, coordinator: Coordinator, host: str) -> None:
-    live(coordinator)
+    live(pair, coordinator)
     pair.hosts["alpha"].array_bytes = pair.hosts["beta"].array_bytes = 1 << 30
     found = [f for f in contradictions(coordinator.look(VOLUME)) if f.code == "SEAL_BROKEN"]
     assert len(found) == 2
     assert "now 1.0 GiB (1073741824 bytes)" in found[0].measured
     assert found[0].remedy == "storage-coordinator go-live office/data"
     assert words(coordinator) == ["degraded", "degraded"]
-    assert not live(coordinator).is_already
+    assert not live(pair, coordinator).is_already
     assert seals(coordinator) == []
 
 
 def test_a_host_that_was_installed_anew_has_no_seal(pair: Pair, coordinator: Coordinator) -> None:
-    live(coordinator)
+    live(pair, coordinator)
     store = pair.stores["beta"]
     epochs = store.files["epoch-data"]
     store.files.clear()
@@ -241,7 +279,7 @@ def test_a_host_that_was_installed_anew_has_no_seal(pair: Pair, coordinator: Coo
     pair.agents["beta"] = pair._agent("beta")
     again = make_coordinator(pair)
     assert seals(again) == ["UNSEALED"]
-    assert not live(again).is_already
+    assert not live(pair, again).is_already
     assert seals(again) == []
 
 
@@ -250,7 +288,7 @@ def test_another_coordinator_has_taken_over(
 ) -> None:
     make_coordinator(pair, tmp_path / "second").adopt(VOLUME)
     with pytest.raises(Refused) as caught:
-        live(coordinator)
+        live(pair, coordinator)
     assert caught.value.code == "EPOCH_AHEAD"
 
 
@@ -260,19 +298,19 @@ def test_two_race_one_wins_the_other_says_so(
     """The second one takes over between the first one's proof and its seal."""
     second = make_coordinator(pair, tmp_path / "second")
 
-    def overtaken(address: str, path: str) -> str:
+    def overtaken(errand: Errand) -> str:
         second.adopt(VOLUME)
-        return "desk"
+        return Client(pair)(errand)
 
     with pytest.raises(AgentError) as caught:
         go_live(coordinator, VOLUME, overtaken)
     assert caught.value.code == "OTHER_COORDINATOR"
     assert seals(second) == ["UNSEALED", "UNSEALED"]
-    live(second)
+    live(pair, second)
     assert seals(second) == []
 
 
-REQUESTS = 11
+REQUESTS = 12
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -291,13 +329,13 @@ def test_killed_at_any_request_it_goes_on(
     setattr(pair, when, die)
     was_killed = False
     try:
-        live(make_coordinator(pair))
+        live(pair, make_coordinator(pair))
     except Killed:
         was_killed = True
     setattr(pair, when, lambda _host, _method: None)
     assert was_killed == (number < REQUESTS)
     again = make_coordinator(pair)
-    live(again)
+    live(pair, again)
     assert seals(again) == []
     assert pair.serving() == ["alpha"]
     assert pair.epoch("alpha") == pair.epoch("beta") == FIRST_EPOCH + 1
@@ -317,18 +355,24 @@ class Shell:
         return self.ended
 
 
+ERRAND = Errand(address="10.9.0.10", path="/srv/a'b", name="id1", content=b"one\ntwo\n")
+
+
 def test_the_script_runs_here_with_quoted_words() -> None:
     shell = Shell(Ended(exit_status=0))
-    assert prover(shell, None, lambda: "id1")("10.9.0.10", "/srv/a'b") == "this machine"
+    assert prover(shell, None)(ERRAND) == "this machine"
     assert shell.argv == ("sh", "-s")
     head, _, rest = shell.stdin.partition("PATH=")
-    assert head == ("address=10.9.0.10\npath='/srv/a'\"'\"'b'\nfile=.storage-agent/clients/id1\n")
+    assert head == (
+        "address=10.9.0.10\npath='/srv/a'\"'\"'b'\nfile=.storage-agent/clients/id1\n"
+        "content='one\ntwo\n'\n"
+    )
     assert f"PATH={rest}" == SCRIPT
 
 
 def test_or_on_another_machine() -> None:
     shell = Shell(Ended(exit_status=0))
-    assert prover(shell, "root@desk7", lambda: "id1")("10.9.0.10", "/srv") == "root@desk7"
+    assert prover(shell, "root@desk7")(ERRAND) == "root@desk7"
     assert shell.argv[0] == "ssh"
     assert shell.argv[-3:] == ("--", "root@desk7", "sh -s")
     assert "StrictHostKeyChecking=yes" in shell.argv
@@ -339,13 +383,13 @@ def test_or_on_another_machine() -> None:
 )
 def test_what_is_no_host_never_reaches_ssh(client: str) -> None:
     with pytest.raises(UsageError):
-        prover(Shell(Ended(exit_status=0)), client, lambda: "id1")
+        prover(Shell(Ended(exit_status=0)), client)
 
 
 def test_why_it_cannot_be_used_is_told() -> None:
     text = "mount.nfs: access denied by server\nit cannot be mounted\n"
     with pytest.raises(OperationFailed) as caught:
-        prover(Shell(Ended(exit_status=1, text=text)), None, lambda: "id1")("10.9.0.10", "/srv")
+        prover(Shell(Ended(exit_status=1, text=text)), None)(ERRAND)
     assert caught.value.code == "EXPORT_UNPROVEN"
     assert "access denied by server; it cannot be mounted" in caught.value.message
     assert "--client HOST" in caught.value.remedy

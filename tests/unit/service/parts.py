@@ -96,7 +96,7 @@ class FakeEngine:
         self.resume_fails: AgentError | None = None
         self.record_fails: AgentError | None = None
         self.epochs: dict[str, int] = {"data": 5}
-        self.host = FakeHost()
+        self.host = FakeHost(written={"proof-1": b"text"})
         self.store = MemoryStore()
         known = EpochStore(self.store)
         known.write("data", Epoch(number=5, operation_id="before", coordinator=COORDINATOR))

@@ -71,6 +71,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "succeeds": COORDINATOR,
     },
     "epoch.restore": {"volume": "data", "number": 7},
+    "proof.take": {"volume": "data", "name": "proof-1"},
     "seal.show": {"volume": "data"},
     "seal.set": {
         "volume": "data",

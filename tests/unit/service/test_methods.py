@@ -187,7 +187,7 @@ ALLOWED = {
 ALLOWED[Role.OPERATE] = ALLOWED[Role.OBSERVE] | {"promote", "demote", "assemble"}
 ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote", "epoch.claim"}
-ALLOWED[Role.GRANT] |= {"seal.set"}
+ALLOWED[Role.GRANT] |= {"proof.take", "seal.set"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
 ALLOWED[Role.LOCAL] |= {"sessions.end"}
 

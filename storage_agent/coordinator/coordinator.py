@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 from storage_agent.coordinator.background import Background, Promote
@@ -12,25 +11,28 @@ from storage_agent.coordinator.deciding.arbiter import (
     Decision,
     State,
     claim_refusal,
-    coordinator_refusal,
-    epochs_refusal,
     finished,
     seen_in_sync,
 )
 from storage_agent.coordinator.deciding.claims import (
-    Shown,
     adopted,
     decide_claim,
     goes_on,
     is_newest,
-    shown_sole,
 )
-from storage_agent.coordinator.deciding.contradictions import epoch_missing
 from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.reaching.answers import replica_of
 from storage_agent.coordinator.reaching.fleet import Fleet
 from storage_agent.coordinator.reaching.rpc import Disconnected, Silent, Unreachable
 from storage_agent.coordinator.record.store import Store
+from storage_agent.coordinator.requirements import (
+    refused,
+    require_quiet,
+    require_untaken,
+    sole_writer,
+    unproven,
+    with_replicas,
+)
 from storage_agent.coordinator.settings import Settings, VolumeSettings
 from storage_agent.coordinator.views import (
     HostView,
@@ -40,8 +42,7 @@ from storage_agent.coordinator.views import (
 )
 from storage_agent.model.answers import StatusAnswer
 from storage_agent.model.clock import Clock
-from storage_agent.model.errors import AgentError, Refused
-from storage_agent.model.finding import Finding, blocker
+from storage_agent.model.errors import AgentError
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Replica
 
@@ -176,8 +177,8 @@ class Coordinator:
         """
         view = self.look(volume)
         if not takes_over:
-            _require_untaken(view)
-        _require_quiet(view)
+            require_untaken(view)
+        require_quiet(view)
         if not is_newest(view.state, view.epochs(), view.coordinators()):
             sole_writer(view)
         claim_id = f"claim-{self.new_id()}"
@@ -192,7 +193,7 @@ class Coordinator:
         if not goes_on(state):
             # Now that both listen to nobody else, the same again shows what was done until then.
             shown = [self.claim(volume, host, state, claim_id) for host in volume.hosts]
-            view = _with_replicas(view, shown)
+            view = with_replicas(view, shown)
             sole = sole_writer(view)
         primary = view.primary()
         self._adopted(volume, state, sole, primary.host if primary else None)
@@ -239,109 +240,3 @@ class Coordinator:
             assert state.grant is not None
             params["succeeds"] = state.grant.source
         return replica_of(host, self.fleet.ask(host, "epoch.claim", params))
-
-
-def _with_replicas(view: VolumeView, shown: list[Replica | Unobserved | None]) -> VolumeView:
-    """As the hosts have answered anew, one by one."""
-    one, two = (
-        dataclasses.replace(host, snapshot=dataclasses.replace(host.snapshot, replica=replica))
-        for host, replica in zip(view.hosts, shown, strict=True)
-        if host.snapshot is not None
-    )
-    return dataclasses.replace(view, hosts=(one, two))
-
-
-def _require_quiet(view: VolumeView) -> None:
-    """Raises Refused."""
-    for host in view.hosts:
-        if host.error is not None:
-            raise Refused(
-                f"to take {view.volume.key} over, both hosts must answer: {host.error.message}",
-                remedy=host.error.remedy or f"storage-coordinator ping {host.host}",
-                code="BOTH_MUST_ANSWER",
-            )
-        if host.operation is not None:
-            raise Refused(
-                f"an operation on {view.volume.name} runs on {host.host}",
-                remedy=f"wait for it: on {host.host}: storage-agent operation "
-                f"{host.operation.request.operation_id}",
-                code="BUSY",
-            )
-        if host.snapshot is None:
-            raise Refused(
-                f"{host.host} does not know the volume {view.volume.name}",
-                remedy=f"on {host.host}: storage-agent config show",
-                code="VOLUME_MISSING",
-            )
-        if host.epoch is None:
-            raise Refused(
-                f"{host.host} has no usable epoch of {view.volume.name}",
-                remedy=epoch_missing(view, host).remedy,
-                code="EPOCH_MISSING",
-            )
-
-
-def sole_writer(view: VolumeView) -> str | None:
-    """Who may have written alone; None: nobody, both copies have everything.
-
-    Raises Refused where that cannot be told."""
-    shown = {
-        host.host: Shown(
-            is_in_sync=host.is_in_sync, is_writing=host.is_primary and not host.is_frozen
-        )
-        for host in view.hosts
-        if host.replica is not None
-    }
-    is_known, sole = shown_sole(shown)
-    if is_known and len(shown) == len(view.hosts):
-        return sole
-    raise Refused(
-        f"who may write {view.volume.key} cannot be told from what the hosts show",
-        remedy=f"storage-coordinator status {view.volume.key}; bring the copies in sync, or one "
-        "host to primary",
-        code="OWNER_UNCLEAR",
-    )
-
-
-def _require_untaken(view: VolumeView) -> None:
-    """Nobody but us has been told anything, or only those who have told it are forgotten. Raises
-    Refused."""
-    if view.state is None:
-        raise refused(not_adopted(view.volume))
-    before = view.state.grant.source if view.state.grant and claim_refusal(view.state) else ""
-    others = {
-        host: theirs for host, theirs in view.coordinators().items() if theirs not in ("", before)
-    }
-    refusal = epochs_refusal(view.state, view.epochs()) or coordinator_refusal(view.state, others)
-    if refusal is not None:
-        raise refused(view.volume.named_in(refusal))
-
-
-def require_epochs(view: VolumeView) -> State:
-    """Our record, where no agent knows more, and each listens to us. Raises Refused."""
-    if view.state is None:
-        raise refused(not_adopted(view.volume))
-    refusal = epochs_refusal(view.state, view.epochs()) or coordinator_refusal(
-        view.state, view.coordinators()
-    )
-    if refusal is not None:
-        raise refused(view.volume.named_in(refusal))
-    return view.state
-
-
-def unproven(volume: VolumeSettings) -> Finding:
-    return blocker(
-        "STORE_UNPROVEN",
-        f"the record of {volume.key} may be an old backup: since the last start of this machine "
-        "both hosts have not confirmed it",
-        measured="not confirmed since the last start",
-        limit="a new epoch that both hosts have accepted",
-        remedy=f"with both hosts reachable: storage-coordinator adopt {volume.key}; if one is dead "
-        f"and this disk was never restored: storage-coordinator trust-record {volume.key}",
-    )
-
-
-def refused(finding: Finding) -> Refused:
-    return Refused(
-        finding.summary, remedy=finding.remedy, code=finding.code, findings=(finding,)
-    )  # fmt: skip

@@ -14,12 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.coordinator.coordinator import (
-    Coordinator,
-    refused,
-    require_epochs,
-    unproven,
-)
+from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.arbiter import (
     Decision,
     Grant,
@@ -31,6 +26,7 @@ from storage_agent.coordinator.deciding.proof import Proof, person_needed, wante
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.hooks import Giving, giving_of
 from storage_agent.coordinator.reaching.answers import arbitration_of, losses_of
+from storage_agent.coordinator.requirements import refused, require_epochs, unproven
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import HostView, VolumeView, not_adopted

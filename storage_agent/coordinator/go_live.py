@@ -12,10 +12,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.contradictions import contradictions
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.reaching.answers import config_of, facts_of
+from storage_agent.coordinator.requirements import require_epochs
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView
 from storage_agent.model.errors import AgentError, OperationFailed, Refused

@@ -12,11 +12,12 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage_agent.coordinator.coordinator import Coordinator, require_epochs
+from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.arbiter import Decision, Grant, State, decide_move
 from storage_agent.coordinator.hooks import giving_of
 from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.reaching.fleet import OnRecord
+from storage_agent.coordinator.requirements import require_epochs
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused

@@ -41,8 +41,8 @@ from storage_agent.coordinator.views import (
     not_adopted,
 )
 from storage_agent.model.answers import StatusAnswer
-from storage_agent.model.clock import Clock
-from storage_agent.model.errors import AgentError
+from storage_agent.model.clock import Clock, Deadline
+from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Replica
 
@@ -50,6 +50,10 @@ from storage_agent.model.replica import Replica
 # each time.
 INCIDENT_BURST = 10
 INCIDENT_EVERY_S = 10.0
+
+# How long a person's adoption waits for an operation that has begun meanwhile.
+BUSY_S = 15.0
+BUSY_PAUSE_S = 0.5
 
 
 class Coordinator:
@@ -170,25 +174,30 @@ class Coordinator:
 
     def adopt(self, volume: VolumeSettings, *, takes_over: bool = True) -> VolumeView:
         """Makes this coordinator the only one that the agents listen to: both accept a new epoch,
-        above all that any of them has seen. takes_over: also from another coordinator; else it is
-        refused where an agent knows more than our record, or listens to somebody else.
+        above all that any of them has seen. takes_over: a person wants it, also from another
+        coordinator; else it is refused where an agent knows more than our record, or listens to
+        somebody else, and waits for nothing.
 
-        Raises Refused, OutcomeUnknown; can be repeated. Until it has succeeded nothing is granted.
+        Raises Refused, Busy, OutcomeUnknown; can be repeated. Until it has succeeded nothing is
+        granted.
         """
         view = self.look(volume)
         if not takes_over:
             require_untaken(view)
         require_quiet(view)
-        if not is_newest(view.state, view.epochs(), view.coordinators()):
+        heard = view.coordinators()
+        if not is_newest(view.state, view.epochs(), heard):
             sole_writer(view)
         claim_id = f"claim-{self.new_id()}"
         state = self.store.decide(
             volume.key,
-            lambda known: decide_claim(known, claim_id, view.epochs(), view.coordinators()),
+            lambda known: decide_claim(known, claim_id, view.epochs(), heard),
             self.unix_s(),
         ).state
+        deadline = Deadline.after(self.clock, BUSY_S if takes_over else 0.0)
         for host in volume.hosts:
-            self.claim(volume, host, state, claim_id)
+            succeeds = heard[host] if goes_on(state) else None
+            self._claim_when_free(volume, host, state, succeeds, deadline)
         sole = state.sole
         if not goes_on(state):
             # Now that both listen to nobody else, the same again shows what was done until then.
@@ -199,6 +208,25 @@ class Coordinator:
         self._adopted(volume, state, sole, primary.host if primary else None)
         return self.look(volume)
 
+    def _claim_when_free(
+        self,
+        volume: VolumeSettings,
+        host: str,
+        state: State,
+        succeeds: str | None,
+        deadline: Deadline,
+    ) -> None:
+        """An operation that has begun since the look is waited for, as long as the deadline
+        allows. Raises Busy and what `claim` does."""
+        while True:
+            try:
+                self.claim(volume, host, state, state.coordinator, succeeds)
+                return
+            except Busy:
+                if deadline.left_s(self.clock) <= 0:
+                    raise
+                self.clock.sleep(BUSY_PAUSE_S)
+
     def trust(self, volume: VolumeSettings) -> None:
         """A person says that the record is the newest, also where one host is dead. Raises Refused
         where an adoption was begun without one: there is nothing to be trusted."""
@@ -208,35 +236,73 @@ class Coordinator:
             return
         if not goes_on(state):
             raise refused(volume.named_in(refusal))
-        assert state.grant is not None
-        for host in volume.hosts:
-            with contextlib.suppress(Unreachable, Disconnected, Silent):
-                self.claim(volume, host, state, state.grant.operation_id)
-        self._adopted(volume, state, state.sole, state.owner)
+        self._go_on_with(volume, state, self._accepting(volume, state))
+
+    def go_on_alone(self, volume: VolumeSettings) -> bool:
+        """An adoption was broken off, and one host is gone since: the other one's ear is enough
+        where the record is known to be the newest, for whoever else wants to grant anything needs
+        it, too. False where that is not so."""
+        state = self.store.get(volume.key)
+        if state is None or claim_refusal(state) is None or not goes_on(state):
+            return False
+        if not self.store.is_proven(volume.key):
+            return False
+        accepting = self._accepting(volume, state)
+        if accepting:
+            self._go_on_with(volume, state, accepting)
+        return bool(accepting)
+
+    def _accepting(self, volume: VolumeSettings, state: State) -> list[str]:
+        """Who accepts the claim that was broken off; a host that is gone does not. Raises
+        AgentError: one is there and refuses."""
+        accepting = []
+        for view in self.look(volume).hosts:
+            if view.error is None:
+                with contextlib.suppress(Unreachable, Disconnected, Silent):
+                    self.claim(volume, view.host, state, state.coordinator, view.coordinator)
+                    accepting.append(view.host)
+        return accepting
+
+    def _go_on_with(self, volume: VolumeSettings, state: State, accepting: list[str]) -> None:
+        by_both = set(accepting) == set(volume.hosts)
+        self._adopted(volume, state, state.sole, state.owner, by_both=by_both)
 
     def _adopted(
-        self, volume: VolumeSettings, claimed: State, sole: str | None, owner: str | None
+        self,
+        volume: VolumeSettings,
+        claimed: State,
+        sole: str | None,
+        owner: str | None,
+        *,
+        by_both: bool = True,
     ) -> None:
         unix_s = self.unix_s()
 
         def rule(state: State) -> State:
-            return adopted(state, sole, owner, unix_s) if state.grant == claimed.grant else state
+            if state.grant != claimed.grant:
+                return state
+            return adopted(state, sole, owner, unix_s, by_both=by_both)
 
         self.store.change(volume.key, rule)
         self.store.vouch([volume.key])
 
     def claim(
-        self, volume: VolumeSettings, host: str, state: State, operation_id: str
+        self,
+        volume: VolumeSettings,
+        host: str,
+        state: State,
+        operation_id: str,
+        succeeds: str | None = None,
     ) -> Replica | Unobserved | None:
         """From its answer on, the agent refuses everything that was sent with an older epoch than
-        the state's, which is durable. Returns the replica as it was seen after that."""
+        the state's, which is durable. succeeds: it accepts that only from whoever listens to this
+        claim of ours.  Returns the replica as it was seen after that."""
         params = {
             "volume": volume.name,
             "epoch": state.epoch,
             "operation_id": operation_id,
             "coordinator": state.coordinator,
         }
-        if goes_on(state):
-            assert state.grant is not None
-            params["succeeds"] = state.grant.source
+        if succeeds is not None:
+            params["succeeds"] = succeeds
         return replica_of(host, self.fleet.ask(host, "epoch.claim", params))

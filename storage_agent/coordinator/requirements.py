@@ -6,11 +6,10 @@ import dataclasses
 
 from storage_agent.coordinator.deciding.arbiter import (
     State,
-    claim_refusal,
     coordinator_refusal,
     epochs_refusal,
 )
-from storage_agent.coordinator.deciding.claims import Shown, shown_sole
+from storage_agent.coordinator.deciding.claims import Shown, shown_sole, untaken_refusal
 from storage_agent.coordinator.deciding.contradictions import epoch_missing
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView, not_adopted
@@ -76,10 +75,21 @@ def sole_writer(view: VolumeView) -> str | None:
         return sole
     raise Refused(
         f"who may write {view.volume.key} cannot be told from what the hosts show",
-        remedy=f"storage-coordinator status {view.volume.key}; bring the copies in sync, or one "
-        "host to primary",
+        remedy=_unclear_remedy(view),
         code="OWNER_UNCLEAR",
     )
+
+
+def _unclear_remedy(view: VolumeView) -> str:
+    key, name = view.volume.key, view.volume.name
+    again = f"storage-coordinator adopt {key}"
+    if all(host.is_connected for host in view.hosts):
+        return f"wait for the resync: storage-coordinator status {key}; then: {again}"
+    frozen = [host.host for host in view.hosts if host.is_primary and host.is_frozen]
+    back = f"mend what connects the two: on both: storage-agent status {name}"
+    if frozen:
+        return f"{back}; connected, {frozen[0]} goes on by itself; then: {again}"
+    return f"{back}; once both copies are in sync: {again}"
 
 
 def require_untaken(view: VolumeView) -> None:
@@ -87,11 +97,7 @@ def require_untaken(view: VolumeView) -> None:
     Refused."""
     if view.state is None:
         raise refused(not_adopted(view.volume))
-    before = view.state.grant.source if view.state.grant and claim_refusal(view.state) else ""
-    others = {
-        host: theirs for host, theirs in view.coordinators().items() if theirs not in ("", before)
-    }
-    refusal = epochs_refusal(view.state, view.epochs()) or coordinator_refusal(view.state, others)
+    refusal = untaken_refusal(view.state, view.epochs(), view.coordinators())
     if refusal is not None:
         raise refused(view.volume.named_in(refusal))
 

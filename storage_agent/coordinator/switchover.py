@@ -20,6 +20,7 @@ from storage_agent.coordinator.reaching.fleet import OnRecord
 from storage_agent.coordinator.requirements import require_epochs
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView
+from storage_agent.coordinator.withdrawal import settle
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRecord, OperationState
@@ -61,7 +62,9 @@ def switch_over(
     """
     view = coordinator.look(volume)
     if view.state is not None and view.state.sole is not None:
+        settle(coordinator, view)
         # The first look only marks the time: see arbiter.seen_in_sync.
+        coordinator.look(volume)
         view = coordinator.look(volume)
     state = require_epochs(view)
     if view.of(target).is_serving and not view.peer_of(target).is_primary:

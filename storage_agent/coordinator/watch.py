@@ -24,6 +24,7 @@ from storage_agent.coordinator.record.lasting import LASTS_S, Contradictions
 from storage_agent.coordinator.record.store import RecordBusy, RecordFailed
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import HostView, VolumeView, host_view
+from storage_agent.coordinator.withdrawal import settle
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Severity
@@ -170,6 +171,7 @@ class Watch:
             elif record.sole == host:
                 self._coordinator.note_sync(volume, record, view)
             if joined is not None:
+                self._settle(host, joined)
                 self._compare(joined)
 
     def _joined(self, volume: VolumeSettings, record: State | None) -> VolumeView | None:
@@ -181,6 +183,17 @@ class Watch:
         if any(now_s - self._seen_s[host] >= LASTS_S for host in volume.hosts):
             return None
         return VolumeView(volume=volume, hosts=(one, two), state=record)
+
+    def _settle(self, host: str, view: VolumeView) -> None:
+        """A failover that nobody saw the end of keeps everybody else from being chosen."""
+        grant = view.state.grant if view.state else None
+        if grant is None or grant.host != host:
+            return
+        try:
+            settle(self._coordinator, view)
+        except AgentError as exc:
+            text = f"how the failover to {host} has ended is not known: {exc.message}"
+            self._tell_change("record", host, view.volume.key, Severity.WARNING, text)
 
     def _compare(self, view: VolumeView) -> None:
         """Tells what the hosts have contradicted each other in for a while, or do no longer."""
@@ -202,16 +215,19 @@ class Watch:
 
     def _is_unheard(self, volume: VolumeSettings, record: State) -> bool:
         """Whether both agents have to be asked for their ear: after a start of this machine, an
-        adoption that was broken off, or where one of them listens to nobody."""
+        adoption that was broken off, or where one of them listens to nobody, or to an earlier claim
+        of ours."""
         views = [self._views.get((volume.key, host)) for host in volume.hosts]
+        stale = {"", *(claimed.coordinator for claimed in record.former)}
         return (
             not self._coordinator.store.is_proven(volume.key)
             or claim_refusal(record) is not None
-            or any(v is not None and v.error is None and not v.coordinator for v in views)
+            or any(v is not None and v.error is None and v.coordinator in stale for v in views)
         )
 
     def _prove(self, volume: VolumeSettings, host: str, *, is_known: bool) -> None:
-        """Both agents must confirm the record; then it counts."""
+        """Both agents must confirm the record; then it counts. Where one of them is gone, an
+        adoption that was broken off goes on with the other one."""
         if not is_known:
             self._tell_change(
                 "record",
@@ -221,21 +237,35 @@ class Watch:
                 f"never adopted: storage-coordinator adopt {volume.key}",
             )
             return
-        is_connected = self._coordinator.fleet.is_connected
+        gone = volume.peer_of(host)
+        is_alone = not self._coordinator.fleet.is_connected(gone)
         # One of the two threads does it.
-        if host != volume.hosts[0] or not all(is_connected(name) for name in volume.hosts):
+        if not is_alone and host != volume.hosts[0]:
             return
         if not self._proofs.take(volume.key, self._coordinator.clock.monotonic()):
             return
         try:
-            shown = self._coordinator.adopt(volume, takes_over=False)
-            for view in shown.hosts:
-                if view.error is None:
-                    self._views[volume.key, view.host] = view
-                self.hint(view.host)
-            self._tell_change("record", "", volume.key, Severity.NOTE, "confirmed by both hosts")
+            if is_alone:
+                limit_s = self._coordinator.settings.deadlines.unreachable_s
+                is_gone = self._coordinator.clock.monotonic() - self._seen_s[gone] >= limit_s
+                if not is_gone or not self._coordinator.go_on_alone(volume):
+                    return
+                text = f"the adoption that was broken off goes on with {host} alone"
+                self._tell_change("record", "", volume.key, Severity.WARNING, text)
+            else:
+                shown = self._coordinator.adopt(volume, takes_over=False)
+                for view in shown.hosts:
+                    if view.error is None:
+                        self._views[volume.key, view.host] = view
+                text = "confirmed by both hosts"
+                self._tell_change("record", "", volume.key, Severity.NOTE, text)
+            # What was asked meanwhile is answered at once.
+            for name in volume.hosts:
+                self.hint(name)
         except AgentError as exc:
-            self._tell_change("record", "", volume.key, Severity.BLOCKER, exc.message)
+            # An operation on its way ends, which is a hint to look again.
+            severity = Severity.NOTE if exc.code == "BUSY" else Severity.BLOCKER
+            self._tell_change("record", "", volume.key, severity, exc.message)
 
     # --- failing over ---------------------------------------------------------------------------
 

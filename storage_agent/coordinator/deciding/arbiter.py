@@ -44,7 +44,7 @@ class Mark:
 class Grant:
     """The newest decision on a volume. incident: of CONTINUE.  operation_id: of the others; the
     same again is the same operation.  source: whom the volume is taken from, as far as is known;
-    of CLAIM the coordinator whose record this one goes on with, empty where it does not.
+    of CLAIM the claim whose record this one goes on with, empty where it does not.
     was_sole: the host was allowed to write alone before, too."""
 
     kind: GrantKind
@@ -59,10 +59,20 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A claim of this record's own, and the highest epoch that was given under it."""
+
+    coordinator: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """What is durable of one volume.
 
     epoch: the highest that was used.  coordinator: the claim by which agents know this one.
+    former: its claims before that, as long as a host may still listen to one of them, and has
+    listened to nobody else since.
     owner: whom it was given to last.  sole: the only host that may have written alone since both
     copies were last known in sync; None: neither.  mark: see `seen_in_sync`.  automatic_used: a
     failover without a person has happened, and no person has looked since.  changed_unix_s: of the
@@ -71,6 +81,7 @@ class State:
 
     epoch: int
     coordinator: str = ""
+    former: tuple[Claimed, ...] = ()
     owner: str | None = None
     sole: str | None = None
     mark: Mark | None = None
@@ -104,7 +115,7 @@ class Decision:
 
 def decide_incident(state: State, incident: Incident) -> Decision:
     """`continue` unless the other side was given the volume. The same incident again gets the
-    same grant."""
+    same grant, as long as its host can accept that: taking it back may have been broken off."""
     if refusal := claim_refusal(state):
         return _refused(state, refusal)
     if incident.epoch > state.epoch:
@@ -117,7 +128,8 @@ def decide_incident(state: State, incident: Incident) -> Decision:
     if last and last.kind is GrantKind.CONTINUE and last.incident == incident.incident:
         if last.is_withdrawn:
             return _refused(state, cannot_go_on(incident.host))
-        return Decision(state=state, grant=last)
+        if incident.epoch <= last.epoch:
+            return Decision(state=state, grant=last)
     return _granted(
         state,
         Grant(
@@ -207,18 +219,28 @@ def claim_refusal(state: State) -> Finding | None:
 
 
 def coordinator_refusal(state: State, agent_coordinators: Mapping[str, str]) -> Finding | None:
-    """An agent that listens to somebody else takes nothing from us."""
+    """An agent that listens to somebody else takes nothing from us, nor does one that has not
+    accepted our newest claim."""
     for host, theirs in agent_coordinators.items():
-        if not theirs or theirs != state.coordinator:
+        if theirs and theirs == state.coordinator:
+            continue
+        if any(theirs == claimed.coordinator for claimed in state.former):
             return blocker(
-                "OTHER_COORDINATOR",
-                f"{host} listens to another coordinator"
-                if theirs
-                else f"{host} knows no coordinator: made anew, upgraded, or its epoch restored",
-                measured=f"{host}: {theirs or 'none'}",
-                limit=f"this one: {state.coordinator or 'not adopted'}",
-                remedy="on the coordinator that shall be obeyed: storage-coordinator adopt VOLUME",
+                "ADOPTION_UNFINISHED",
+                f"{host} has not accepted yet the newest claim of this coordinator",
+                measured=f"{host}: {theirs}, of this coordinator too",
+                limit=f"{state.coordinator}, accepted by both hosts",
+                remedy="storage-coordinator adopt VOLUME",
             )
+        return blocker(
+            "OTHER_COORDINATOR",
+            f"{host} listens to another coordinator"
+            if theirs
+            else f"{host} knows no coordinator: made anew, upgraded, or its epoch restored",
+            measured=f"{host}: {theirs or 'none'}",
+            limit=f"this one: {state.coordinator or 'not adopted'}",
+            remedy="on the coordinator that shall be obeyed: storage-coordinator adopt VOLUME",
+        )
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.coordinator.deciding.arbiter import GrantKind, coordinator_refusal
+from storage_agent.coordinator.deciding.arbiter import GrantKind, claim_refusal, coordinator_refusal
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView, not_adopted
 from storage_agent.model.finding import Finding, blocker, warning
@@ -162,7 +162,8 @@ def _epochs(view: VolumeView) -> list[Finding]:
     for host in view.hosts:
         if host.error is None and host.snapshot is not None and host.epoch is None:
             found.append(epoch_missing(view, host))
-    is_moving = any(host.operation for host in view.hosts) or bool(_unfinished(view))
+    claiming = claim_refusal(view.state) if view.state else None
+    is_moving = any(host.operation for host in view.hosts) or bool(_unfinished(view) or claiming)
     if len(set(known.values())) > 1 and not is_moving:
         low, high = sorted(known, key=lambda host: known[host])
         found.append(
@@ -190,9 +191,14 @@ def _epochs(view: VolumeView) -> list[Finding]:
                     remedy=f"look at both hosts, then: storage-coordinator adopt {view.volume.key}",
                 )
             )
+    if claiming is not None:
+        found.append(view.volume.named_in(claiming))
     for host in view.hosts:
         refusal = coordinator_refusal(view.state, {host.host: host.coordinator})
-        if host.snapshot is not None and refusal is not None:
+        if host.snapshot is None or refusal is None:
+            continue
+        # Which host has not accepted the claim that is on its way says nothing more.
+        if claiming is None or refusal.code != claiming.code:
             found.append(view.volume.named_in(refusal))
     return found
 
@@ -283,11 +289,14 @@ def _unfinished(view: VolumeView) -> list[Finding]:
     grant = view.state.grant if view.state else None
     if grant is None or grant.is_done or grant.kind not in (GrantKind.MOVE, GrantKind.PROMOTE):
         return []
-    verb = "switchover" if grant.kind is GrantKind.MOVE else "failover"
+    begun = verb = "switchover" if grant.kind is GrantKind.MOVE else "failover"
+    if all(host.is_in_sync for host in view.hosts):
+        # Nobody has to be replaced any more: it ends what was begun, and moves as usual.
+        verb = "switchover"
     return [
         warning(
             "MOVE_UNFINISHED",
-            f"the {verb} of {view.volume.key} to {grant.host} was begun and not ended here",
+            f"the {begun} of {view.volume.key} to {grant.host} was begun and not ended here",
             measured=f"epoch {grant.epoch}, operation {grant.operation_id}",
             limit="its end is recorded",
             remedy=f"storage-coordinator {verb} {view.volume.key} --to {grant.host}",

@@ -198,9 +198,52 @@ def test_a_record_goes_on_only_where_both_hosts_have_heard_nobody_else() -> None
     assert succeeds(dataclasses.replace(START, epoch=6)) == ""
     unknown = dataclasses.replace(START, coordinator="")
     assert succeeds(unknown, alpha="", beta="") == ""
-    # What an interrupted claim has left behind is not known.
-    begun = claims.decide_claim(START, "ours", SEEN, OURS).state
-    assert succeeds(begun) == ""
+
+
+def test_a_claim_that_was_broken_off_goes_on_from_any_claim_of_the_record() -> None:
+    def succeeds(state: State, alpha: tuple[str, int | None], beta: tuple[str, int | None]) -> bool:
+        epochs = {"alpha": alpha[1], "beta": beta[1]}
+        heard = {"alpha": alpha[0], "beta": beta[0]}
+        return claims.goes_on(claims.decide_claim(state, "op", epochs, heard).state)
+
+    before, first = ("ours", 7), ("one", 8)
+    begun = claims.decide_claim(START, "one", SEEN, OURS).state
+    again = claims.decide_claim(begun, "two", SEEN, OURS).state
+    assert [claimed.coordinator for claimed in again.former] == ["ours", "one"]
+    for state in (begun, again):
+        assert succeeds(state, before, first)
+        assert succeeds(state, first, first)
+        assert succeeds(state, ("ours", 3), before)
+        # Told under our old name what we have not given under it, by an admin for one.
+        assert not succeeds(state, ("ours", 8), before)
+        assert not succeeds(state, ("one", 9), first)
+        assert not succeeds(state, ("theirs", 8), first)
+        assert not succeeds(state, ("", 7), before)
+        assert not succeeds(state, ("ours", None), before)
+    assert succeeds(again, ("two", 9), before)
+    assert claims.adopted(again, None, "alpha", 5).former == ()
+    # Where one host's ear was enough, the other one still listens to an earlier claim.
+    alone = claims.adopted(again, None, "beta", 5, by_both=False)
+    assert succeeds(alone, before, ("two", 9))
+    # Taken from somebody else, a half of it proves nothing.
+    taken = claims.decide_claim(None, "op", SEEN, STRANGERS).state
+    assert not succeeds(taken, ("op", 8), ("op", 8))
+
+
+def test_a_host_that_has_not_accepted_the_newest_claim_is_not_another_ones() -> None:
+    begun = claims.decide_claim(START, "one", SEEN, OURS).state
+
+    def said(theirs: str) -> str:
+        found = arbiter.coordinator_refusal(begun, {"alpha": theirs})
+        assert found is not None
+        return found.code
+
+    assert (said("ours"), said("theirs"), said("")) == (
+        "ADOPTION_UNFINISHED",
+        "OTHER_COORDINATOR",
+        "OTHER_COORDINATOR",
+    )
+    assert arbiter.coordinator_refusal(begun, {"alpha": "one"}) is None
 
 
 def test_who_may_have_written_alone_is_shown_or_unclear() -> None:

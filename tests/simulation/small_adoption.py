@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storage_agent.coordinator.deciding.arbiter import State, claim_refusal
-from storage_agent.coordinator.deciding.claims import Shown, adopted, goes_on, shown_sole
+from storage_agent.coordinator.deciding.claims import Shown, goes_on, shown_sole
 from tests.simulation.small_world import (
     COORDINATORS,
     HOSTS,
@@ -49,8 +49,7 @@ def _claim(world: World, who: int, rules: Rules, limits: Limits) -> Iterator[Nam
     known = {HOSTS[0]: one.coordinator, HOSTS[1]: two.coordinator}
     claimed = rules.claim(store, name, epochs, known).state
     assert claimed.grant is not None
-    succeeds = claimed.grant.source if goes_on(claimed) else None
-    messages = [("adopt", number, claimed.epoch, name, name, succeeds, who) for number in (0, 1)]
+    messages = claims_of(world, who, claimed)
     heard = frozenset(item for item in world.heard if item[0] != who)
     begun = stored(_unshown(world, who), who, claimed, *messages)
     yield (
@@ -59,15 +58,38 @@ def _claim(world: World, who: int, rules: Rules, limits: Limits) -> Iterator[Nam
     )
 
 
+def claims_of(world: World, who: int, claimed: State) -> list[Message]:
+    """To each host, from whom it listens to now, where the record goes on."""
+    name = claimed.coordinator
+    return [
+        (
+            "adopt",
+            number,
+            claimed.epoch,
+            name,
+            name,
+            world.hosts[number].coordinator if goes_on(claimed) else None,
+            who,
+        )
+        for number in (0, 1)
+    ]
+
+
 def _finish(world: World, who: int, store: State, rules: Rules) -> Iterator[Named]:
     """Both have accepted. A record that goes on is believed; else the claims are sent again, and
     answered with what each host is then."""
     heard = {number for number in (0, 1) if (who, number) in world.heard}
+    text = f"{COORDINATORS[who]} has adopted"
+    if len(heard) == 1 and goes_on(store) and (who == 0 or not rules.alone_needs_proof):
+        # The other one is gone. Of a copy nobody knows that it is the newest.
+        yield (
+            f"{text} alone",
+            stored(world, who, rules.adopted(store, store.sole, None, 0, by_both=False)),
+        )
     if len(heard) < (2 if rules.adoption_needs_both else 1):
         return
-    text = f"{COORDINATORS[who]} has adopted"
     if goes_on(store) or not rules.adoption_looks_again:
-        yield text, stored(world, who, adopted(store, store.sole, None, 0))
+        yield text, stored(world, who, rules.adopted(store, store.sole, None, 0))
         return
     first = world.shown[who]
     number = 0 if first is None else 1
@@ -82,7 +104,7 @@ def _finish(world: World, who: int, store: State, rules: Rules) -> Iterator[Name
     is_known, sole = shown_sole({HOSTS[0]: first, HOSTS[1]: seen})
     after = _unshown(world, who)
     if is_known:
-        yield text, stored(after, who, adopted(store, sole, None, 0))
+        yield text, stored(after, who, rules.adopted(store, sole, None, 0))
     else:
         yield f"{text} nothing: unclear", after
 

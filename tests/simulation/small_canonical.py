@@ -19,7 +19,8 @@ What may be left out, and why nothing is lost by it:
   take the next one.
 * The record of a coordinator to which no agent listens any more, once nobody may adopt again:
   whatever it says is refused.
-* A grant that has ended, and who the owner is called: no rule asks for them.
+* A grant that has ended, and who the owner is called: no rule asks for them. A former claim to
+  which no host listens, nor will.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from dataclasses import replace
 from functools import cache
 
 from storage_agent.coordinator.deciding.arbiter import (
+    Claimed,
     Grant,
     GrantKind,
     Mark,
@@ -77,12 +79,12 @@ def canonical(world: World, rules: Rules, limits: Limits) -> World:
     hosts = [_owner_kept(host, grants, others) for host in (first, second)]
     if world.admin == limits.admin and world.adoptions == limits.adoptions:
         newest = min(store.epoch for store in known if store is not None)
-        hosts = [_raised(h, i, newest, others) for i, h in enumerate(hosts)]
+        hosts = [_raised(h, i, _below(h, newest, known), others) for i, h in enumerate(hosts)]
     stores: list[State | None] = []
     clocks: list[list[int]] = [[0, 0], [0, 0]]
     for who, store in enumerate(known):
         if store is None or not is_own(store, who):
-            stores.append(_copy(store, hosts))
+            stores.append(_copy(store, hosts, others))
             continue
         mark = None
         if store.sole is not None:
@@ -90,7 +92,7 @@ def canonical(world: World, rules: Rules, limits: Limits) -> World:
             clocks[number][who], looks[who], mark = _boots(
                 hosts[number], number, looks[who], store.mark
             )
-        stores.append(_plain(store, grants[who], mark))
+        stores.append(_plain(store, grants[who], mark, _former(store, hosts, others)))
     hosts = [_timed(host, (one, two)) for host, (one, two) in zip(hosts, clocks, strict=True)]
     found = world._replace(
         hosts=(hosts[0], hosts[1]),
@@ -109,12 +111,33 @@ def _heard_of(
     """None where no agent listens to this coordinator, nor will."""
     if store is None or not is_own(store, who):
         return None
-    name = store.coordinator
-    is_heard = any(h.coordinator == name for h in hosts) or any(m[4] == name for m in sent)
+    names = {store.coordinator, *(own.coordinator for own in store.former)}
+    is_heard = any(h.coordinator in names for h in hosts) or any(m[4] in names for m in sent)
     return store if is_heard else None
 
 
-def _copy(store: State | None, hosts: list[Host]) -> State | None:
+def _former(store: State, hosts: list[Host], sent: list[Message]) -> tuple[Claimed, ...]:
+    """Those that a host listens to, or may yet."""
+    if not store.former:
+        return ()
+    names = {host.coordinator for host in hosts} | {message[4] for message in sent}
+    return tuple(own for own in store.former if own.coordinator in names)
+
+
+def _below(host: Host, newest: int, stores: list[State | None]) -> int:
+    """As `newest`, but so that the host is not taken for one that was told more under an earlier
+    claim than was given."""
+    given = [
+        own.epoch + 1
+        for store in stores
+        if store is not None
+        for own in store.former
+        if own.coordinator == host.coordinator
+    ]
+    return min([newest, *given])
+
+
+def _copy(store: State | None, hosts: list[Host], sent: list[Message]) -> State | None:
     """What an adoption asks of a record that nobody uses; of one that an agent knows more than,
     nothing."""
     if store is None or any(host.epoch > store.epoch for host in hosts):
@@ -126,6 +149,7 @@ def _copy(store: State | None, hosts: list[Host]) -> State | None:
         sole=store.sole,
         is_loose=store.is_loose,
         grant=claim,
+        former=_former(store, hosts, sent),
     )
 
 
@@ -150,8 +174,10 @@ def _settled(host: Host, acknowledged: int) -> Host:
     return host._replace(content=content, evidence=evidence, incident=incident, answered=False)
 
 
-def _plain(store: State, grant: Grant | None, mark: Mark | None) -> State:
-    is_plain = not store.revision and store.owner is None
+def _plain(
+    store: State, grant: Grant | None, mark: Mark | None, former: tuple[Claimed, ...]
+) -> State:
+    is_plain = not store.revision and store.owner is None and former == store.former
     if is_plain and grant is store.grant and mark == store.mark:
         return store
     return State(
@@ -161,6 +187,7 @@ def _plain(store: State, grant: Grant | None, mark: Mark | None) -> State:
         is_loose=store.is_loose,
         grant=grant,
         mark=mark,
+        former=former,
     )
 
 

@@ -53,7 +53,7 @@ def successors(world: World, rules: Rules, limits: Limits) -> Iterator[Named]:
                 yield from _ask(world, number, who, store, rules, limits)
     yield from small_adoption.adopting(world, rules, limits)
     for message in world.sent:
-        yield from _arrive(world, message, rules)
+        yield from arrivals(world, message, rules)
 
 
 # --- the link and the hosts ----------------------------------------------------------------------
@@ -73,9 +73,15 @@ def _parted(world: World) -> World:
 
 
 def _link(world: World) -> Iterator[Named]:
-    one, two = world.hosts
     if world.link:
         yield "cut", _parted(world)
+    yield from mended(world)
+
+
+def mended(world: World) -> Iterator[Named]:
+    """What DRBD does by itself while nothing is in the way."""
+    one, two = world.hosts
+    if world.link:
         if world.syncing >= 0:
             source = world.hosts[1 - world.syncing]
             done = world.hosts[world.syncing]._replace(content=source.content)
@@ -168,7 +174,21 @@ def _ask(
         done = rules.finished(store, owner=name, unix_s=0)
         yield f"{COORDINATORS[who]} learns of {name}", stored(world, who, done)
     if last.kind is not GrantKind.MOVE:
+        yield from _settle(world, number, who, store, rules)
         yield from _withdraw(world, number, who, store, rules, may_claim=room)
+
+
+def _settle(world: World, number: int, who: int, store: State, rules: Rules) -> Iterator[Named]:
+    """withdrawal.settle: a promotion whose end is not known ends once its host has accepted a newer
+    epoch. The claim is the one of _withdraw."""
+    host, last = world.hosts[number], store.grant
+    assert last is not None
+    if not store.is_loose or not rules.settles:
+        return
+    accepted = (host.owner, host.coordinator) == (withdrawal_of(last), store.coordinator)
+    if (accepted and host.epoch == store.epoch) or not rules.settling_needs_claim:
+        done = rules.finished(store, owner=HOSTS[number], unix_s=0)
+        yield f"{COORDINATORS[who]} settles {HOSTS[number]}", stored(world, who, done)
 
 
 def _withdraw(
@@ -218,7 +238,7 @@ def _admin(world: World, number: int, limits: Limits) -> Iterator[Named]:
 # --- messages ------------------------------------------------------------------------------------
 
 
-def _arrive(world: World, message: Message, rules: Rules) -> Iterator[Named]:
+def arrivals(world: World, message: Message, rules: Rules) -> Iterator[Named]:
     kind = str(message[0])
     if kind == "seen":
         yield from _seen(world, message, rules)

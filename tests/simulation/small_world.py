@@ -93,12 +93,16 @@ class Rules:
     withdrawn: Callable[[State, int], State] = arbiter.withdrawn
     finished: Callable[..., State] = arbiter.finished
     claim: Callable[..., Decision] = claims.decide_claim
+    adopted: Callable[..., State] = claims.adopted
     agent_checks_epoch: bool = True
     agent_checks_coordinator: bool = True
     withdraw_needs_claim: bool = True
     withdraw_asks_for_the_end: bool = True
     adoption_needs_both: bool = True
+    alone_needs_proof: bool = True
     adoption_looks_again: bool = True
+    settles: bool = True
+    settling_needs_claim: bool = True
 
 
 Named = tuple[str, World]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Mapping
+from functools import cache
 
 import pytest
 
-from storage_agent.coordinator.deciding import arbiter
+from storage_agent.coordinator.deciding import arbiter, claims
 from storage_agent.coordinator.deciding.arbiter import Decision, Incident, State
 from tests.simulation.small_canonical import canonical
+from tests.simulation.small_liveness import Class, judge
 from tests.simulation.small_model import successors
-from tests.simulation.small_walk import walk
+from tests.simulation.small_walk import Result, walk
 from tests.simulation.small_world import ANY, Limits, Rules, start
 
 # Some 25 s where nothing else runs.
@@ -36,15 +39,35 @@ THREE_GRANTS = Limits(grants=3, adoptions=1)
     ids=["one coordinator", "an admin beside it", "two coordinators"],
 )
 def test_every_course_keeps_one_writer_and_all_writes(limits: Limits, states: int) -> None:
-    result = walk(Rules(), limits)
+    result = walked(limits)
     assert result.problem == "", result.course
     assert len(result.states) > states
+
+
+@pytest.mark.parametrize(
+    ("limits", "states", "frozen"),
+    [(SMALL, 10_000, 1000), (TWO_COORDINATORS, 20_000, 1000)],
+    ids=["one coordinator", "two coordinators"],
+)
+def test_from_every_state_somebody_serves_in_the_end(
+    limits: Limits, states: int, frozen: int
+) -> None:
+    """Both agents answer, one copy is good: nothing is stuck, and a frozen primary needs nobody."""
+    found = judge(walked(limits).states, Rules())
+    assert found.wrong == []
+    assert sum(found.classes.values()) > states
+    assert found.classes[Class.WATCH] > frozen
+
+
+@cache
+def walked(limits: Limits) -> Result:
+    return walk(Rules(), limits)
 
 
 @pytest.mark.parametrize("limits", [COVERED, TWO_COORDINATORS], ids=["one", "two"])
 def test_what_is_left_out_loses_no_course(limits: Limits) -> None:
     """Courses of the world itself, numbers growing: each ends in a state that the walk has met."""
-    met, rules, rng = walk(Rules(), limits).states, Rules(), random.Random(1)
+    met, rules, rng = walked(limits).states, Rules(), random.Random(1)
     for _ in range(400):
         world = start()
         for _ in range(50):
@@ -72,6 +95,11 @@ def loose_look(state: State, *rest: object, **more: object) -> State:
     return arbiter.seen_in_sync(known, *rest, **more)  # type: ignore[arg-type]
 
 
+def alone_and_ended(state: State, *rest: object, **more: object) -> State:
+    known = dataclasses.replace(state, is_loose=False)
+    return claims.adopted(known, *rest, **more)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("rules", "limits"),
     [
@@ -85,6 +113,8 @@ def loose_look(state: State, *rest: object, **more: object) -> State:
         (Rules(agent_checks_coordinator=False), THREE_GRANTS),
         (Rules(adoption_needs_both=False), THREE_GRANTS),
         (Rules(adoption_looks_again=False), THREE_GRANTS),
+        (Rules(alone_needs_proof=False), THREE_GRANTS),
+        (Rules(settling_needs_claim=False), SMALL),
     ],
     ids=[
         "continue beside a promotion",
@@ -97,12 +127,49 @@ def loose_look(state: State, *rest: object, **more: object) -> State:
         "agents listen to every coordinator",
         "one host has accepted the claim",
         "what was done before the claim is not seen",
+        "a copy of the record counts with one host",
+        "a promotion on its way is settled without a claim",
     ],
 )
 def test_a_rule_that_is_left_out_is_missed(rules: Rules, limits: Limits) -> None:
     result = walk(rules, limits)
     assert result.problem
     assert result.course
+
+
+def forgetful_claim(
+    state: State | None, name: str, epochs: Mapping[str, int | None], known: Mapping[str, str]
+) -> Decision:
+    """What an adoption that was broken off has left behind is taken for another one's."""
+    if state is not None and arbiter.claim_refusal(state):
+        known = dict.fromkeys(known, "")
+    return claims.decide_claim(state, name, epochs, known)
+
+
+def stubborn_incident(state: State, incident: Incident) -> Decision:
+    """The same again, though its host has accepted a newer epoch."""
+    return arbiter.decide_incident(state, dataclasses.replace(incident, epoch=0))
+
+
+@pytest.mark.parametrize(
+    ("rules", "limits", "wrong"),
+    [
+        (Rules(claim=forgetful_claim), Limits(grants=1, adoptions=1), Class.PERSON),
+        (Rules(incident=stubborn_incident), Limits(grants=2), Class.WATCH),
+        (Rules(settles=False), Limits(grants=2), Class.LINK),
+    ],
+    ids=[
+        "frozen in the middle of a claim",
+        "a continue that was nearly taken back",
+        "a promotion whose end nobody knows",
+    ],
+)
+def test_who_only_says_no_is_missed(rules: Rules, limits: Limits, wrong: Class) -> None:
+    """Safe, and nobody serves: more is needed than that class."""
+    result = walk(rules, limits)
+    assert result.problem == ""
+    needed = [kind for kind, _ in judge(result.states, rules, exactly=True).wrong]
+    assert max(needed) > wrong
 
 
 def forgetful_withdrawal(state: State, fenced_epoch: int) -> State:

@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from storage_agent.host.drbd.dump import parse_replica_settings
 from storage_agent.host.filesystem.mounts import covering, parse_mount_lines
 from storage_agent.host.keys.authorized_keys import KEY_FILE, KeyFile, KeyRights
 from storage_agent.host.system.runner import Runner, tool_path
@@ -31,9 +32,6 @@ from storage_agent.model.doctor import (
 )
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, ParseError
 from storage_agent.model.observed import Unobserved
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 T = TypeVar("T")
 
@@ -113,32 +111,6 @@ def parse_units(text: str) -> dict[str, UnitFact]:
 def units_argv() -> tuple[str, ...]:
     wanted = "Id,LoadState,ActiveState,UnitFileState,DropInPaths"
     return ("systemctl", "show", "-p", wanted, "--", *UNITS)
-
-
-def parse_replica_settings(text: str) -> dict[str, dict[str, str]]:
-    """`drbdadm dump-xml`: resource -> {`section.option`: value}. A valueless option is `yes`.
-
-    Options of a resource's own sections win over those of `common`. Raises ParseError.
-    """
-    from xml.etree import ElementTree
-
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as exc:
-        raise ParseError("drbdadm dump-xml", f"not XML: {exc}") from exc
-    common = _section_options(root.find("common"))
-    return {
-        resource.get("name", ""): common | _section_options(resource)
-        for resource in root.findall("resource")
-    }
-
-
-def _section_options(element: Element | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for section in element.findall("section") if element is not None else ():
-        for option in section.findall("option"):
-            found[f"{section.get('name')}.{option.get('name')}"] = option.get("value", "yes")
-    return found
 
 
 def parse_module_names(text: str) -> frozenset[str]:

@@ -13,10 +13,10 @@ from storage_agent.host.doctor_facts import (
     parse_fstab,
     parse_mdadm_conf,
     parse_module_names,
-    parse_replica_settings,
     parse_units,
     units_argv,
 )
+from storage_agent.host.drbd.dump import parse_replica_settings
 from storage_agent.model.errors import Missing, ParseError
 from storage_agent.model.observed import Unobserved
 from tests.unit.fakes import agent_config

@@ -25,6 +25,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.guards import arbitration_text
 
 ARBITRATION_TEXTS = {
     Arbitration.NONE: "none: a person decides when the hosts lose each other",
@@ -46,10 +47,23 @@ def volume_rows(snapshot: VolumeSnapshot, peer: str, known: VolumeConfig | None)
     if snapshot.replica is None and known is not None and known.replica is not None:
         replica = [Row(Tone.BAD, "replica", f"not up: DRBD knows no {snapshot.volume} here")]
     if known is not None and known.replica is not None:
-        replica.append(Row(Tone.OK, "arbitration", ARBITRATION_TEXTS[known.arbitration]))
+        replica.append(_arbitration_row(snapshot, known))
     replica += _incident_rows(snapshot, peer)
     rows = [*_array_rows(snapshot), *replica, *_filesystem_rows(snapshot)]
     return (*rows, *_nfs_rows(snapshot), *_service_rows(snapshot))
+
+
+def _arbitration_row(snapshot: VolumeSnapshot, known: VolumeConfig) -> Row:
+    """What DRBD would do; what is configured only beside it, or as a plan of a replica that is
+    down."""
+    label, guards = "arbitration", snapshot.guards
+    if isinstance(guards, Unobserved):
+        return _unknown(label, guards)
+    if differs := arbitration_text(known, snapshot):
+        text = f"{known.arbitration} is configured and NOT in force: {differs}"
+        return Row(Tone.BAD, label, text)
+    text = ARBITRATION_TEXTS[known.arbitration]
+    return Row(Tone.OK, label, text if guards else f"{text} (once it is up)")
 
 
 def is_serving(snapshot: VolumeSnapshot) -> bool:

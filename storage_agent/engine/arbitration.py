@@ -25,6 +25,7 @@ from storage_agent.model.wire import WireError, from_wire, to_wire
 from storage_agent.policy.arbitration import alone_findings, answer_findings, grant_findings
 
 CONTINUE, DENY = IncidentAnswer.CONTINUE, IncidentAnswer.DENY
+_GUARDS = frozenset({Facet.REPLICA, Facet.GUARDS})
 _LOOKED_AT = {
     CONTINUE: frozenset({Facet.INCIDENT, Facet.REPLICA}),
     DENY: frozenset({Facet.INCIDENT}),
@@ -84,7 +85,7 @@ class Arbitration:
 
     def grant(self, volume: VolumeConfig, epoch: int, operation_id: str, coordinator: str) -> Grant:
         """Durable on return, for this boot. The same again gives the same. Raises Refused."""
-        refuse_blockers(grant_findings(volume))
+        refuse_blockers(grant_findings(volume, self._host.observe(volume, _GUARDS)))
         self._own(volume, epoch, operation_id, coordinator)
         grant = Grant(
             volume=volume.name,

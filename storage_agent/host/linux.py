@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from storage_agent.host.block.devices import Block, probe_signatures, written_bytes
 from storage_agent.host.drbd.adapter import Drbd
+from storage_agent.host.drbd.guards import GuardReader
 from storage_agent.host.drbd.incidents import read_incident, write_answer
 from storage_agent.host.filesystem.adapter import Filesystem
 from storage_agent.host.filesystem.content import ContentReader
@@ -27,7 +28,7 @@ from storage_agent.host.volume.presence import put_right, what_is_wrong
 from storage_agent.host.volume.proof import take_proof
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
-from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, OperationFailed
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident
@@ -60,11 +61,13 @@ class LinuxHost:
         self._block = Block(root)
         self._content = ContentReader(root)
         self._calls = BoundedCalls()
+        drbd = Drbd(runner, root)
         self._tools = Tools(
             runner=runner,
             block=self._block,
             md=MdRaid(runner, self._block, root),
-            drbd=Drbd(runner, root),
+            drbd=drbd,
+            guards=GuardReader(drbd),
             filesystem=Filesystem(runner, root),
             services=Services(runner),
             nfs=NfsObserver(root),
@@ -125,8 +128,14 @@ class LinuxHost:
             use=look(Facet.USE, lambda: self._use(volume)),
             content=look(Facet.CONTENT, lambda: self._content.read(volume.array_device())),
             incident=None
-            if volume.arbitration is Arbitration.NONE
+            if replica is None
             else look(Facet.INCIDENT, lambda: read_incident(volume.name, self._root)),
+            guards=None
+            if replica is None
+            else look(
+                Facet.GUARDS,
+                lambda: tools.guards.read(self._config, volume, timeout_s=LOOK_TIMEOUT_S),
+            ),
         )
 
     def _use(self, volume: VolumeConfig) -> UseView:

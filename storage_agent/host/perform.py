@@ -8,6 +8,7 @@ from pathlib import Path
 
 from storage_agent.host.block.devices import Block
 from storage_agent.host.drbd.adapter import Drbd
+from storage_agent.host.drbd.guards import GuardReader
 from storage_agent.host.drbd.reconnect import connect, disconnect
 from storage_agent.host.drbd.resource_file import render_resource
 from storage_agent.host.drbd.version import is_version_9
@@ -56,6 +57,7 @@ class Tools:
     block: Block
     md: MdRaid
     drbd: Drbd
+    guards: GuardReader
     filesystem: Filesystem
     services: Services
     nfs: NfsObserver
@@ -79,6 +81,7 @@ class Performer:
             StepKind.ASSEMBLE_ARRAY: self._assemble_array,
             StepKind.STOP_ARRAY: self._stop_array,
             StepKind.REPLICA_UP: self._replica_up,
+            StepKind.TAKE_OPTIONS: self._take_options,
             StepKind.REPLICA_DOWN: self._replica_down,
             # Only looked for.
             StepKind.WAIT_FOR_PEER: lambda v, r, t: None,
@@ -212,6 +215,21 @@ class Performer:
         self._tools.drbd.load_module(timeout_s=timeout_s)
         self._write_resource(volume)
         self._tools.drbd.up(volume.name, timeout_s=timeout_s)
+
+    def _take_options(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """The file first: the handlers are whatever stands there."""
+        self._write_resource(volume)
+        held = self._tools.guards.read(self._config, volume, timeout_s=timeout_s)
+        names = held.options if held is not None else {}
+        has_connection = any(name.startswith("net.") for name in names)
+        self._tools.drbd.take_options(
+            volume.name,
+            has_disk=any(name.startswith("disk.") for name in names),
+            has_connection=has_connection and held is not None and held.is_link_current,
+            timeout_s=timeout_s,
+        )
 
     def _replica_down(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float

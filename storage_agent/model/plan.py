@@ -37,6 +37,7 @@ class StepKind(StrEnum):
     ASSEMBLE_ARRAY = "assemble-array"
     STOP_ARRAY = "stop-array"
     REPLICA_UP = "replica-up"
+    TAKE_OPTIONS = "take-options"
     REPLICA_DOWN = "replica-down"
     WAIT_FOR_PEER = "wait-for-peer"
     DISCONNECT = "disconnect"

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import Content, FilesystemView, Holder
+from storage_agent.model.guards import Guards
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
@@ -20,6 +21,7 @@ class Facet(StrEnum):
     CONTENT reads the start of the array past the page cache, also under a secondary;
     IDENTITY fills the filesystem's uuid and type, which costs a process and a read of the device;
     MARKER the currency marker, as the step read-marker found it or as it lies on the mount.
+    GUARDS is what DRBD is told to do when the hosts lose each other, which no event tells of.
     USE costs a walk over all processes, and some seconds of watching what is written.
     """
 
@@ -33,6 +35,7 @@ class Facet(StrEnum):
     USE = "use"
     CONTENT = "content"
     INCIDENT = "incident"
+    GUARDS = "guards"
 
 
 CHEAP_FACETS = frozenset(Facet) - {Facet.IDENTITY, Facet.MARKER, Facet.USE, Facet.CONTENT}
@@ -93,6 +96,7 @@ class VolumeSnapshot:
     use: UseView | Unobserved | None = None
     content: Content | Unobserved | None = None
     incident: Incident | Unobserved | None = None
+    guards: Guards | Unobserved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.guards import not_taken
 
 Goal = Callable[[VolumeConfig, VolumeSnapshot], str]
 
@@ -51,6 +52,11 @@ def replica_up(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
         return _unseen(replica, "replica")
     unusable = {DiskState.DISKLESS, DiskState.ATTACHING, DiskState.NEGOTIATING, DiskState.FAILED}
     return f"disk is {replica.disk}" if replica.disk in unusable else ""
+
+
+def options_taken(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    """By the kernel and the resource file: what is configured proves nothing."""
+    return not_taken(volume, snapshot)
 
 
 def replica_down(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:

@@ -69,7 +69,7 @@ def _assemble(
 ) -> list[StepKind]:
     kinds = [StepKind.ASSEMBLE_ARRAY]
     if volume.replica:
-        kinds.append(StepKind.REPLICA_UP)
+        kinds += [StepKind.REPLICA_UP, StepKind.TAKE_OPTIONS]
     if volume.nfs:
         kinds.append(StepKind.PREPARE_SERVER)
     return kinds

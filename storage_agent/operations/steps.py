@@ -167,6 +167,18 @@ DEFINITIONS: dict[StepKind, Definition] = {
         undo=StepKind.REPLICA_DOWN,
         timeout_s=60,
     ),
+    StepKind.TAKE_OPTIONS: Definition(
+        title=lambda v: "let DRBD take the configured options, without interrupting anything",
+        commands=lambda v, h: (
+            f"edit /etc/drbd.d/storage-agent-{v.name}.res",
+            *(f"drbdadm {o}-options {v.name}" for o in ("resource", "disk", "net")),
+        ),
+        check="drbdsetup show and drbdadm dump show them",
+        goal=goals.options_taken,
+        facets=frozenset({Facet.REPLICA, Facet.GUARDS}),
+        undo=None,
+        timeout_s=60,
+    ),
     StepKind.REPLICA_DOWN: Definition(
         title=lambda v: "take DRBD down",
         commands=_drbdadm("down"),

@@ -6,13 +6,14 @@ from enum import StrEnum
 
 from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
-from storage_agent.model.finding import Finding
+from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker
+from storage_agent.policy.guards import guard_findings
 
 _SHUT = frozenset({ServerState.ABSENT, ServerState.STANDBY, ServerState.STARTED})
 
@@ -29,10 +30,11 @@ class LinkWish(StrEnum):
     PART = "part"
 
 
-def grant_findings(volume: VolumeConfig) -> tuple[Finding, ...]:
-    """May a promotion of this volume be granted at all?"""
+def grant_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """May a promotion of this volume be granted at all? Where a grant counts, this host must also
+    stand still without one from then on; snapshot: a fresh look at that."""
     if volume.arbitration is Arbitration.COORDINATOR:
-        return ()
+        return blockers(guard_findings(volume, snapshot))
     return (
         blocker(
             "GRANT_NOT_USED",
@@ -155,10 +157,9 @@ def has_lost_newer_copy(snapshot: VolumeSnapshot) -> bool:
 
 def link_wish(volume: VolumeConfig, snapshot: VolumeSnapshot, epoch: int | None) -> LinkWish:
     """A frozen or denied host would go on answering reads from its cache, so it shuts its
-    clients out. OPEN: nothing of that holds; whether it is for us to open is another matter."""
-    if volume.arbitration is not Arbitration.COORDINATOR:
-        return LinkWish.NOTHING
-    if has_lost_newer_copy(snapshot):
+    clients out, whatever is configured: DRBD has frozen it. OPEN: nothing of that holds; whether
+    it is for us to open is another matter."""
+    if volume.arbitration is Arbitration.COORDINATOR and has_lost_newer_copy(snapshot):
         return LinkWish.PART
     if volume.nfs is None:
         return LinkWish.NOTHING

@@ -16,6 +16,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker, unobserved, warning
+from storage_agent.policy.guards import taking_findings
 
 
 def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -35,7 +36,7 @@ def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[F
     view = snapshot.array
     if isinstance(view, Unobserved) or view is None:
         return unobserved(snapshot)
-    alone = _attach_alone(volume, snapshot)
+    alone = (*_attach_alone(volume, snapshot), *taking_findings(volume, snapshot))
     if view.array is not None and view.array.running():
         return (*alone, *degraded_findings(volume, view))
     return (

@@ -25,6 +25,7 @@ from storage_agent.policy.common import (
     warning,
     wrong_primary,
 )
+from storage_agent.policy.guards import guard_findings
 from storage_agent.policy.standalone import split_brain
 
 # DRBD's handshake has decided that this side holds the newer data.
@@ -55,6 +56,7 @@ def promotion_findings(
         *unobserved(snapshot),
         *_array(volume, snapshot),
         *_replica(volume, snapshot, request, peer, is_granted),
+        *guard_findings(volume, snapshot),
         *_mount_point(volume, snapshot),
     )
 

@@ -18,6 +18,7 @@ from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
+from storage_agent.policy.guards import guard_findings, place_findings
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.space import space_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
@@ -64,7 +65,11 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
             else f
             for f in findings
         )
-        findings += (*_just_in_sync(volume, snapshot), *_watched(volume, snapshot))
+        findings += (
+            *_just_in_sync(volume, snapshot),
+            *place_findings(config, volume, snapshot),
+            *_watched(volume, snapshot),
+        )
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
     verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.READY
@@ -100,7 +105,8 @@ def _serving(
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
-    return (*found, *_watched(volume, snapshot))
+    found += guard_findings(volume, snapshot)
+    return (*found, *place_findings(config, volume, snapshot), *_watched(volume, snapshot))
 
 
 def _just_in_sync(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

@@ -22,6 +22,14 @@ from storage_agent.model.configuration import (
 )
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.filesystem import Content, FilesystemView, Mount
+from storage_agent.model.guards import (
+    FENCING,
+    HANDLER,
+    SAFETY,
+    SPLIT_BRAIN,
+    TIMEOUTS,
+    Guards,
+)
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -184,6 +192,8 @@ class FakeHost:
     content: Content | None = CONTENT
     answered: list[Incident] = field(default_factory=list)
     written: dict[str, bytes] = field(default_factory=dict)
+    # What the kernel does when the hosts lose each other; None: what is configured.
+    guards: Guards | None = None
 
     def __post_init__(self) -> None:
         if self.replica is None:
@@ -218,15 +228,19 @@ class FakeHost:
             marker=look(Facet.MARKER, lambda: self.marker),
             use=look(Facet.USE, lambda: self.use),
             content=look(Facet.CONTENT, lambda: self.content),
-            incident=None
-            if volume.arbitration is Arbitration.NONE
-            else look(Facet.INCIDENT, lambda: self.incident),
+            incident=look(Facet.INCIDENT, lambda: self.incident),
+            guards=look(Facet.GUARDS, lambda: self._guards(volume)),
         )
 
     def take_proof(self, volume: VolumeConfig, name: str) -> str:
         if name not in self.written:
             raise OperationFailed(f"{name}: No such file or directory", code="NO_PROOF")
         return hashlib.sha256(self.written.pop(name)).hexdigest()
+
+    def _guards(self, volume: VolumeConfig) -> Guards | None:
+        if self.replica is None:
+            return None
+        return self.guards or guards_as(volume.arbitration)
 
     def answer(self, incident: Incident) -> None:
         self.answered.append(incident)
@@ -246,6 +260,8 @@ class FakeHost:
         self.performed.append(step.kind)
         if step.kind not in self.deaf:
             self._act(step.kind)
+        if step.kind is StepKind.TAKE_OPTIONS and step.kind not in self.deaf:
+            self.guards = guards_as(volume.arbitration)
         if step.kind is StepKind.WRITE_MARKER and step.kind not in self.deaf:
             assert request.epoch is not None
             self.marker = Marker(
@@ -357,6 +373,19 @@ def in_sync_replica(**changes: object) -> Replica:
         ),
     )
     return dataclasses.replace(replica, **changes)  # type: ignore[arg-type]
+
+
+def guards_as(arbitration: Arbitration, **changes: object) -> Guards:
+    """All in force, under DRBD 8.4."""
+    guards = Guards(
+        options={**SAFETY, **TIMEOUTS, "disk.fencing": FENCING[arbitration]},
+        minor=0,
+        disk="/dev/md/data",
+        helper="/sbin/drbdadm",
+        fence_peer=HANDLER[arbitration],
+        split_brain=SPLIT_BRAIN,
+    )
+    return dataclasses.replace(guards, **changes)  # type: ignore[arg-type]
 
 
 def with_peer(replica: Replica, **changes: object) -> Replica:

@@ -121,6 +121,15 @@ class Drbd:
         """Whether the resource's disk carries DRBD metadata. Needs the resource file."""
         return self.generation(resource, timeout_s=timeout_s) is not None
 
+    def show(self, resource: str, *, timeout_s: float) -> str | None:
+        """The options that the kernel has, defaults included. None: it does not have the resource,
+        or the module is not loaded. One process."""
+        if self.driver_version() is None:
+            return None
+        argv, ok = commands.show(resource), frozenset({0, NO_SUCH_RESOURCE})
+        done = self._run(argv, "read the options of", resource, timeout_s=timeout_s, ok=ok)
+        return done.stdout if done.exit_status == 0 else None
+
     def load_module(self, *, timeout_s: float) -> None:
         """Idempotent."""
         if self.driver_version() is None:
@@ -136,6 +145,21 @@ class Drbd:
         """
         argv = commands.drbdadm("adjust", resource)
         self._run(argv, "bring up", resource, timeout_s=timeout_s)
+
+    def take_options(
+        self, resource: str, *, has_disk: bool, has_connection: bool, timeout_s: float
+    ) -> None:
+        """Makes the kernel take the options of the resource file, also while it serves: other than
+        `adjust` these never detach, attach, disconnect or connect. Those of a disk or connection
+        that the kernel does not have are read when it gets one. Idempotent."""
+        for verb, is_there in (
+            ("resource-options", True),
+            ("disk-options", has_disk),
+            ("net-options", has_connection),
+        ):
+            if is_there:
+                argv = commands.drbdadm(verb, resource)
+                self._run(argv, "change the options of", resource, timeout_s=timeout_s)
 
     def down(self, resource: str, *, timeout_s: float) -> None:
         """Disconnects, detaches, removes. Idempotent. Refused while held open: 8.4 has then

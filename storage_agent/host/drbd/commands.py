@@ -27,6 +27,14 @@ def get_gi(resource: str, minor: int, *, driver_version_9: bool) -> Argv:
     return ("drbdsetup", "get-gi", str(minor))
 
 
+def show(resource: str) -> Argv:
+    return ("drbdsetup", "show", "--show-defaults", resource)
+
+
+def dump(resource: str) -> Argv:
+    return ("drbdadm", "dump-xml", resource)
+
+
 def primary(resource: str, minor: int, *, driver_version_9: bool) -> Argv:
     return ("drbdsetup", "primary", resource if driver_version_9 else str(minor))
 

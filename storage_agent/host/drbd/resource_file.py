@@ -9,60 +9,37 @@ from pathlib import Path
 
 from storage_agent.model.configuration import (
     AgentConfig,
-    Arbitration,
     HostConfig,
     ReplicaConfig,
     VolumeConfig,
 )
 from storage_agent.model.errors import ConfigurationError
+from storage_agent.model.guards import (
+    FENCING,
+    HANDLER,
+    SAFETY,
+    SAFETY_9,
+    SPLIT_BRAIN,
+    TIMEOUTS,
+)
 
 FOLDER = Path("etc/drbd.d")
-FENCE_PEER = "/usr/lib/storage-agent/fence-peer"
-# Called when a handshake has ended in a split brain that nobody resolves but a person.
-SPLIT_BRAIN = "/usr/lib/storage-agent/split-brain"
-
-# Design section 6. With resource-only the primary goes on alone when its peer is lost; with
-# resource-and-stonith its writes freeze until the handler has answered. Never `dont-care`: then
-# nobody asks before a disconnected copy becomes primary.
-FENCING = {
-    Arbitration.NONE: "resource-only",
-    Arbitration.COORDINATOR: "resource-and-stonith",
+_NET = {
+    **{name: value for name, value in SAFETY.items() if name.startswith("net.")},
+    **TIMEOUTS,
+    "net.max-buffers": "8000",
+    "net.verify-alg": "crc32c",
 }
-# Only then may the handler open an incident and wait: without freezing nobody would answer it.
-HANDLER = {
-    Arbitration.NONE: FENCE_PEER,
-    Arbitration.COORDINATOR: f"{FENCE_PEER} coordinator",
-}
-
-# A silent peer is noticed after at most ping-int + ping-timeout = 6 s on an idle link; the
-# defaults (10 s, 0.5 s) take longer and yet call a host dead that stood still for half a second.
-# 3 s is what an emulated or overloaded host needs, ten times slower than hardware.  timeout (in
-# tenths of a second) must be less than ping-int and connect-int.  A peer that answers pings but
-# completes no write for ko-count * timeout = 17.5 s is given up.  Every new connection is watched
-# for socket-check-timeout before it is used; by default that is ping-timeout.
-NET = """\
-    net {
-        protocol             C;
-        allow-two-primaries  no;
-        after-sb-0pri        disconnect;
-        after-sb-1pri        disconnect;
-        after-sb-2pri        disconnect;
-        rr-conflict          disconnect;
-        connect-int          3;
-        ping-int             3;
-        ping-timeout         30;
-        socket-check-timeout 5;
-        timeout              25;
-        ko-count             7;
-        max-buffers          8000;
-        verify-alg           crc32c;"""
+NET = "\n".join(
+    ("    net {", *(f"        {name[4:]:<20} {value};" for name, value in _NET.items()))
+)
 
 # The first sync and every resync: the controller may use what the link gives, and yields to
 # writes down to c-min-rate. Its default floor of 250 KiB/s would take 45 days for a terabyte on
 # a busy volume. resync-rate is only where it begins.
-DISK = """\
-    disk {
-        on-io-error          detach;
+DISK = f"""\
+    disk {{
+        on-io-error          {SAFETY["disk.on-io-error"]};
         resync-rate          50M;
         c-fill-target        1M;
         c-min-rate           10M;
@@ -99,17 +76,16 @@ def render_resource(config: AgentConfig, volume: VolumeConfig, *, driver_version
             remedy="see them: storage-agent config show",
         )
     fencing = f"        fencing              {FENCING[volume.arbitration]};"
-    # `fencing` moved from the disk to the net section with 9. 9 promotes a secondary that
-    # somebody mounts unless it is told not to; 8.4 does neither and does not know the option.
+    # `fencing` moved from the disk to the net section with 9.
     net = (NET, fencing, "    }") if driver_version_9 else (NET, "    }")
     disk = (DISK, "    }") if driver_version_9 else (DISK, fencing, "    }")
-    options = ("    options {", "        auto-promote         no;", "    }")
+    auto_promote = f"        auto-promote         {SAFETY_9['options.auto-promote']};"
     lines = (
         "# Written by storage-agent from its configuration. Do not edit: it is written anew.",
         f"resource {volume.name} {{",
         *net,
         *disk,
-        *(options if driver_version_9 else ()),
+        *(("    options {", auto_promote, "    }") if driver_version_9 else ()),
         "    handlers {",
         f'        fence-peer           "{HANDLER[volume.arbitration]}";',
         f'        split-brain          "{SPLIT_BRAIN}";',

@@ -87,12 +87,12 @@ DOCTOR: dict[str, Explanation] = {
         meaning="A DRBD option that guards against two sets of data is not set as it must be.",
         risk="a split brain may be resolved by throwing away acknowledged writes, or a stale "
         "copy may become primary",
-        next_steps=("drbdadm dump VOLUME", "set it as doctor says, then: drbdadm adjust VOLUME"),
+        next_steps=("drbdsetup show --show-defaults VOLUME", "storage-agent assemble VOLUME"),
     ),
     "REPLICA_TIMEOUT": Explanation(
         meaning="A DRBD time-out is not set or far from what is proposed.",
         risk="a dead peer is noticed late, or boot waits for it without end",
-        next_steps=("drbdadm dump VOLUME", "set it as doctor says, then: drbdadm adjust VOLUME"),
+        next_steps=("drbdsetup show --show-defaults VOLUME", "storage-agent assemble VOLUME"),
     ),
     "HOST_NAME": Explanation(
         meaning="The host's name has a domain in it. DRBD's configuration is matched against it "

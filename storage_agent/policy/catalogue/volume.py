@@ -118,6 +118,25 @@ VOLUME: dict[str, Explanation] = {
         next_steps=("on the coordinator's machine: storage-coordinator watch",
                     'or set arbitration = "none" in agent.toml on both hosts'),
     ),
+    "ARBITRATION_NOT_IN_FORCE": Explanation(
+        meaning="What DRBD is told to do when the hosts lose each other is not what is configured: "
+        "it keeps its options until it is told others, and its handlers are what its files say.",
+        risk="the primary may write on alone beside one that was promoted, or stand still with "
+        "nobody to ask",
+        next_steps=("storage-agent assemble VOLUME (on both hosts; it interrupts nothing)",
+                    "drbdsetup show --show-defaults VOLUME", "drbdadm dump VOLUME"),
+    ),
+    "FREEZE_STILL_NEEDED": Explanation(
+        meaning="DRBD would be told not to freeze any more, on a primary that has lost its peer.",
+        risk="the peer may have been promoted because this host stands still",
+        next_steps=("bring the link to the other host back, then: storage-agent assemble VOLUME",),
+    ),
+    "REPLICA_ELSEWHERE": Explanation(
+        meaning="DRBD works with another address or minor than the configuration says: such things "
+        "it takes only anew.",
+        risk="after a restart the hosts may not find each other",
+        next_steps=("drbdsetup show VOLUME", "storage-agent config show"),
+    ),
     "ARBITRATION_NEEDS_84": Explanation(
         meaning="A coordinator is configured, but with DRBD 9 the fence-peer handler cannot tell "
         "a frozen primary from a promoting secondary.",

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.doctor import DoctorFacts
 from storage_agent.model.finding import Finding
+from storage_agent.model.guards import FENCING
 from storage_agent.model.observed import Unobserved
 from storage_agent.policy.common import blocker, warning
 from storage_agent.policy.doctor.check import Check, not_checked
 
-FENCING = {
-    Arbitration.NONE: "resource-only",
-    Arbitration.COORDINATOR: "resource-and-stonith",
-}
 SLOWEST_PING_S = 5
 
 
@@ -58,8 +55,7 @@ def _unsafe(volume: VolumeConfig, settings: dict[str, str], version: str | None)
             f"DRBD's option {name} of {volume.name} does not guard the data",
             measured=f"{name} {seen}",
             limit=f"{name} {wanted}",
-            remedy=f"set it in /etc/drbd.d/storage-agent-{volume.name}.res, "
-            f"then: drbdadm adjust {volume.name}",
+            remedy=f"storage-agent assemble {volume.name}",
         )
         for name, seen, wanted in measured
         if seen != wanted
@@ -77,8 +73,7 @@ def _slow(volume: VolumeConfig, settings: dict[str, str]) -> Iterator[Finding]:
             measured=f"ping-int {interval_s}, ping-timeout {wait_s:g} s: "
             f"up to {interval_s + wait_s:g} s",
             limit=f"ping-int at most {SLOWEST_PING_S}",
-            remedy=f"set net ping-int 3 in /etc/drbd.d/storage-agent-{volume.name}.res, "
-            f"then: drbdadm adjust {volume.name}",
+            remedy=f"storage-agent assemble {volume.name}",
         )
     # 0, the default, is for ever.
     if int(settings.get("startup.wfc-timeout", "0")) == 0:
@@ -87,5 +82,5 @@ def _slow(volume: VolumeConfig, settings: dict[str, str]) -> Iterator[Finding]:
             f"drbd.service would wait for the peer of {volume.name} without end",
             measured="wfc-timeout 0 (for ever)",
             limit="a number of seconds",
-            remedy=f"set startup wfc-timeout 5 in /etc/drbd.d/storage-agent-{volume.name}.res",
+            remedy=f"storage-agent assemble {volume.name}",
         )

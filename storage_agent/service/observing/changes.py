@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.guards import Guards
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
@@ -23,7 +24,7 @@ RING_SIZE = 1000
 NOT_LOOKED_AT = "not looked at yet"
 TEXT_LIMIT_CHARS = 400
 # The first part of an aspect's name; each part of a volume has exactly one head.
-_HEADS = ("array", "replica", "incident", "filesystem", "nfs", "services")
+_HEADS = ("array", "replica", "guards", "incident", "filesystem", "nfs", "services")
 
 Aspects = dict[str, str]
 
@@ -113,6 +114,7 @@ def aspects_of(volume: VolumeSnapshot) -> Aspects:
     for head, value in (
         ("array", volume.array),
         ("replica", volume.replica),
+        ("guards", volume.guards),
         ("incident", volume.incident),
         ("filesystem", volume.filesystem),
         ("nfs", volume.nfs),
@@ -126,6 +128,8 @@ def aspects_of(volume: VolumeSnapshot) -> Aspects:
             found |= _array_aspects(value)
         elif isinstance(value, Replica):
             found |= _replica_aspects(value)
+        elif isinstance(value, Guards):
+            found |= _guards_aspects(value)
         elif isinstance(value, Incident):
             found[head] = _incident_text(value)
         elif isinstance(value, FilesystemView):
@@ -176,6 +180,14 @@ def _replica_aspects(replica: Replica) -> Aspects:
         found["replica replication"] = str(peer.replication)
     found["replica in sync"] = "yes" if replica.in_sync() else "no"
     return found
+
+
+def _guards_aspects(guards: Guards) -> Aspects:
+    return {
+        "guards": "known",
+        "guards fencing": guards.fencing() or "none, as there is no disk or connection",
+        "guards handler": guards.problem or guards.fence_peer,
+    }
 
 
 def _incident_text(incident: Incident) -> str:

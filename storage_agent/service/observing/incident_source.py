@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from storage_agent.model.configuration import AgentConfig, Arbitration
+from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import ConnectionState, Replica, Role
 from storage_agent.model.snapshot import Facet, HostSnapshot, VolumeSnapshot
@@ -30,9 +30,7 @@ class IncidentSource(Source):
 
     def configure(self, config: AgentConfig) -> None:
         self._volumes = frozenset(
-            name
-            for name, volume in config.volumes.items()
-            if volume.arbitration is Arbitration.COORDINATOR
+            name for name, volume in config.volumes.items() if volume.replica is not None
         )
 
     def follow(self, snapshot: HostSnapshot) -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.clock import Clock
-from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
@@ -47,9 +47,7 @@ def looked_at(volume: VolumeConfig) -> frozenset[Facet]:
     """The parts that such a volume has. The identity costs too much for a look without need."""
     absent = set()
     if volume.replica is None:
-        absent.add(Facet.REPLICA)
-    if volume.arbitration is Arbitration.NONE:
-        absent.add(Facet.INCIDENT)
+        absent |= {Facet.REPLICA, Facet.INCIDENT, Facet.GUARDS}
     if volume.nfs is None:
         absent.add(Facet.NFS)
     if not volume.services:
@@ -114,7 +112,8 @@ def _blank_volume(
         filesystem=_UNLOOKED,
         nfs=_UNLOOKED if volume.nfs else None,
         services=_UNLOOKED if volume.services else (),
-        incident=None if volume.arbitration is Arbitration.NONE else _UNLOOKED,
+        incident=_UNLOOKED if volume.replica else None,
+        guards=_UNLOOKED if volume.replica else None,
     )
 
 

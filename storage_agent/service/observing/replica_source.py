@@ -33,7 +33,10 @@ SETTLING_TURN_S = 1.0
 # The look that completes a state costs a process, and states come in bursts.
 COMPLETE_S = 1.0
 _CHUNK_BYTES = 64 << 10
+# What the kernel is told to do comes and goes with its disk and its connection.
+GUARDS_S = 5.0
 _LOOK_AT_REPLICAS = frozenset({Facet.REPLICA})
+_LOOK_AT_GUARDS = frozenset({Facet.GUARDS})
 
 log = structlog.get_logger()
 
@@ -146,7 +149,8 @@ class ReplicaSource(Source):
         for name, replica in newest.items():
             self._seen(name, replica)
         # The stream knows neither identifiers nor what ticks: a look completes it.
-        return tuple(Hint(_LOOK_AT_REPLICAS, name, COMPLETE_S) for name in newest)
+        looks = ((_LOOK_AT_REPLICAS, COMPLETE_S), (_LOOK_AT_GUARDS, GUARDS_S))
+        return tuple(Hint(facets, name, delay) for name in newest for facets, delay in looks)
 
     def _lost(self, why: str, now_s: float) -> tuple[Hint, ...]:
         log.warning("DRBD's events were lost, looking anew", reason=why)

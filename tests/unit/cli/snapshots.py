@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from storage_agent.model.array import Array, ArrayMember, ArrayState, ArrayView, Superblock
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.filesystem import Capacity, FilesystemView, Mount
 from storage_agent.model.nfs import NfsClient, NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -20,7 +21,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from tests.unit import incidents
-from tests.unit.fakes import ARRAY_UUID, SERIALS, in_sync_replica
+from tests.unit.fakes import ARRAY_UUID, SERIALS, guards_as, in_sync_replica
 
 GIB = 1 << 30
 SIZE_BYTES = 77_201_408_000
@@ -88,6 +89,7 @@ def serving(**changes: Any) -> VolumeSnapshot:
         taken_wall_s=1_700_000_999.6,
         array=array_view(),
         replica=replica_view(),
+        guards=guards_as(Arbitration.NONE),
         filesystem=FilesystemView(
             uuid=None,
             type=None,
@@ -223,6 +225,7 @@ def frozen(answer: str = "none", epoch: int | None = None) -> VolumeSnapshot:
     return serving(
         replica=replica_view(suspended=("fencing",), peer=lost),
         nfs=NfsView(state=ServerState.STARTED, address="10.9.0.10/24"),
+        guards=guards_as(Arbitration.COORDINATOR),
         incident=incidents.incident(answer, epoch),
     )
 

@@ -10,7 +10,7 @@ import pytest
 from storage_agent.engine.engine import NOT_RECORDED
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.model.array import Disk
-from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration
 from storage_agent.model.errors import Busy, OperationFailed, UsageError
 from storage_agent.model.operation import Epoch, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, StepKind
@@ -31,6 +31,7 @@ from tests.unit.fakes import (
     FakeHost,
     MemoryStore,
     agent_config,
+    guards_as,
     volume_config,
 )
 
@@ -170,8 +171,16 @@ def test_an_end_that_cannot_be_written_holds_up_what_comes_after_it() -> None:
     assert make_engine(host, store).resume() == ()
 
 
-@pytest.mark.parametrize("facet", sorted(CHEAP_FACETS - {Facet.INCIDENT}))
-@pytest.mark.parametrize("kind", [OperationKind.PROMOTE, OperationKind.DEMOTE])
+@pytest.mark.parametrize(
+    ("kind", "facet"),
+    [
+        (kind, facet)
+        for kind in (OperationKind.PROMOTE, OperationKind.DEMOTE)
+        for facet in sorted(CHEAP_FACETS - {Facet.INCIDENT})
+        # Whoever lets go promises nothing any more.
+        if (kind, facet) != (OperationKind.DEMOTE, Facet.GUARDS)
+    ],
+)
 def test_unknown_means_no(facet: Facet, kind: OperationKind) -> None:
     host = FakeHost(blind={facet: "no answer"})
     record = run(make_engine(host, MemoryStore()), request(kind))
@@ -238,6 +247,26 @@ def test_assemble_waits_for_late_disks_up_to_its_bound() -> None:
     assert "disk alpha-3 of data is not attached" in record.message
     assert sum("waiting for 1 disk(s)" in message for message in told) == 5
     assert host.performed == []
+
+
+def test_assemble_is_not_already_so_while_the_kernel_does_something_else() -> None:
+    """A change of the configuration is taken up while the volume is served, and seen."""
+    host, store = serving_host(), MemoryStore()
+    engine = make_engine(host, store)
+    assert run(engine, request(OperationKind.ASSEMBLE)).message == "already so"
+    host.guards = guards_as(Arbitration.COORDINATOR)
+    plan, findings = engine.plan(request(OperationKind.ASSEMBLE))
+    assert StepKind.TAKE_OPTIONS in [step.kind for step in plan.steps]
+    assert findings == ()
+    record = run(engine, request(OperationKind.ASSEMBLE, operation_id="op-2"))
+    assert (record.state, record.changed) == (OperationState.SUCCEEDED, True)
+    assert host.performed == [StepKind.TAKE_OPTIONS]
+    host.guards = guards_as(Arbitration.NONE, is_file_current=False)
+    host.deaf = {StepKind.TAKE_OPTIONS}
+    record = run(engine, request(OperationKind.ASSEMBLE, operation_id="op-3"))
+    assert record.state is OperationState.ROLLED_BACK
+    assert "the resource file is another one" in record.message
+    assert (host.replica is not None, host.mounted) == (True, True)
 
 
 def _uncreated(filesystem_uuid: str | None = None) -> AgentConfig:

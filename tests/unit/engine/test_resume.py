@@ -152,7 +152,8 @@ def test_an_assemble_goes_on_after_the_host_was_restarted() -> None:
     (operation_id,) = restarted.resume()
     record = restarted.run(operation_id)
     assert (record.state, record.message) == (OperationState.SUCCEEDED, "secondary on alpha")
-    assert after.performed == [StepKind.ASSEMBLE_ARRAY, StepKind.REPLICA_UP]
+    kinds = [StepKind.ASSEMBLE_ARRAY, StepKind.REPLICA_UP]
+    assert [kind for kind in after.performed if kind is not StepKind.TAKE_OPTIONS] == kinds
 
 
 def test_a_resumed_assemble_is_decided_again_before_it_attaches() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
@@ -20,7 +21,14 @@ from storage_agent.policy.arbitration import (
     opening_findings,
 )
 from storage_agent.policy.readiness import Verdict, assess
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
+from tests.unit.fakes import (
+    FakeHost,
+    guards_as,
+    in_sync_replica,
+    lost_peer,
+    volume_config,
+    with_peer,
+)
 from tests.unit.incidents import (
     CONFIG,
     FROZEN,
@@ -35,8 +43,18 @@ ASKED = incident("continue", 7)
 
 
 def test_only_arbitrated_volumes_take_grants() -> None:
-    assert grant_findings(VOLUME) == ()
-    assert [f.code for f in grant_findings(volume_config())] == ["GRANT_NOT_USED"]
+    assert grant_findings(VOLUME, FakeHost().observe(VOLUME)) == ()
+    other = volume_config()
+    codes = [f.code for f in grant_findings(other, FakeHost().observe(other))]
+    assert codes == ["GRANT_NOT_USED"]
+
+
+def test_a_grant_goes_by_the_kernel_and_not_by_the_configuration() -> None:
+    host = FakeHost(guards=guards_as(Arbitration.NONE))
+    (found,) = grant_findings(VOLUME, host.observe(VOLUME))
+    assert found.code == "ARBITRATION_NOT_IN_FORCE"
+    blind = FakeHost(blind={Facet.GUARDS: "no answer"})
+    assert [f.code for f in grant_findings(VOLUME, blind.observe(VOLUME))] == ["UNOBSERVED"]
 
 
 @pytest.mark.parametrize(
@@ -164,10 +182,10 @@ def test_a_copy_that_has_lost_newer_data_does_not_meet_an_older_one(
     assert link_wish(volume_config(), host.observe(volume_config()), 7) is LinkWish.NOTHING
 
 
-def test_without_a_coordinator_nothing_is_done_to_a_link() -> None:
+def test_what_drbd_has_frozen_shuts_its_clients_out_whatever_is_configured() -> None:
+    volume = volume_config()
+    assert link_wish(volume, frozen_host().observe(volume), 7) is LinkWish.CLOSE
     for host in (frozen_host(), serving_host(server=ServerState.STARTED)):
-        volume = volume_config()
-        assert link_wish(volume, host.observe(volume), 7) is LinkWish.NOTHING
         bare = dataclasses.replace(VOLUME, nfs=None)
         assert link_wish(bare, host.observe(bare), 7) is LinkWish.NOTHING
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from storage_agent.model.snapshot import Facet, HostSnapshot
 from storage_agent.service.observing.incident_source import FAST_S, SLOW_S, IncidentSource
 from storage_agent.service.observing.sources import Hint
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer
+from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, volume_config
 from tests.unit.incidents import CONFIG, PRIMARY, VOLUME, frozen_host, serving_host
 
 INCIDENT = (Hint(frozenset({Facet.INCIDENT}), "data", 0.0),)
@@ -62,10 +64,10 @@ def test_often_while_a_primary_may_ask() -> None:
         assert source.wake_s() == 100.0 + period_s
 
 
-def test_without_arbitration_it_never_wakes() -> None:
+def test_without_a_replica_it_never_wakes() -> None:
     folder = Folder()
     source = IncidentSource(folder)
-    source.configure(agent_config())
+    source.configure(agent_config(dataclasses.replace(volume_config(), replica=None)))
     assert source.wake_s() == float("inf")
     assert source.tick(100.0) == ()
     assert folder.reads == 0

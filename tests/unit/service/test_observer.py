@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage_agent.model.array import ArrayState, ArrayView
-from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Replica, ReplicationState, Role
@@ -133,7 +133,14 @@ def test_before_the_first_look_all_is_unknown(bench: Bench) -> None:
 def test_every_part_is_looked_at_soon_and_once(bench: Bench) -> None:
     bench.start()
     wait_until(bench.is_known)
-    assert sorted(bench.host.looks) == ["array", "filesystem", "nfs", "replica"]
+    assert sorted(bench.host.looks) == [
+        "array",
+        "filesystem",
+        "guards",
+        "incident",
+        "nfs",
+        "replica",
+    ]
     assert bench.observer.snapshot.drbd_version == "8.4.11"
     assert bench.texts() == []
     assert bench.published
@@ -156,7 +163,7 @@ def test_a_hint_from_outside_looks_at_everything_again(bench: Bench) -> None:
     bench.host.looks.clear()
     bench.host.mounted = True
     bench.observer.hint("data")
-    wait_until(lambda: len(bench.host.looks) == 4)
+    wait_until(lambda: len(bench.host.looks) == 6)
     wait_until(lambda: bench.texts())
     assert "mounted at /srv/data" in bench.texts()[0]
 
@@ -300,9 +307,7 @@ def test_parts_that_a_volume_does_not_have_are_not_looked_at() -> None:
     local = dataclasses.replace(volume_config(), replica=None, nfs=None)
     assert looked_at(local) == {Facet.ARRAY, Facet.FILESYSTEM}
     whole = volume_config(services=("a.service",))
-    assert looked_at(whole) == CHEAP_FACETS - {Facet.INCIDENT}
-    arbitrated = dataclasses.replace(whole, arbitration=Arbitration.COORDINATOR)
-    assert looked_at(arbitrated) == CHEAP_FACETS
+    assert looked_at(whole) == CHEAP_FACETS
 
 
 def array_view(sync_action: str) -> ArrayView:

@@ -17,6 +17,7 @@ from storage_agent.service.observing.replica_source import (
     COMPLETE_S,
     FIRST_RETRY_S,
     GOOD_LIFE_S,
+    GUARDS_S,
     LAST_RETRY_S,
     SETTLING_TURN_S,
     ReplicaSource,
@@ -116,7 +117,10 @@ def bench(tmp_path: Path) -> Bench:
 def test_a_new_state_is_shown_at_once_and_completed_later(bench: Bench) -> None:
     child = bench.started()
     child.say(SNAPSHOT)
-    assert bench.read() == [Hint(REPLICA, "data", COMPLETE_S)]
+    assert bench.read() == [
+        Hint(REPLICA, "data", COMPLETE_S),
+        Hint(frozenset({Facet.GUARDS}), "data", GUARDS_S),
+    ]
     (replica,) = bench.seen
     assert replica is not None
     assert (replica.role, replica.disk) == (Role.SECONDARY, DiskState.UP_TO_DATE)

@@ -12,6 +12,7 @@ from storage_agent.coordinator.deciding.arbiter import (
     State,
     claim_refusal,
     finished,
+    seen_guarded,
     seen_in_sync,
 )
 from storage_agent.coordinator.deciding.claims import (
@@ -117,7 +118,7 @@ class Coordinator:
         state = before
         for view in (one, two):
             if state is not None:
-                state = self.note_sync(volume, state, view)
+                state = self.note_sync(volume, self.note_guard(volume, state, view), view)
         return VolumeView(volume=volume, hosts=(one, two), state=state)
 
     def note_sync(self, volume: VolumeSettings, asked: State, view: HostView) -> State:
@@ -139,6 +140,18 @@ class Coordinator:
             )
 
         return self.store.change(volume.key, rule) or asked
+
+    def note_guard(self, volume: VolumeSettings, known: State, view: HostView) -> State:
+        """Records whether the host would stand still without its peer."""
+        is_guarded = view.is_guarded
+        if view.error is not None or is_guarded is (view.host in known.guarded):
+            return known
+
+        def rule(state: State) -> State:
+            return seen_guarded(state, view.host, is_guarded=is_guarded)
+
+        changed = self.store.change(volume.key, rule)
+        return known if changed is None else dataclasses.replace(known, guarded=changed.guarded)
 
     # --- the record -----------------------------------------------------------------------------
 

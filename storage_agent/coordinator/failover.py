@@ -1,11 +1,12 @@
 """The other side takes over without the old primary's help: only with proof, never by force.
 
-The proof is the coordinator's grant (arbitration = "coordinator"): a primary that lost its peer
-waits frozen for an answer, and after this grant it gets none but `deny`. A fence agent, where one
-is configured, turns the old host off as well. Where nobody arbitrates (arbitration = "none") the
-old primary may write on alone: there the proof is that fence agent's word, or a person's who has
-typed the old host's name. The target's agent gets it with the promotion, and records it. A fence
-agent that cannot do its work stops a failover only where it would have been the only proof.
+The proof is the coordinator's grant, where the old primary's kernel was seen to freeze without its
+peer: it waits for an answer, and after this grant it gets none but `deny`. A fence agent, where one
+is configured, turns the old host off as well. Where nobody arbitrates (arbitration = "none"), or
+where that was not seen, the old primary may write on alone: there the proof is that fence agent's
+word, or a person's who has typed the old host's name. The target's agent gets it with the
+promotion, and records it. A fence agent that cannot do its work stops a failover only where it
+would have been the only proof.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from storage_agent.coordinator.switchover import OnProgress
 from storage_agent.coordinator.views import HostView, VolumeView, not_adopted
 from storage_agent.coordinator.withdrawal import never_wrote, withdraw
 from storage_agent.model.errors import AgentError, OperationFailed, Refused, error_finding
-from storage_agent.model.finding import Finding, blocker, blockers
+from storage_agent.model.finding import Finding, blocker, blockers, warning
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.replica import Replica
@@ -57,12 +58,14 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeoverCheck:
-    """Would a failover succeed now? arbitration: of the volume; empty where it is not known.
+    """Would a failover succeed now? arbitration: as the target has it; empty where that is not
+    known.  is_guarded: and the other host was last seen to do so: it stands still without a grant.
     proof: by what it would be known that the other host does not write, in words; likewise."""
 
     target: str
     findings: tuple[Finding, ...]
     arbitration: str
+    is_guarded: bool
     proof: str
     loss: Loss | None
     plan: Plan | None
@@ -89,7 +92,13 @@ def check_takeover(
     if host.error is not None or host.snapshot is None:
         finding = _target_unknown(volume, host)
         return TakeoverCheck(
-            target=target, findings=(finding,), arbitration="", proof="", loss=None, plan=None
+            target=target,
+            findings=(finding,),
+            arbitration="",
+            is_guarded=False,
+            proof="",
+            loss=None,
+            plan=None,
         )
     findings = list(_record_findings(coordinator, view, target))
     expected = _EXPECTED_BEFORE
@@ -134,13 +143,36 @@ def check_takeover(
                 remedy=f"storage-coordinator ping {target}",
             )
         )
+    is_guarded = arbitration == "coordinator" and _is_guarded(view, old.host)
+    if arbitration == "coordinator" and not is_guarded:
+        findings.append(_not_guarded(volume, old.host))
+    lost_s = _lost_since(coordinator, target, volume.name)
     return TakeoverCheck(
         target=target,
         findings=tuple(dict.fromkeys(findings)),
         arbitration=arbitration,
-        proof=wanted_proof(coordinator.settings, volume, arbitration, old.host),
-        loss=_loss(view, target, arbitration, _lost_since(coordinator, target, volume.name)),
+        is_guarded=is_guarded,
+        proof=wanted_proof(
+            coordinator.settings, volume, arbitration, old.host, is_guarded=is_guarded
+        ),
+        loss=_loss(view, target, lost_s, is_guarded=is_guarded),
         plan=plan,
+    )
+
+
+def _is_guarded(view: VolumeView, host: str) -> bool:
+    return view.state is not None and host in view.state.guarded
+
+
+def _not_guarded(volume: VolumeSettings, old: str) -> Finding:
+    """Also what a person's word, or a fence agent's, makes good: no blocker."""
+    return warning(
+        "ARBITRATION_NOT_IN_FORCE",
+        f"{old} was not seen to stand still without its peer: it may write {volume.name} on alone, "
+        "without a grant",
+        measured=f"{old}: when it was seen last, its DRBD would not have frozen",
+        limit="fencing resource-and-stonith in its kernel, and our handler",
+        remedy=f"on {old}: storage-agent assemble {volume.name}; or turn {old} off",
     )
 
 
@@ -190,17 +222,18 @@ def fail_over(
             findings=check.findings,
         )
     proof = Proof(
-        is_arbitrated=check.arbitration != "none",
+        is_arbitrated=check.is_guarded,
         is_declared_off=is_declared_off,
         fence=fence,
         on_text=on_text,
     )
     if not proof.may_come():
-        raise refused(person_needed(volume, target))
+        raise refused(person_needed(volume, target, check.arbitration))
     giving = giving_of("failover", volume, target, automatic=automatic)
     coordinator.hooks.before(giving)
     try:
-        return _take_over(coordinator, view, giving, proof, on_progress)
+        needs_grant = check.arbitration != "none"
+        return _take_over(coordinator, view, giving, proof, on_progress, needs_grant=needs_grant)
     except AgentError as exc:
         coordinator.hooks.after(giving, exc.message)
         raise
@@ -212,6 +245,8 @@ def _take_over(
     giving: Giving,
     proof: Proof,
     on_progress: OnProgress,
+    *,
+    needs_grant: bool,
 ) -> TakenOver:
     """Where nobody arbitrates, the agent gets the proof and no grant."""
     volume, target, old = view.volume, giving.target, giving.source
@@ -228,7 +263,7 @@ def _take_over(
     named = _named(volume, grant, decision.state)
     try:
         proven = proof.require(volume, grant, old)
-        if proof.is_arbitrated:
+        if needs_grant:
             coordinator.fleet.ask(target, "grant.promote", named)
         else:
             named["peer_is_off"] = old
@@ -302,7 +337,7 @@ def _record_findings(coordinator: Coordinator, view: VolumeView, target: str) ->
     return findings
 
 
-def _loss(view: VolumeView, target: str, arbitration: str, seconds: int | None) -> Loss:
+def _loss(view: VolumeView, target: str, seconds: int | None, *, is_guarded: bool) -> Loss:
     snapshot, sole = view.of(target).snapshot, view.state.sole if view.state else None
     assert snapshot is not None
     replica, attachment = snapshot.replica, snapshot.attachment
@@ -318,7 +353,7 @@ def _loss(view: VolumeView, target: str, arbitration: str, seconds: int | None) 
     if attachment is None or not attachment.in_sync_until_loss:
         why = attachment.broken_by if attachment else "the attachment was not watched"
         return Loss(is_proven=False, seconds=seconds, bytes=known, why=why)
-    if arbitration == "coordinator":
+    if is_guarded:
         why = "in sync until the link was lost, and nobody writes alone without a grant"
         return Loss(is_proven=True, seconds=0, bytes=0, why=why)
     why = "in sync until the link was lost; what the old primary wrote since then is not here"

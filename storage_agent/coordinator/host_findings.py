@@ -15,6 +15,8 @@ from storage_agent.model.split_brain import changed_text, side_text
 
 # Of an agent: that nobody could take over from it.
 _WITHOUT_FALLBACK = frozenset({"NO_FALLBACK", "STANDING_ALONE", "SPLIT_BRAIN"})
+# What both hosts of a pair must have been told.
+_OF_BOTH = frozenset({"ARBITRATION_NOT_IN_FORCE", "REPLICA_UNSAFE", "REPLICA_ELSEWHERE"})
 _HERE = "on the coordinator's machine: "
 
 
@@ -22,8 +24,7 @@ def host_findings(view: VolumeView) -> tuple[Finding, ...]:
     """With the host's name in front, and remedies for whoever sits at this machine."""
     found = [*_split_brain(view), *_nobody(view)]
     for host in view.hosts:
-        if host.is_primary:
-            found += _own(view, host)
+        found += _own(view, host)
     primary = view.primary()
     has_said_so = any(finding.code in _WITHOUT_FALLBACK for finding in found)
     if primary is not None and primary.is_serving and not has_said_so:
@@ -32,13 +33,16 @@ def host_findings(view: VolumeView) -> tuple[Finding, ...]:
 
 
 def _own(view: VolumeView, host: HostView) -> list[Finding]:
-    """What the primary's agent says against it; a split brain is told of both sides at once."""
+    """What the primary's agent says against it; of a secondary only what is wrong with what DRBD
+    was told. A split brain is told of both sides at once."""
     given = host.verdict.findings if host.verdict else ()
     told = SEAL_CODES | {"SPLIT_BRAIN"}
     return [
         _from_here(view, host, finding)
         for finding in given
-        if finding.severity is not Severity.NOTE and finding.code not in told
+        if finding.severity is not Severity.NOTE
+        and finding.code not in told
+        and (host.is_primary or finding.code in _OF_BOTH)
     ]
 
 

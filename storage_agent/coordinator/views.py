@@ -12,6 +12,7 @@ from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.model.answers import StatusAnswer, Verdict
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding, blocker
+from storage_agent.model.guards import waits_for_word
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.replica import ConnectionState, Replica, Role
@@ -64,6 +65,12 @@ class HostView:
     @property
     def is_frozen(self) -> bool:
         return self.replica is not None and bool(self.replica.suspended)
+
+    @property
+    def is_guarded(self) -> bool:
+        """It writes nothing without its peer before it is told to."""
+        seen = self.snapshot
+        return seen is not None and waits_for_word(seen.replica, seen.guards)
 
     @property
     def is_in_sync(self) -> bool:

@@ -166,6 +166,8 @@ class Watch:
             record = records[volume.key]
             joined = self._joined(volume, record)
             missed = joined is not None and is_behind(joined)
+            if record is not None:
+                self._coordinator.note_guard(volume, record, view)
             if record is None or missed or self._is_unheard(volume, record):
                 self._prove(volume, host, is_known=record is not None)
             elif record.sole == host:

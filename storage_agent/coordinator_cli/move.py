@@ -119,12 +119,18 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
             findings=check.findings,
             error=_would_be_refused("failover", volume, check.findings),
         )
+    view = coordinator.look(volume)
+    check = check_takeover(coordinator, view, options.target)
+    given_up = check.is_guarded
+    # Not by the word that gives up a host which a coordinator keeps from writing.
+    is_unguarded = check.arbitration == "coordinator" and not given_up
     context.confirm(
-        dead,
+        f"{dead}-is-off" if is_unguarded else dead,
         options.confirm,
         asks=f"{options.target} takes {volume.key} over; {dead} will not get it back before both "
-        f"copies are in sync again. Without arbitration, {dead} must be powered off.",
-        what=f"that {dead} is off, or given up where a coordinator arbitrates",
+        "copies are in sync again."
+        + ("" if given_up else f" {dead} may be writing on alone: it must be powered off."),
+        what=f"that {dead} is given up" if given_up else f"that {dead} is powered off",
         json=options.json,
     )
     printer = StepPrinter(_screen(options, context))
@@ -132,7 +138,7 @@ def failover(options: argparse.Namespace, context: Context) -> Answer:
         coordinator,
         volume,
         options.target,
-        is_declared_off=True,
+        is_declared_off=not given_up,
         fence=fence_of(context)(dead),
         on_progress=printer,
         on_text=lambda text: printer.text(context.err, text),

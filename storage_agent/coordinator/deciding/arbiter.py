@@ -76,7 +76,8 @@ class State:
     owner: whom it was given to last.  sole: the only host that may have written alone since both
     copies were last known in sync; None: neither.  mark: see `seen_in_sync`.  automatic_used: a
     failover without a person has happened, and no person has looked since.  changed_unix_s: of the
-    last change of ownership.
+    last change of ownership.  guarded: hosts that, when they were seen last, would write nothing
+    without their peer before they are told to; by their kernels, not by what is configured.
     """
 
     epoch: int
@@ -90,6 +91,7 @@ class State:
     grant: Grant | None = None
     automatic_used: bool = False
     changed_unix_s: int = 0
+    guarded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +263,14 @@ def seen_in_sync(
         # A promotion that is still on its way survives a resync: `sole` ends after it has.
         return state
     return dataclasses.replace(state, sole=None, mark=None)
+
+
+def seen_guarded(state: State, host: str, *, is_guarded: bool) -> State:
+    """The state after a look at `host`. One that does not answer is as it was seen last: what DRBD
+    was told does not change by itself."""
+    others = tuple(name for name in state.guarded if name != host)
+    guarded = tuple(sorted((*others, host))) if is_guarded else others
+    return dataclasses.replace(state, guarded=guarded)
 
 
 def withdrawn(state: State, fenced_epoch: int) -> State:

@@ -49,29 +49,38 @@ class Proof:
         return f"{other}, {fenced}" if self.is_arbitrated else fenced
 
 
-def wanted_proof(settings: Settings, volume: VolumeSettings, arbitration: str, old: str) -> str:
-    """What will be asked for, in words. arbitration: empty where it is not known."""
+def wanted_proof(
+    settings: Settings, volume: VolumeSettings, arbitration: str, old: str, *, is_guarded: bool
+) -> str:
+    """What will be asked for, in words. arbitration: empty where it is not known.
+    is_guarded: the old host was seen to stand still without a grant."""
     fence = settings.hosts[old].fence
     if not arbitration:
         return ""
-    if arbitration != "none":
+    if arbitration != "none" and is_guarded:
         beside = f"; {fence.agent} turns {old} off as well" if fence else ""
         return f"this coordinator's grant: {old} does not go on without one{beside}"
     person = f"a person powers {old} off and types its name"
     if fence:
         return f"{fence.agent} reports {old} off, or {person}"
     alone = "; `automatic` can do nothing here" if volume.automatic else ""
-    return f"{person}: nobody arbitrates, and {old} has no fence agent{alone}"
+    return f"{person}: {_why(arbitration, old)}, and {old} has no fence agent{alone}"
 
 
-def person_needed(volume: VolumeSettings, target: str) -> Finding:
+def _why(arbitration: str, old: str) -> str:
+    if arbitration == "none":
+        return "nobody arbitrates"
+    return f"{old} was not seen to stand still without a grant"
+
+
+def person_needed(volume: VolumeSettings, target: str, arbitration: str) -> Finding:
     """Nothing could prove it."""
     old = volume.peer_of(target)
     return blocker(
         "PERSON_NEEDED",
-        f"nobody arbitrates {volume.name}: {old} may be writing on alone, and neither a fence "
-        "agent nor a person has said that it is off",
-        measured='arbitration = "none"',
+        f"{_why(arbitration, old)}: {old} may be writing {volume.name} on alone, and neither a "
+        "fence agent nor a person has said that it is off",
+        measured=f'arbitration = "{arbitration}", {old} not seen to be guarded',
         limit=f"{old} is off",
         remedy=_power_remedy(volume, target),
     )

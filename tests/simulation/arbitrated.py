@@ -16,6 +16,7 @@ from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation
 from tests.simulation.situation import (
+    ASSEMBLE,
     DEMOTE,
     PROMOTE,
     ask,
@@ -121,6 +122,36 @@ def primary_dies(seed: int) -> Simulation:
     alpha.power_off()
     _must(simulation, serves(simulation, beta), "alpha is gone, beta does not serve")
     steps(simulation, 200)
+    return end(simulation)
+
+
+def never_told(seed: int) -> Simulation:
+    """The configuration wants a coordinator, the kernel of alpha was never told. alpha is cut off
+    from everybody but its clients: it writes on alone, and nobody may take over from it."""
+    simulation = _pair(seed, automatic=True, never_told=("alpha",))
+    beta = simulation.machines["beta"]
+    simulation.control.cut.add("alpha")
+    cut(simulation)
+    serves(simulation, beta)
+    steps(simulation, 200)
+    return simulation
+
+
+def told_while_serving(seed: int) -> Simulation:
+    """The same; this time somebody brings both up to what is configured. Then alpha is cut off."""
+    simulation = _pair(seed, never_told=("alpha", "beta"))
+    alpha = simulation.machines["alpha"]
+    for machine in simulation.machines.values():
+        course = done(simulation, machine.name, ASSEMBLE, f"told-{machine.name}")
+        succeeded = course.record is not None and course.record.message != "already so"
+        _must(simulation, succeeded, f"{machine.name} was never told, and that is already so")
+        told = machine.node.stonith
+        simulation.checks.expect("I12", told, f"{machine.name} was not told, and says it was")
+        looked(simulation, machine)
+    simulation.control.is_on = False
+    cut(simulation)
+    frozen = simulation.wait_for(lambda: alpha.asked is not None)
+    _must(simulation, frozen, "alpha has lost its peer and does not ask")
     return end(simulation)
 
 
@@ -244,8 +275,8 @@ def twice_in_one_epoch(seed: int) -> Simulation:
     return end(simulation)
 
 
-def _pair(seed: int, *, automatic: bool = False) -> Simulation:
-    simulation = pair(seed, "alpha", Arbitration.COORDINATOR)
+def _pair(seed: int, *, automatic: bool = False, never_told: tuple[str, ...] = ()) -> Simulation:
+    simulation = pair(seed, "alpha", Arbitration.COORDINATOR, never_told)
     simulation.control.begin(automatic=automatic)
     simulation.control.is_on = True
     # Both were looked at before anything happens, as a coordinator that watches does.

@@ -264,7 +264,16 @@ class ControlMachine:
         return (
             self.has_work()
             or (state is not None and state.sole is not None)
+            or (state is not None and self._shows_other_guards(state))
             or any(self.reach(host) is None for host in HOSTS)
+        )
+
+    def _shows_other_guards(self, state: State) -> bool:
+        """A host that can be asked would stand still, or not, other than the record has it."""
+        nodes = {host: self.simulation.machines[host].node for host in HOSTS if self.reach(host)}
+        return any(
+            (host in state.guarded) is not (node.up and node.stonith)
+            for host, node in nodes.items()
         )
 
     # --- what a person types --------------------------------------------------------------------

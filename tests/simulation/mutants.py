@@ -15,6 +15,7 @@ from storage_agent.engine.journal import Journal
 from storage_agent.engine.run import Run
 from storage_agent.model import errors
 from storage_agent.model.clock import Deadline
+from storage_agent.model.guards import Guards
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
@@ -189,6 +190,12 @@ MUTANTS = (
        lambda: [(SimRecord, "is_proven", lambda self, volume: True)]),
     _m("one look is enough to be in sync again", "I2", "old_sight",
        lambda: [(coordinator, "seen_in_sync", seen_once)]),
+    _m("a grant goes by what is configured", "I1", "never_told",
+       lambda: [(failover, "_is_guarded", lambda view, host: True)]),
+    _m("what is configured counts as what DRBD does", "I1", "never_told",
+       lambda: [(Guards, "freezes", lambda self: True)]),
+    _m("assemble believes the configuration", "I26", "told_while_serving",
+       lambda: [definition(S.TAKE_OPTIONS, goal=fulfilled)]),
     _m("deny is taken for continue", "I1", "granted_to_secondary",
        lambda: [(handler.STATUS, IncidentAnswer.DENY, 4)]),
     _m("whatever thaws a primary lets its clients in", "I2", "thawed_by_diskless",

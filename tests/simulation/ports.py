@@ -18,6 +18,7 @@ from storage_agent.model.errors import (
     Refused,
 )
 from storage_agent.model.filesystem import Content, FilesystemView
+from storage_agent.model.guards import Guards
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
@@ -29,7 +30,14 @@ from storage_agent.model.snapshot import CHEAP_FACETS, Facet, UseView, VolumeSna
 from tests.simulation.handler import incident
 from tests.simulation.machine import Machine
 from tests.simulation.roles import set_primary, set_secondary
-from tests.simulation.sights import array_view, content_view, filesystem_view, nfs_view, use_view
+from tests.simulation.sights import (
+    array_view,
+    content_view,
+    filesystem_view,
+    guards_view,
+    nfs_view,
+    use_view,
+)
 from tests.simulation.states import CONNECTING, STANDALONE
 from tests.simulation.world import Killed
 
@@ -150,10 +158,13 @@ class SimHost:
             marker=look(Facet.MARKER, self._read_marker),
             use=look(Facet.USE, self._use),
             content=look(Facet.CONTENT, lambda: self._content(volume)),
-            incident=None
-            if volume.arbitration is Arbitration.NONE
-            else look(Facet.INCIDENT, lambda: incident(machine)),
+            incident=look(Facet.INCIDENT, lambda: incident(machine)),
+            guards=look(Facet.GUARDS, self._guards),
         )
+
+    def _guards(self) -> Guards | None:
+        node = self._machine.node
+        return guards_view(node.stonith) if node.up else None
 
     def _replica(self) -> Replica | None:
         task = self._machine.world.current
@@ -259,8 +270,15 @@ class SimHost:
 
     def _do_replica_up(self, request: OperationRequest, deadline: Deadline) -> None:
         self._daemon.attaches()
+        self._machine.node.stonith = self._is_arbitrated()
         if problem := self._machine.adjust():
             raise OperationFailed(problem)
+
+    def _do_take_options(self, request: OperationRequest, deadline: Deadline) -> None:
+        self._machine.node.stonith = self._is_arbitrated()
+
+    def _is_arbitrated(self) -> bool:
+        return self._daemon.simulation.volume.arbitration is Arbitration.COORDINATOR
 
     def _do_replica_down(self, request: OperationRequest, deadline: Deadline) -> None:
         self._system_call("drbdadm down", self._machine.down, deadline)

@@ -162,7 +162,8 @@ class Simulation:
             epochs.write("data", first)
             epochs.note_marker("data", marker)
             daemon.settle()
-        adopted = State(epoch=FIRST_EPOCH, coordinator=COORDINATOR, owner=primary)
+        guarded = tuple(host for host in HOSTS if self.machines[host].node.stonith)
+        adopted = State(epoch=FIRST_EPOCH, coordinator=COORDINATOR, owner=primary, guarded=guarded)
         self.control.record.begin({KEY: adopted})
         self.control.record.vouch([KEY])
         if primary is not None:

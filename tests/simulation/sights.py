@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.filesystem import Content, FilesystemView, Holder, Mount
+from storage_agent.model.guards import FENCING, HANDLER, SAFETY, TIMEOUTS, Guards
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.replica import (
     ConnectionState,
@@ -120,6 +122,18 @@ def use_view(is_held: bool) -> UseView:
     """Of a process that keeps the filesystem busy; what clients write is not counted here."""
     holder = Holder(kind="process", what="process backup (9) works in /srv/data", pid=9)
     return UseView(holders=(holder,) if is_held else (), written_bytes=0, watched_s=2)
+
+
+@lru_cache(STATES_KEPT)
+def guards_view(stonith: bool) -> Guards:
+    """As the kernel and the resource file are; what is configured may be something else."""
+    arbitration = Arbitration.COORDINATOR if stonith else Arbitration.NONE
+    return Guards(
+        options={**SAFETY, **TIMEOUTS, "disk.fencing": FENCING[arbitration]},
+        minor=0,
+        helper="/sbin/drbdadm",
+        fence_peer=HANDLER[arbitration],
+    )
 
 
 @lru_cache(STATES_KEPT)

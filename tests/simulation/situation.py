@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import Refused
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
-from tests.simulation.control import COORDINATOR
+from tests.simulation.control import COORDINATOR, KEY
 from tests.simulation.daemon import Course, Daemon
 from tests.simulation.machine import Machine
 from tests.simulation.schedule import Simulation, volume_config
@@ -19,8 +20,14 @@ PROMOTE, DEMOTE, ASSEMBLE = OperationKind.PROMOTE, OperationKind.DEMOTE, Operati
 STANDALONE, REJOIN = OperationKind.STANDALONE, OperationKind.REJOIN
 
 
-def pair(seed: int, primary: str | None, arbitration: Arbitration = Arbitration.NONE) -> Simulation:
-    """At rest, without any fault of its own."""
+def pair(
+    seed: int,
+    primary: str | None,
+    arbitration: Arbitration = Arbitration.NONE,
+    never_told: tuple[str, ...] = (),
+) -> Simulation:
+    """At rest, without any fault of its own. never_told: hosts whose kernel does not freeze, though
+    a coordinator is configured."""
     simulation = Simulation(seed, quiet=True)
     simulation.has_coordinator = arbitration is Arbitration.COORDINATOR
     simulation.volume = volume_config(arbitration)
@@ -30,7 +37,19 @@ def pair(seed: int, primary: str | None, arbitration: Arbitration = Arbitration.
     simulation.control.is_on = False
     simulation.begin(primary)
     steps(simulation, 60)
+    for name in never_told:
+        _never_told(simulation, simulation.machines[name])
     return simulation
+
+
+def _never_told(simulation: Simulation, machine: Machine) -> None:
+    """Brought up before the configuration was changed; its agent was started anew since."""
+    machine.node.stonith = False
+    states = simulation.control.record.states
+    known = tuple(name for name in states[KEY].guarded if name != machine.name)
+    states[KEY] = dataclasses.replace(states[KEY], guarded=known)
+    assert machine.daemon is not None
+    machine.daemon.sight = None
 
 
 def steps(simulation: Simulation, count: int) -> None:

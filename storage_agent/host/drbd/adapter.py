@@ -30,6 +30,10 @@ from storage_agent.model.replica import (
 
 # `drbdsetup status --json` of a resource that the kernel does not have: `[ ]` and this.
 NO_SUCH_RESOURCE = 10
+# `drbdsetup-84 show` of one that the kernel does not have: `received netlink error reply: No such
+# device` (drbd-utils 9.22 on 8.4.11, seen in the lab).
+NETLINK_ERROR = 20
+NO_SUCH_DEVICE = "No such device"
 # What drbdsetup 9 executes on the driver 8.4, after a start of its own (drbd-utils,
 # maybe_exec_legacy_drbdsetup()).
 DRBDSETUP_84 = "/lib/drbd/drbdsetup-84"
@@ -126,8 +130,12 @@ class Drbd:
         or the module is not loaded. One process."""
         if self.driver_version() is None:
             return None
-        argv, ok = commands.show(resource), frozenset({0, NO_SUCH_RESOURCE})
-        done = self._run(argv, "read the options of", resource, timeout_s=timeout_s, ok=ok)
+        argv, doing = commands.show(resource), "read the options of"
+        ok = frozenset({0, NO_SUCH_RESOURCE, NETLINK_ERROR})
+        done = self._run(argv, doing, resource, timeout_s=timeout_s, ok=ok)
+        if done.exit_status == NETLINK_ERROR and NO_SUCH_DEVICE not in done.stderr:
+            failed = CommandFailed(argv, done.exit_status, done.stderr, done.stdout)
+            raise failure(failed, doing=doing, resource=resource)
         return done.stdout if done.exit_status == 0 else None
 
     def load_module(self, *, timeout_s: float) -> None:
@@ -153,7 +161,8 @@ class Drbd:
         `adjust` these never detach, attach, disconnect or connect. Those of a disk or connection
         that the kernel does not have are read when it gets one. Idempotent."""
         for verb, is_there in (
-            ("resource-options", True),
+            # 8.4 has none there that we set.
+            ("resource-options", self._is_9()),
             ("disk-options", has_disk),
             ("net-options", has_connection),
         ):

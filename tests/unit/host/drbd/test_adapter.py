@@ -184,3 +184,21 @@ def test_a_resource_file_that_cannot_be_written(tmp_path: Path) -> None:
     drbd = Drbd(Script({}), tmp_path)
     with pytest.raises(OperationFailed, match=r"storage-agent-home\.res"):
         drbd.write_resource_file("home", "resource home { }\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "has_disk", "has_connection", "verbs"),
+    [
+        ("8.4.11", True, True, ["disk-options", "net-options"]),
+        ("8.4.11", False, True, ["net-options"]),
+        ("8.4.11", True, False, ["disk-options"]),
+        ("9.1.23", True, True, ["resource-options", "disk-options", "net-options"]),
+    ],
+)
+def test_options_are_changed_where_the_kernel_has_something_to_change(
+    tmp_path: Path, version: str, has_disk: bool, has_connection: bool, verbs: list[str]
+) -> None:
+    argvs = [("drbdadm", f"{verb}-options", "r0") for verb in ("resource", "disk", "net")]
+    drbd, script = host(tmp_path, version, dict.fromkeys(argvs, SILENT))
+    drbd.take_options("r0", has_disk=has_disk, has_connection=has_connection, timeout_s=5)
+    assert [argv[1] for argv in script.asked] == verbs

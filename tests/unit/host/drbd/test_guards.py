@@ -10,7 +10,7 @@ import pytest
 from storage_agent.host.drbd import Drbd, render_resource
 from storage_agent.host.drbd.guards import DUMP_LIFE_S, GuardReader, parse_show
 from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import ParseError
+from storage_agent.model.errors import AgentError, ParseError
 from storage_agent.model.guards import FENCE_PEER, HANDLER, Guards
 from tests.unit.fakes import agent_config, volume_config
 from tests.unit.host.drbd_recorded import recorded
@@ -80,7 +80,7 @@ class Kernel(AnsweringRunner):
         super().__init__()
         self.handler: str | None = FENCE_PEER
         self.shown = recorded(SHOWN, "8.4.11", "fencing-configured-alpha").stdout
-        self.status = 0
+        self.status, self.stderr = 0, ""
 
     def answer(self, argv: Argv, stdin: bytes) -> Answer:
         if argv[:2] == ("drbdadm", "dump-xml"):
@@ -88,7 +88,8 @@ class Kernel(AnsweringRunner):
                 return Answer(10, "", "drbd.d/other.res:3: Parse error\n")
             return Answer(0, DUMP.format(handler=self.handler), "")
         assert argv == ("drbdsetup", "show", "--show-defaults", "data")
-        return Answer(self.status, self.shown.replace("resource r0", "resource data"), "")
+        text = self.shown.replace("resource r0", "resource data")
+        return Answer(self.status, text, self.stderr)
 
 
 class Bench:
@@ -145,6 +146,12 @@ def test_all_of_it(bench: Bench) -> None:
 def test_no_driver_or_no_resource_is_none(bench: Bench) -> None:
     bench.kernel.status, bench.kernel.shown = 10, ""
     assert bench.read() is None
+    bench.kernel.status = 20
+    bench.kernel.stderr = "received netlink error reply: No such device\n"
+    assert bench.read() is None
+    bench.kernel.stderr = "received netlink error reply: Permission denied\n"
+    with pytest.raises(AgentError):
+        bench.read()
     bench.kernel.status = 0
     bench.kernel.shown = recorded(SHOWN, "8.4.11", "no-config-alpha").stdout
     assert bench.read() is None

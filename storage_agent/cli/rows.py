@@ -265,6 +265,7 @@ def _nfs_rows(snapshot: VolumeSnapshot) -> list[Row]:
             ServerState.ABSENT: "no server runs",
             ServerState.STANDBY: f"standing by for {view.address}, no server runs",
             ServerState.STARTED: f"started, but the link of {view.address} is down",
+            ServerState.HALTED: f"HALTED: clients of {view.address} were shut out at once",
         }
         needed = _is_mounted(snapshot)
         return [Row(Tone.BAD if needed else Tone.OK, "nfs", words[view.state])]

@@ -8,12 +8,15 @@ from enum import StrEnum
 
 class ServerState(StrEnum):
     """ABSENT: no unit runs. STANDBY: namespaces and address stand, link down, no nfsd.
-    STARTED: nfsd runs, link down. SERVING: nfsd runs and the link is up."""
+    STARTED: nfsd runs, link down. SERVING: nfsd runs and the link is up.
+    HALTED: nfsd runs, its clients were shut out at once by the fence-peer handler, and nothing has
+    been decided since."""
 
     ABSENT = "absent"
     STANDBY = "standby"
     STARTED = "started"
     SERVING = "serving"
+    HALTED = "halted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

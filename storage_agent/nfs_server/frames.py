@@ -6,7 +6,9 @@ import socket
 import struct
 
 _BROADCAST = b"\xff" * 6
-_ARP = 0x0806
+ETH_P_ARP = 0x0806
+# Before the sender's addresses: link, network, their lengths, operation.
+_ARP_HEADER = struct.pack("!HHBB", 1, 0x0800, 6, 4)
 _REQUEST, _REPLY = 1, 2
 
 
@@ -16,13 +18,24 @@ def arp_announcements(hardware_address: bytes, address: str) -> tuple[bytes, byt
     return tuple(  # type: ignore[return-value]
         _BROADCAST
         + hardware_address
-        + struct.pack("!HHHBBH", _ARP, 1, 0x0800, 6, 4, operation)
+        + struct.pack("!H", ETH_P_ARP)
+        + _ARP_HEADER
+        + struct.pack("!H", operation)
         + hardware_address
         + own
         + (b"\0" * 6 if operation == _REQUEST else _BROADCAST)
         + own
         for operation in (_REQUEST, _REPLY)
     )
+
+
+def claims_address(frame: bytes, address: str, own: bytes) -> bool:
+    """An ARP packet, request or reply, by which others take `address` for the sender's, who is not
+    the one with the hardware address `own` (RFC 5227 section 2.4)."""
+    if len(frame) < 42 or frame[12:14] != struct.pack("!H", ETH_P_ARP):
+        return False
+    is_ours = frame[14:20] == _ARP_HEADER and frame[28:32] == socket.inet_aton(address)
+    return is_ours and frame[22:28] != own
 
 
 def tickle(source: tuple[str, int], target: tuple[str, int]) -> bytes:

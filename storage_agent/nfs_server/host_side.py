@@ -27,6 +27,8 @@ class HostSide:
 
     def __init__(self, volume: str) -> None:
         self._volume = volume
+        # In the volume's own namespace the name is the volume's.
+        self._host = os.uname().nodename
         os.makedirs(f"/{RUN_FOLDER}", mode=0o700, exist_ok=True)
         self._folder = os.open(f"/{RUN_FOLDER}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -67,7 +69,7 @@ class HostSide:
         try:
             syscalls.setns(self._network, syscalls.CLONE_NEWNET)
             # Not by pid: this process is in the host's network namespace just now.
-            batch = link_batch(settings, f"/proc/{os.getpid()}/fd/{own}").encode()
+            batch = link_batch(settings, self._host, f"/proc/{os.getpid()}/fd/{own}").encode()
             runner.run(("ip", "-batch", "-"), timeout_s=_TOOL_S, stdin=batch)
         finally:
             syscalls.setns(own, syscalls.CLONE_NEWNET)

@@ -15,15 +15,18 @@ import socket
 import struct
 from pathlib import Path
 
-from storage_agent.host.nfs.adapter import CANARY_NETWORK, LINK, PORT
+from storage_agent.host.nfs.adapter import CANARY_NETWORK, CLOSED_GROUP, LINK, PORT
 from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.model.errors import Missing
-from storage_agent.nfs_server.frames import arp_announcements, tickle
+from storage_agent.nfs_server.frames import (
+    ETH_P_ARP,
+    arp_announcements,
+    claims_address,
+    tickle,
+)
 
 CANARY_LINK = "canary0"
 CANARY_PEER = "canary1"
-# Interface group (any number but 0) in which the firewall rule drops requests.
-CLOSED_GROUP = 99
 # Longest segment that only acknowledges: 20 IP + 20 TCP + 40 options. A request is longer.
 ACK_LIMIT_BYTES = 100
 _ORPHAN_RETRIES = Path("/proc/sys/net/ipv4/tcp_orphan_retries")
@@ -33,19 +36,21 @@ _IFF_UP = 1
 _RTF_UP, _RTF_GATEWAY = 1, 2
 
 
-def hardware_address(settings: ServerSettings) -> bytes:
-    """The same on both hosts, so that clients' ARP entries stay right; locally administered."""
-    digest = hashlib.sha256(f"{settings.volume} {settings.address}".encode()).digest()
+def hardware_address(settings: ServerSettings, host: str) -> bytes:
+    """Each host's own, locally administered: a frame of a host that was replaced and does not know
+    it yet would draw the clients back to it if switches took it for the new one's."""
+    digest = hashlib.sha256(f"{settings.volume} {settings.address} {host}".encode()).digest()
     return bytes([0x02, *digest[:5]])
 
 
-def link_batch(settings: ServerSettings, namespace: str) -> str:
-    """For `ip -batch` in the host's namespace: makes the link in another. namespace: a path."""
+def link_batch(settings: ServerSettings, host: str, namespace: str) -> str:
+    """For `ip -batch` in the host's namespace: makes the link in another. host: its name.
+    namespace: a path."""
     made = f"link add link {settings.interface} name {LINK} netns {namespace}"
     if settings.link == "ipvlan":
         # It shares its parent's hardware address; that is what it is for.
         return f"{made} type ipvlan mode l2\n"
-    mac = hardware_address(settings).hex(":")
+    mac = hardware_address(settings, host).hex(":")
     return f"{made} address {mac} type macvlan mode bridge\n"
 
 
@@ -148,6 +153,20 @@ class ServiceLink:
 
     def close_door(self) -> None:
         (self._folder / "netdev_group").write_text(str(CLOSED_GROUP))
+
+    def is_door_closed(self) -> bool:
+        return (self._folder / "netdev_group").read_text().strip() == str(CLOSED_GROUP)
+
+    def listen_to_claims(self) -> socket.socket:
+        """Every ARP packet that comes in through the link."""
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK)
+        packets.bind((LINK, ETH_P_ARP))
+        return packets
+
+    def is_foreign_claim(self, frame: bytes) -> bool:
+        """Another machine says that it has our address."""
+        own = bytes.fromhex((self._folder / "address").read_text().strip().replace(":", ""))
+        return claims_address(frame, self._settings.service_address(), own)
 
     def announce(self) -> None:
         """Gratuitous ARP, once. A link that cannot send just now is no failure: it is repeated."""

@@ -54,6 +54,8 @@ class Loop:
         self._ending = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        watch = supervisor.watch()
+        self._selector.register(watch.descriptor(), selectors.EVENT_READ, watch.hear)
         self._install_signals()
 
     def run(self) -> None:

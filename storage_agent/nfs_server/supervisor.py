@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from storage_agent.host.nfs.adapter import server_state
 from storage_agent.host.nfs.protocol import GENERATION, Reply
 from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.host.system import syscalls
@@ -25,6 +26,7 @@ from storage_agent.nfs_server.canary import Canary, CanaryResult, start_canary
 from storage_agent.nfs_server.connections import ConnectionRecorder, read_connections, read_record
 from storage_agent.nfs_server.exports import render_etab
 from storage_agent.nfs_server.link import ServiceLink
+from storage_agent.nfs_server.link_watch import LinkWatch
 from storage_agent.nfs_server.nfsd import NO_CLIENT_TRACKING, Nfsd, now_ticks
 from storage_agent.nfs_server.on_volume import OnVolume
 
@@ -64,6 +66,7 @@ class Supervisor:
         self._started_ticks: tuple[int, int] | None = None
         self._to_wake: tuple[str, ...] = ()
         self._repeats: list[float] = []
+        self._watch: LinkWatch | None = None
 
     # Preparing
 
@@ -84,7 +87,8 @@ class Supervisor:
         link_module.end_orphans_soon()
         if not self._link.exists():
             make_link()
-        else:
+        elif self._link.is_up():
+            # Left closed by one that was killed in between. A halted one is down, and stays so.
             self._link.open_door()
         self._ip(link_module.address_batch(self._settings))
         self._runner.run(
@@ -133,9 +137,11 @@ class Supervisor:
     # Looking
 
     def state(self) -> ServerState:
-        if self._nfsd.threads() == 0:
-            return ServerState.STANDBY
-        return ServerState.SERVING if self._link.is_up() else ServerState.STARTED
+        return server_state(
+            running=self._nfsd.threads() > 0,
+            link_up=self._link.is_up(),
+            halted=self._link.is_door_closed(),
+        )
 
     def status(self) -> Reply:
         running = self._nfsd.threads() > 0
@@ -150,6 +156,12 @@ class Supervisor:
             connections=read_connections() if running else (),
             generation=GENERATION,
         )
+
+    def watch(self) -> LinkWatch:
+        """Of the link, once that is there."""
+        if self._watch is None:
+            self._watch = LinkWatch(self._link, lambda: self.state() is ServerState.SERVING)
+        return self._watch
 
     # Verbs
 
@@ -211,6 +223,11 @@ class Supervisor:
     def link_down(self) -> Reply:
         """Door, drain, list of connections, link. Touches the volume only in another thread."""
         self._repeats = []
+        if self.state() is ServerState.HALTED and not self._link.is_up():
+            self._to_wake = read_connections()
+            self._close()
+            self._recorder.record(self._to_wake)
+            return Reply(state=self.state(), changed=True, connections=self._to_wake)
         if not self._link.is_up():
             return Reply(state=self.state(), detail="already down", connections=self._to_wake)
         self._link.close_door()
@@ -274,8 +291,8 @@ class Supervisor:
 
     def tick(self) -> float:
         """What is due. Returns seconds until the next call."""
-        self._revive_helpers()
         now_s = time.monotonic()
+        self._revive_helpers()
         if self._repeats and self._repeats[0] <= now_s:
             self._repeats.pop(0)
             self.call_clients()

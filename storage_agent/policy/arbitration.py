@@ -17,6 +17,8 @@ from storage_agent.policy.guards import guard_findings
 
 _SHUT = frozenset({ServerState.ABSENT, ServerState.STANDBY, ServerState.STARTED})
 
+_TO_BE_OPENED = frozenset({ServerState.STARTED, ServerState.HALTED})
+
 _WITHOUT_DISK = frozenset({DiskState.DISKLESS, DiskState.FAILED, DiskState.DUNKNOWN})
 
 
@@ -168,8 +170,8 @@ def link_wish(volume: VolumeConfig, snapshot: VolumeSnapshot, epoch: int | None)
     if is_frozen(snapshot) or is_open or is_denied(snapshot, epoch):
         shut = isinstance(server, NfsView) and server.state in _SHUT
         return LinkWish.NOTHING if shut else LinkWish.CLOSE
-    started = isinstance(server, NfsView) and server.state is ServerState.STARTED
-    if started and not opening_findings(volume, snapshot):
+    is_shut = isinstance(server, NfsView) and server.state in _TO_BE_OPENED
+    if is_shut and not opening_findings(volume, snapshot):
         return LinkWish.OPEN
     return LinkWish.NOTHING
 
@@ -177,13 +179,12 @@ def link_wish(volume: VolumeConfig, snapshot: VolumeSnapshot, epoch: int | None)
 def opening_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     """May clients be let in again? Only where the volume is served but for its link."""
     replica, view, incident = snapshot.replica, snapshot.filesystem, snapshot.incident
-    served = (
-        isinstance(replica, Replica)
-        and replica.role is Role.PRIMARY
-        and isinstance(view, FilesystemView)
-        and any(m.mount_point == volume.mount_point and not m.read_only for m in view.mounts)
+    is_mounted = isinstance(view, FilesystemView) and any(
+        m.mount_point == volume.mount_point and not m.read_only for m in view.mounts
     )
-    if not served or not isinstance(replica, Replica):
+    if volume.replica is None and is_mounted:
+        return ()
+    if not is_mounted or not isinstance(replica, Replica) or replica.role is not Role.PRIMARY:
         return (
             blocker(
                 "NOT_MOUNTED",

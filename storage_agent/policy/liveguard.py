@@ -31,7 +31,7 @@ from storage_agent.policy.common import (
 NAMED = 5
 """So many clients and holders are named, the others counted."""
 
-_RUNNING = frozenset({ServerState.STARTED, ServerState.SERVING})
+_RUNNING = frozenset({ServerState.STARTED, ServerState.SERVING, ServerState.HALTED})
 _IN_USE = frozenset({"confirmed", "unconfirmed"})
 
 

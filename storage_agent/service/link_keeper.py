@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError
+from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import VolumeSnapshot
@@ -22,6 +23,9 @@ from storage_agent.policy.arbitration import LinkWish, link_wish
 
 ORIGIN = "arbitration"
 FIRST_PAUSE_S = 0.5
+# Thawed by its peer's return before the agent has even shut the link: within that time DRBD has
+# asked its peer (ping-int + ping-timeout, 6 s), and what it shows is no longer of before.
+HALTED_S = 10.0
 LAST_PAUSE_S = 30.0
 _KINDS = {
     LinkWish.CLOSE: OperationKind.CLOSE_LINK,
@@ -50,6 +54,8 @@ class LinkKeeper:
         self._epoch = epoch
         # By volume: what was tried last, when the next try may be, and the pause after that.
         self._tried: dict[str, tuple[LinkWish, float, float]] = {}
+        # By volume: when it was first seen halted, and not frozen, by this clock.
+        self._halted_s: dict[str, float] = {}
 
     def keep(self, config: AgentConfig, volumes: Mapping[str, VolumeSnapshot]) -> float | None:
         """Begins what is due. Seconds until it wants to be called again without any news; None:
@@ -64,17 +70,24 @@ class LinkKeeper:
     def _keep_one(self, config: AgentConfig, snapshot: VolumeSnapshot) -> float | None:
         name = snapshot.volume
         wish = link_wish(config.volumes[name], snapshot, self._epoch(name))
+        is_halted = wish is LinkWish.OPEN and _is_halted(snapshot)
+        if not is_halted:
+            self._halted_s.pop(name, None)
         if wish is LinkWish.NOTHING:
             self._tried.pop(name, None)
             return None
         now_s = self._clock.monotonic()
+        if is_halted:
+            open_s = self._halted_s.setdefault(name, now_s) + HALTED_S
+            if now_s < open_s and snapshot.incident is None:
+                return open_s - now_s
         tried, next_s, pause_s = self._tried.get(name, (wish, 0.0, FIRST_PAUSE_S))
         if tried is not wish:
             next_s, pause_s = 0.0, FIRST_PAUSE_S
         if now_s < next_s:
             return next_s - now_s
         self._tried[name] = (wish, now_s + pause_s, min(2 * pause_s, LAST_PAUSE_S))
-        if wish is LinkWish.OPEN and not self._was_shut_by_us(name):
+        if wish is LinkWish.OPEN and not is_halted and not self._was_shut_by_us(name):
             return None
         request = OperationRequest(
             kind=_KINDS[wish],
@@ -102,3 +115,8 @@ class LinkKeeper:
 
     def _prefix(self) -> str:
         return f"{ORIGIN}-{self._boot}-"
+
+
+def _is_halted(snapshot: VolumeSnapshot) -> bool:
+    """Nobody has planned that, so it is for us to end it."""
+    return isinstance(snapshot.nfs, NfsView) and snapshot.nfs.state is ServerState.HALTED

@@ -44,6 +44,7 @@ def _promotion(machine: Machine) -> int:
 
 def _wait(machine: Machine) -> int:
     world, node = machine.world, machine.node
+    machine.shut_out()
     machine.incidents += 1
     asked = Asked(f"nonce-{machine.incidents}", machine.boot_id, int(machine.wall_s()))
     machine.asked = asked

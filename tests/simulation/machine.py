@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.simulation.daemon import Daemon
 
 HOSTS = ("alpha", "beta")
-EXPORTING = (ServerState.STARTED, ServerState.SERVING)
+EXPORTING = (ServerState.STARTED, ServerState.SERVING, ServerState.HALTED)
 
 
 @dataclass(eq=False, slots=True)
@@ -169,6 +169,15 @@ class Machine:
             self.running = list(self.members)
 
     # --- replica --------------------------------------------------------------------------------
+
+    def shut_out(self) -> None:
+        """libexec/fence-peer, first of all."""
+        if self.server is ServerState.SERVING:
+            self.server = ServerState.HALTED
+            self.world.log(self.name, "clients shut out by the handler")
+            if self.daemon is not None:
+                # Behind the back of whatever it does.
+                self.daemon.simulation.touches[self.name] += 1
 
     def adjust(self) -> str:
         """`drbdadm adjust`: attaches and connects what is missing."""

@@ -28,6 +28,7 @@ from storage_agent.service.observing import attachments
 from tests.simulation import handler
 from tests.simulation.hunting import hunt
 from tests.simulation.hunting import seeded as _m
+from tests.simulation.machine import Machine
 from tests.simulation.mutants_of_ends import MUTANTS_OF_ENDS
 from tests.simulation.mutations import (
     at_once,
@@ -208,6 +209,9 @@ MUTANTS = (
     _m("a promotion's grant thaws a primary", "I1", "leftover_grant",
        lambda: [(handler, "_wait", handler._promotion)]),
     _m("a frozen host keeps its link", "I11", "nobody_answers",
+       lambda: [(LinkKeeper, "keep", lambda self, config, volumes: None),
+                (Machine, "shut_out", lambda self: None)]),
+    _m("whom the handler has shut out is never let in again", "I26", "nobody_answers",
        lambda: [(LinkKeeper, "keep", lambda self, config, volumes: None)]),
     _m("decided once is decided for good", "I1", "decided_long_ago",
        lambda: [(Run, "_decide_again", lambda self, volume: {})]),

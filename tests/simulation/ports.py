@@ -28,7 +28,7 @@ from storage_agent.model.ports import Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, UseView, VolumeSnapshot
 from tests.simulation.handler import incident
-from tests.simulation.machine import Machine
+from tests.simulation.machine import EXPORTING, Machine
 from tests.simulation.roles import set_primary, set_secondary
 from tests.simulation.sights import (
     array_view,
@@ -374,13 +374,13 @@ class SimHost:
         self._system_call("stop nfsd", self._machine.stop_server, deadline)
 
     def _do_link_up(self, request: OperationRequest, deadline: Deadline) -> None:
-        if self._machine.server not in (ServerState.STARTED, ServerState.SERVING):
+        if self._machine.server not in EXPORTING:
             raise OperationFailed("nfsd does not run")
         self._machine.server = ServerState.SERVING
         self._machine.world.log(self._machine.name, "service link up")
 
     def _do_link_down(self, request: OperationRequest, deadline: Deadline) -> None:
-        if self._machine.server is ServerState.SERVING:
+        if self._machine.server in (ServerState.SERVING, ServerState.HALTED):
             self._machine.server = ServerState.STARTED
             self._machine.world.log(self._machine.name, "service link down")
 

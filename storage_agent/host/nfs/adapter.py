@@ -24,6 +24,9 @@ from storage_agent.model.nfs import NfsClient, NfsView, ServerState
 PORT = 2049
 TIMEOUT_S = 8.0
 LINK = "nfs0"
+# Interface group (any number but 0) in which the firewall rule drops requests. Who is in a hurry
+# shuts the clients out by it (libexec/fence-peer); seen outside a planned shutting, it means that.
+CLOSED_GROUP = 99
 RUN_FOLDER = "run/storage-agent/nfs"
 # 169.254.253.0/30: the server's own canary (nfs_server/canary.py), never a real client.
 CANARY_NETWORK = "169.254.253."
@@ -256,8 +259,10 @@ class NfsObserver:
         traffic = parse_traffic(_read(process / "net/dev"))
         sockets = client_sockets(parse_tcp(_read(process / "net/tcp")))
         running = threads > 0
+        group = inside / "sys/class/net" / LINK / "netdev_group"
+        halted = group.exists() and _read(group).strip() == str(CLOSED_GROUP)
         return NfsView(
-            state=_state(running=running, link_up=link_up),
+            state=server_state(running=running, link_up=link_up, halted=halted),
             address=address,
             threads=threads,
             link_up=link_up,
@@ -275,9 +280,12 @@ def namespace_name(volume: str) -> str:
     return f"storage-agent-{volume}"
 
 
-def _state(*, running: bool, link_up: bool) -> ServerState:
+def server_state(*, running: bool, link_up: bool, halted: bool) -> ServerState:
+    """halted: the link is in CLOSED_GROUP."""
     if not running:
         return ServerState.STANDBY
+    if halted:
+        return ServerState.HALTED
     return ServerState.SERVING if link_up else ServerState.STARTED
 
 

@@ -66,6 +66,8 @@ def period_s(value: object) -> float:
         return ARRAY_SYNC_PERIOD_S
     if isinstance(value, Incident) and value.answer is IncidentAnswer.NONE:
         return INCIDENT_PERIOD_S
+    if isinstance(value, NfsView) and value.state is ServerState.HALTED:
+        return INCIDENT_PERIOD_S
     if isinstance(value, NfsView) and value.state is not ServerState.ABSENT:
         return SERVER_PERIOD_S
     if isinstance(value, FilesystemView) and value.mounts:

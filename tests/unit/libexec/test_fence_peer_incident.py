@@ -118,6 +118,37 @@ def test_a_frozen_primary_opens_an_incident(asking: Asking) -> None:
     assert Path(f"/proc/{words[4]}/comm").read_text() == "fence-peer\n"
 
 
+SHUT = "ip -n storage-agent-home link set dev nfs0 group 99 down"
+
+
+def test_its_clients_are_shut_out_before_it_asks(asking: Asking, tool: Tool) -> None:
+    """Also where that fails or hangs it asks."""
+    incident = asking.incident
+    tool("ip", f"[ -e '{incident}' ] || echo \"ip $*\" >> '{asking.root}/log'; exit 1")
+    asking.begin_and_open()
+    assert not (asking.root / "log").exists(), "it has no NFS server here"
+    assert asking.process is not None
+    asking.process.kill()
+    asking.process.wait()
+    incident.unlink()
+    (asking.root / "run/netns").mkdir()
+    (asking.root / "run/netns/storage-agent-home").touch()
+    asking.begin_and_open()
+    first, *rest = asking.logged().splitlines()
+    assert first == SHUT
+    assert "its clients could not be shut out" in rest[0]
+
+
+def test_a_secondary_shuts_nobody_out(asking: Asking, tool: Tool) -> None:
+    tool("ip", f"echo ip >> '{asking.root}/log'")
+    (asking.root / "run/netns").mkdir()
+    (asking.root / "run/netns/storage-agent-home").touch()
+    asking.kernel_shows(SECONDARY)
+    asking.begin()
+    assert asking.ended() == NO
+    assert "ip" not in asking.logged().split()
+
+
 @pytest.mark.parametrize(("word", "status"), [("continue", CONTINUE), ("deny", DENY)])
 def test_the_verdict_is_the_exit_status(asking: Asking, word: str, status: int) -> None:
     asking.begin_and_open()

@@ -5,7 +5,12 @@ from __future__ import annotations
 import socket
 import struct
 
-from storage_agent.nfs_server.frames import arp_announcements, checksum, tickle
+from storage_agent.nfs_server.frames import (
+    arp_announcements,
+    checksum,
+    claims_address,
+    tickle,
+)
 
 OWN = bytes.fromhex("02a1b2c3d4e5")
 
@@ -17,6 +22,17 @@ def test_announcements_name_the_address_twice() -> None:
     assert request == head + OWN + address + b"\0" * 6 + address
     assert reply[20:22] == b"\x00\x02"
     assert reply[28:32] == address == reply[38:42]
+
+
+def test_who_claims_an_address() -> None:
+    other = bytes.fromhex("02ffffffffff")
+    for frame in arp_announcements(other, "10.9.0.10"):
+        assert claims_address(frame, "10.9.0.10", OWN)
+        assert not claims_address(frame, "10.9.0.10", other)
+        assert not claims_address(frame, "10.9.0.11", OWN)
+        assert not claims_address(frame[:41], "10.9.0.10", OWN)
+        assert not claims_address(frame[:12] + b"\x08\x00" + frame[14:], "10.9.0.10", OWN)
+        assert not claims_address(frame[:14] + b"\x00\x06" + frame[16:], "10.9.0.10", OWN)
 
 
 def test_checksum_of_rfc_1071() -> None:

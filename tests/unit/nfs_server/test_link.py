@@ -24,19 +24,20 @@ ROUTES = (
 )
 
 
-def test_a_macvlan_has_the_same_hardware_address_on_both_hosts() -> None:
-    mac = hardware_address(SETTINGS)
-    assert mac == hardware_address(dataclasses.replace(SETTINGS, interface="enp3s0"))
-    assert mac != hardware_address(dataclasses.replace(SETTINGS, volume="mail"))
+def test_a_macvlan_has_a_hardware_address_of_its_own_on_each_host() -> None:
+    mac = hardware_address(SETTINGS, "alpha")
+    assert mac == hardware_address(dataclasses.replace(SETTINGS, interface="enp3s0"), "alpha")
+    assert mac != hardware_address(dataclasses.replace(SETTINGS, volume="mail"), "alpha")
+    assert mac != hardware_address(SETTINGS, "beta")
     assert mac[0] & 0b11 == 0b10, "locally administered, not multicast"
-    assert link_batch(SETTINGS, "/proc/1/fd/9") == (
+    assert link_batch(SETTINGS, "alpha", "/proc/1/fd/9") == (
         "link add link eth2 name nfs0 netns /proc/1/fd/9 "
         f"address {mac.hex(':')} type macvlan mode bridge\n"
     )
 
 
 def test_an_ipvlan_has_its_parents() -> None:
-    batch = link_batch(dataclasses.replace(SETTINGS, link="ipvlan"), "/proc/1/fd/9")
+    batch = link_batch(dataclasses.replace(SETTINGS, link="ipvlan"), "alpha", "/proc/1/fd/9")
     assert batch == "link add link eth2 name nfs0 netns /proc/1/fd/9 type ipvlan mode l2\n"
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from storage_agent.host.volume.keeping import hold
 from storage_agent.host.volume.own import tracking_folder
-from storage_agent.nfs_server.tracking import DATABASE, LIMIT_BYTES, clean
+from storage_agent.host.volume.reserve import DATABASE
+from storage_agent.nfs_server.tracking import LIMIT_BYTES, clean
 
 
 def make_database(path: Path) -> None:

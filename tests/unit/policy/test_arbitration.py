@@ -182,6 +182,14 @@ def test_a_copy_that_has_lost_newer_data_does_not_meet_an_older_one(
     assert link_wish(volume_config(), host.observe(volume_config()), 7) is LinkWish.NOTHING
 
 
+def test_a_volume_without_a_replica_is_nobody_elses() -> None:
+    local = dataclasses.replace(VOLUME, replica=None)
+    halted = serving_host(server=ServerState.HALTED)
+    assert link_wish(local, halted.observe(local), 7) is LinkWish.OPEN
+    halted.mounted = False
+    assert link_wish(local, halted.observe(local), 7) is LinkWish.NOTHING
+
+
 def test_what_drbd_has_frozen_shuts_its_clients_out_whatever_is_configured() -> None:
     volume = volume_config()
     assert link_wish(volume, frozen_host().observe(volume), 7) is LinkWish.CLOSE

@@ -9,9 +9,9 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import DiskState
-from storage_agent.service.link_keeper import FIRST_PAUSE_S, LAST_PAUSE_S, LinkKeeper
+from storage_agent.service.link_keeper import FIRST_PAUSE_S, HALTED_S, LAST_PAUSE_S, LinkKeeper
 from tests.unit.fakes import FakeClock, FakeHost, in_sync_replica, lost_peer, with_peer
-from tests.unit.incidents import CONFIG, VOLUME, frozen_host, incident, serving_host
+from tests.unit.incidents import CONFIG, PRIMARY, VOLUME, frozen_host, incident, serving_host
 from tests.unit.service.parts import record_of
 
 CLOSE, OPEN = OperationKind.CLOSE_LINK, OperationKind.OPEN_LINK
@@ -51,6 +51,41 @@ class World:
 
     def kinds(self) -> list[OperationKind]:
         return [request.kind for request in self.asked]
+
+
+def halted(**changes: object) -> FakeHost:
+    return serving_host(server=ServerState.HALTED, **changes)
+
+
+def test_a_halted_host_lets_clients_in_once_drbd_has_asked_its_peer() -> None:
+    """What DRBD shows of the peer may be of before it was lost."""
+    world = World()
+    assert world.keep(halted()) == HALTED_S
+    world.clock.now_s += HALTED_S - 1
+    assert world.keep(halted()) is not None
+    assert world.kinds() == []
+    world.clock.now_s += 1
+    world.keep(halted())
+    assert world.kinds() == [OPEN]
+
+
+def test_a_halted_host_that_turns_out_to_have_lost_its_peer_stays_shut() -> None:
+    world = World()
+    world.keep(halted())
+    world.clock.now_s += HALTED_S + 1
+    world.keep(halted(replica=lost_peer(PRIMARY)))
+    assert world.kinds() == []
+    # In sight again, the time begins anew.
+    assert world.keep(halted()) == HALTED_S
+
+
+def test_a_frozen_host_that_was_halted_is_shut_in_order_and_may_be_told_to_go_on() -> None:
+    world = World()
+    world.keep(frozen_host(server=ServerState.HALTED))
+    assert world.kinds() == [CLOSE]
+    told = World()
+    told.keep(halted(incident=incident("continue", 7), replica=lost_peer(PRIMARY)))
+    assert told.kinds() == [OPEN]
 
 
 THAWED = serving_host(server=ServerState.STARTED, incident=incident("continue", 7))

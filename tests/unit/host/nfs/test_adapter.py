@@ -227,6 +227,19 @@ def test_started_and_serving(tree: Tree) -> None:
     assert [client.locks for client in view.clients] == [2]
 
 
+def test_halted(tree: Tree) -> None:
+    """Somebody in a hurry has put the link into the door's group, and down."""
+    group = f"proc/{PID}/root/sys/class/net/nfs0/netdev_group"
+    tree.write(group, "99\n")
+    assert observe(tree) is ServerState.STANDBY
+    tree.write(f"proc/{PID}/root/proc/fs/nfsd/threads", "8\n")
+    assert observe(tree) is ServerState.HALTED
+    tree.write(f"proc/{PID}/root/sys/class/net/nfs0/flags", "0x1003\n")
+    assert observe(tree) is ServerState.HALTED
+    tree.write(group, "0\n")
+    assert observe(tree) is ServerState.SERVING
+
+
 def test_absent(tree: Tree) -> None:
     (tree.root / "run/storage-agent/nfs/data.pid").unlink()
     assert observe(tree) is ServerState.ABSENT

@@ -69,6 +69,9 @@ def _no_fallback(view: VolumeView, primary: HostView) -> list[Finding]:
     peer, name = view.peer_of(primary.host), view.volume.name
     if all(host.is_in_sync for host in view.hosts):
         return []
+    if not primary.is_in_sync and primary.replica is not None and primary.replica.peer_has_all():
+        # Its own copy is the bad one, which it says itself.
+        return []
     return [
         warning(
             "NO_FALLBACK",

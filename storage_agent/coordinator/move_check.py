@@ -11,6 +11,7 @@ from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding, blocker
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import OperationKind, Plan
+from storage_agent.model.replica import DiskState, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def _preconditions(view: VolumeView, target: str) -> list[Finding]:
                 remedy=f"storage-coordinator status {volume.key}",
             )
         )
-    if not all(host.is_in_sync for host in view.hosts):
+    if not _has_all(view, target):
         found.append(
             blocker(
                 "NOT_IN_SYNC",
@@ -102,6 +103,17 @@ def _preconditions(view: VolumeView, target: str) -> list[Finding]:
                 )
             )
     return found
+
+
+def _has_all(view: VolumeView, target: str) -> bool:
+    """Both copies are in sync, or it is the source's own that is not."""
+    if all(host.is_in_sync for host in view.hosts):
+        return True
+    source, replica = view.peer_of(target).replica, view.of(target).replica
+    if source is None or source.role is not Role.PRIMARY or replica is None:
+        return False
+    is_whole = replica.disk is DiskState.UP_TO_DATE and view.of(target).is_connected is True
+    return is_whole and source.peer_has_all()
 
 
 def _do_both_answer(view: VolumeView) -> bool:

@@ -30,6 +30,11 @@ class DiskState(StrEnum):
     UP_TO_DATE = "UpToDate"
 
 
+# On its way out, and gone: DRBD 9 shows a disk that is detached as Detaching first, one that fails
+# as Failed (field notes, DRBD 9.2.16).
+WITHOUT_DISK = frozenset({DiskState.DISKLESS, DiskState.FAILED, DiskState.DETACHING})
+
+
 class ConnectionState(StrEnum):
     STANDALONE = "StandAlone"
     DISCONNECTING = "Disconnecting"
@@ -59,6 +64,19 @@ class ReplicationState(StrEnum):
     PAUSED_SYNC_T = "PausedSyncT"
     AHEAD = "Ahead"
     BEHIND = "Behind"
+
+
+# The handshake has decided, or a person said, that this side's copy is the older one.
+_TARGET_STATES = frozenset(
+    {
+        ReplicationState.STARTING_SYNC_T,
+        ReplicationState.WF_BITMAP_T,
+        ReplicationState.WF_SYNC_UUID,
+        ReplicationState.SYNC_TARGET,
+        ReplicationState.PAUSED_SYNC_T,
+        ReplicationState.BEHIND,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +145,19 @@ class Replica:
             and self.peer.replication is ReplicationState.ESTABLISHED
             and self.peer.out_of_sync_bytes == 0
         )
+
+    def peer_has_all(self) -> bool:
+        """The peer's copy holds every acknowledged write, also where this host's own does not:
+        in sync; or the peer is the source of a resync to here; or this is a Primary without its
+        disk, which writes to the peer's alone and connects to no other generation than the one
+        that it has shown (drbd_receiver.c receive_uuids(), ed_uuid).
+        """
+        peer = self.peer
+        if peer is None or peer.connection is not ConnectionState.CONNECTED:
+            return False
+        if peer.disk is not DiskState.UP_TO_DATE or peer.replication is ReplicationState.OFF:
+            return False
+        if peer.replication in _TARGET_STATES:
+            return True
+        is_lost_here = self.role is Role.PRIMARY and self.disk in WITHOUT_DISK
+        return is_lost_here or self.in_sync()

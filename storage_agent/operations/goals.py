@@ -13,7 +13,7 @@ from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
+from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.guards import not_taken
 
@@ -50,7 +50,7 @@ def replica_up(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     replica = snapshot.replica
     if not isinstance(replica, Replica):
         return _unseen(replica, "replica")
-    unusable = {DiskState.DISKLESS, DiskState.ATTACHING, DiskState.NEGOTIATING, DiskState.FAILED}
+    unusable = {*WITHOUT_DISK, DiskState.ATTACHING, DiskState.NEGOTIATING}
     return f"disk is {replica.disk}" if replica.disk in unusable else ""
 
 

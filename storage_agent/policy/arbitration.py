@@ -10,7 +10,7 @@ from storage_agent.model.finding import Finding, blockers
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
+from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, DiskState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker
 from storage_agent.policy.guards import guard_findings
@@ -19,7 +19,7 @@ _SHUT = frozenset({ServerState.ABSENT, ServerState.STANDBY, ServerState.STARTED}
 
 _TO_BE_OPENED = frozenset({ServerState.STARTED, ServerState.HALTED})
 
-_WITHOUT_DISK = frozenset({DiskState.DISKLESS, DiskState.FAILED, DiskState.DUNKNOWN})
+_NO_DISK_SEEN = WITHOUT_DISK | {DiskState.DUNKNOWN}
 
 
 class LinkWish(StrEnum):
@@ -150,7 +150,7 @@ def has_lost_newer_copy(snapshot: VolumeSnapshot) -> bool:
     return (
         isinstance(replica, Replica)
         and replica.role is Role.SECONDARY
-        and replica.disk in (DiskState.DISKLESS, DiskState.FAILED)
+        and replica.disk in WITHOUT_DISK
         and replica.peer is not None
         and replica.peer.connection is not ConnectionState.CONNECTED
         and replica.peer.disk is DiskState.OUTDATED
@@ -218,7 +218,7 @@ def _compared(volume: VolumeConfig, replica: Replica) -> tuple[Finding, ...]:
     meanwhile: only two disks compare their generations."""
     peer = replica.peer
     is_connected = peer is not None and peer.connection is ConnectionState.CONNECTED
-    if is_connected and peer is not None and peer.disk not in _WITHOUT_DISK:
+    if is_connected and peer is not None and peer.disk not in _NO_DISK_SEEN:
         return ()
     return (
         blocker(

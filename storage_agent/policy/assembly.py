@@ -13,7 +13,7 @@ from storage_agent.model.array import ArrayView, Superblock
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
-from storage_agent.model.replica import ConnectionState, DiskState, Replica, Role
+from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker, unobserved, warning
 from storage_agent.policy.guards import taking_findings
@@ -55,7 +55,7 @@ def _attach_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findi
     if not isinstance(replica, Replica) or replica.role is not Role.PRIMARY:
         return ()
     connection = replica.peer.connection if replica.peer else ConnectionState.STANDALONE
-    has_disk = replica.disk not in (DiskState.DISKLESS, DiskState.FAILED)
+    has_disk = replica.disk not in WITHOUT_DISK
     if has_disk or connection is ConnectionState.CONNECTED:
         return ()
     return (

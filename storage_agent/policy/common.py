@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding
 from storage_agent.model.finding import blocker as blocker
@@ -59,6 +59,19 @@ def thaw(volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer:
     if "no-data" in replica.suspended:
         return f"bring {peer} or the link to it back: no copy can be reached from here"
     return "see since when: storage-agent events; who suspended it by hand lets it go on"
+
+
+def move_to(volume: VolumeConfig, host: str, peer: str) -> str:
+    """How the volume is moved from this host, which serves it, to its peer."""
+    if volume.arbitration is Arbitration.COORDINATOR:
+        return (
+            "on the coordinator's machine: storage-coordinator switchover "
+            f"{volume.name} --to {peer}"
+        )
+    return (
+        f"on {peer}: storage-agent promote {volume.name} --wait 60; "
+        f"then on {host}: storage-agent demote {volume.name}"
+    )
 
 
 def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:

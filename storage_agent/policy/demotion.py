@@ -92,7 +92,7 @@ def _nobody_takes_over(
     service away, and must say so: by name, once the peer is given up by `standalone`."""
     replica = snapshot.replica
     taken = taken_away(volume, snapshot)
-    if not taken or (isinstance(replica, Replica) and replica.in_sync()):
+    if not taken or (isinstance(replica, Replica) and replica.peer_has_all()):
         return ()
     view = replica.peer if isinstance(replica, Replica) else None
     seen = "no connection" if view is None else f"{view.connection}, {view.replication}"

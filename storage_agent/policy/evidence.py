@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from storage_agent.model.replica import ConnectionState, DiskState, Replica
+from storage_agent.model.replica import (
+    WITHOUT_DISK,
+    ConnectionState,
+    DiskState,
+    Replica,
+    ReplicationState,
+    Role,
+)
 from storage_agent.model.snapshot import Attachment
 
 NEVER_SEEN = Attachment(
@@ -25,7 +32,6 @@ SETTLE_S = 30.0
 _JUST_IN_SYNC = "both copies are in sync only just now, and the peer may not know it yet"
 
 # A copy that was UpToDate and loses its peer is shown as one of these.
-_LOST = frozenset({DiskState.DISKLESS, DiskState.FAILED})
 _STILL_THIS_ATTACHMENT = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
 
 
@@ -36,6 +42,8 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
     if replica.in_sync():
         is_proven = attachment.in_sync_until_loss
         return settled(attachment) if is_proven else _broken(_JUST_IN_SYNC)
+    if _has_every_write(replica):
+        return settled(attachment)
     if settles(attachment):
         return _broken("it was in sync too short a time: the peer may not have known it")
     if not attachment.in_sync_until_loss:
@@ -43,7 +51,7 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
     if replica.disk not in _STILL_THIS_ATTACHMENT:
         return _broken(f"the local disk became {replica.disk}")
     if replica.peer is not None and replica.peer.connection is ConnectionState.CONNECTED:
-        if attachment.connected and replica.peer.disk in _LOST:
+        if attachment.connected and replica.peer.disk in WITHOUT_DISK:
             # With the connection unbroken every later write came to this copy as well.
             return attachment
         if replica.peer.out_of_sync_bytes:
@@ -56,6 +64,21 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
         # unfrozen, without this side having heard of that (simulation, seed 131032).
         return _broken("the connection was given up on this host, not only lost")
     return dataclasses.replace(attachment, connected=False)
+
+
+def _has_every_write(replica: Replica) -> bool:
+    """A Primary without its disk writes here alone, and connects only to the generation that it
+    had last (drbd_receiver.c receive_uuids(): "Can only connect to data with current UUID"). So
+    this copy is the good one, whatever was or was not watched before."""
+    peer = replica.peer
+    return (
+        replica.disk is DiskState.UP_TO_DATE
+        and peer is not None
+        and peer.connection is ConnectionState.CONNECTED
+        and peer.replication is ReplicationState.ESTABLISHED
+        and peer.role is Role.PRIMARY
+        and peer.disk in WITHOUT_DISK
+    )
 
 
 def settles(attachment: Attachment) -> bool:

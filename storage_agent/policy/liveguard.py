@@ -40,7 +40,7 @@ def needs_use(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
     ends the use, and must not be slowed down; nor where the host goes down with its users."""
     if request.kind is OperationKind.DEMOTE and request.origin != SHUTDOWN_ORIGIN:
         replica = snapshot.replica
-        is_move = isinstance(replica, Replica) and replica.in_sync()
+        is_move = isinstance(replica, Replica) and replica.peer_has_all()
         return not is_move and bool(taken_away(volume, snapshot))
     return request.kind in (OperationKind.LEAVE, OperationKind.CREATE)
 

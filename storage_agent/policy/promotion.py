@@ -7,6 +7,7 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.replica import (
+    WITHOUT_DISK,
     ConnectionState,
     DiskState,
     PeerView,
@@ -38,7 +39,6 @@ _SOURCE_STATES = frozenset(
     }
 )
 _WHOLE = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
-_DISK_LOST = frozenset({DiskState.DISKLESS, DiskState.FAILED})
 _KNOWN_WORSE = frozenset({DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS})
 
 
@@ -129,7 +129,7 @@ def _replica(
         found += _connected_peer(volume, replica.peer, peer)
         if replica.peer.role is Role.PRIMARY:
             found += wrong_primary(volume, peer, request)
-        if replica.peer.disk in _DISK_LOST:
+        if replica.peer.disk in WITHOUT_DISK:
             # Without its disk there was no comparison of generations with this copy.
             found += _currency(volume, snapshot, peer)
     else:
@@ -207,7 +207,7 @@ def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Fi
                 remedy="see how long it takes: storage-agent status --watch",
             )
         )
-    elif view.disk in _DISK_LOST:
+    elif view.disk in WITHOUT_DISK:
         found.append(
             warning(
                 "PEER_DISKLESS",

@@ -295,6 +295,23 @@ VOLUME: dict[str, Explanation] = {
         risk="if this host fails, the data is unavailable until it is repaired",
         next_steps=("on the other host: storage-agent status", _WATCH),
     ),
+    "OWN_DISK_LOST": Explanation(
+        meaning="The host that serves the volume has lost its own disk. It reads and writes the "
+        "other host's copy over the replication link, which holds everything.",
+        risk="if the other host or the link fails, nobody serves the volume until it is back",
+        next_steps=(
+            "on the other host: storage-agent promote VOLUME --wait 60",
+            "then on this one: storage-agent demote VOLUME",
+            "once the array here is repaired: storage-agent assemble VOLUME",
+        ),
+    ),
+    "OWN_COPY_BEHIND": Explanation(
+        meaning="The host that serves the volume is being resynced: what its own copy does not "
+        "have yet it reads from the other host's, which holds everything.",
+        risk="if the other host or the link fails, nobody serves the volume until it is back",
+        next_steps=(_WATCH, "on the other host: storage-agent promote VOLUME --wait 60",
+                    "then on this one: storage-agent demote VOLUME"),
+    ),
     # Whose it is.
     "WRONG_PRIMARY": Explanation(
         meaning="The caller believes another host to be primary than the one that is.",

@@ -95,6 +95,21 @@ def test_named_it_is_done_and_warned_of_where_no_peer_is_counted_on(replica: Rep
     assert blockers(findings(serving(replica=replica)))
 
 
+@pytest.mark.parametrize(
+    "replica",
+    [
+        replica_view(disk=DiskState.DISKLESS),
+        replica_view(disk=DiskState.DETACHING),
+        replica_view(
+            disk=DiskState.INCONSISTENT, peer=peer_view(replication=ReplicationState.SYNC_TARGET)
+        ),
+    ],
+    ids=["own disk lost", "own disk on its way out", "sync target"],
+)
+def test_a_peer_that_has_the_good_copy_may_take_over(replica: Replica) -> None:
+    assert findings(serving(replica=replica)) == ()
+
+
 def test_a_host_that_goes_down_takes_its_users_with_it() -> None:
     going = {"stop_serving": "alpha/data", "origin": SHUTDOWN_ORIGIN}
     (finding,) = findings(serving(replica=ALONE), **going)

@@ -20,7 +20,9 @@ SYNCED = in_sync_replica()
 LOST = lost_peer(SYNCED)
 DISKLESS = dataclasses.replace(SYNCED, disk=DiskState.DISKLESS)
 PEER_DISKLESS = with_peer(SYNCED, disk=DiskState.DISKLESS, out_of_sync_bytes=4096)
+DETACHING = with_peer(SYNCED, disk=DiskState.DETACHING)
 TO_PRIMARY = with_peer(SYNCED, role=Role.PRIMARY)
+TO_DISKLESS_PRIMARY = with_peer(TO_PRIMARY, disk=DiskState.DISKLESS)
 SYNC_TARGET = with_peer(TO_PRIMARY, replication=ReplicationState.SYNC_TARGET)
 # So long that the connection cannot have been broken all the while.
 TIME = "time passes"
@@ -50,6 +52,16 @@ BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
         ([SYNCED, TIME, PEER_DISKLESS, LOST], True),
         ([SYNCED, TIME, LOST, PEER_DISKLESS], False),
         ([SYNCED, PEER_DISKLESS, TIME], False),
+        # Nor does the word on the way to Diskless break it (DRBD 9).
+        ([SYNCED, TIME, DETACHING, PEER_DISKLESS, LOST], True),
+        # A Primary without its disk writes here alone, whatever was watched before.
+        ([TO_DISKLESS_PRIMARY], True),
+        ([TO_DISKLESS_PRIMARY, PEER_DISKLESS, LOST], True),
+        ([LOST, TIME, TO_DISKLESS_PRIMARY, LOST], True),
+        ([TO_DISKLESS_PRIMARY, DISKLESS], False),
+        ([dataclasses.replace(TO_DISKLESS_PRIMARY, disk=DiskState.INCONSISTENT)], False),
+        ([with_peer(TO_DISKLESS_PRIMARY, replication=ReplicationState.OFF)], False),
+        ([with_peer(TO_DISKLESS_PRIMARY, connection=ConnectionState.CONNECTING)], False),
         ([SYNCED, TIME, with_peer(SYNCED, out_of_sync_bytes=4096), LOST], False),
         ([SYNCED, TIME, SYNC_TARGET, LOST], False),
         ([SYNC_TARGET, SYNCED, LOST], False),

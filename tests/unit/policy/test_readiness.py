@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
@@ -202,3 +204,47 @@ def test_what_users_make_of_the_agents_folder_is_told(changes: dict[str, str], c
 def test_a_filesystem_that_is_not_seen_tells_nothing_of_the_folder() -> None:
     unseen = dataclasses.replace(serving().observe(VOLUME), filesystem=Unobserved(reason="stuck"))
     assert "FOLDER_DISTURBED" not in codes(assess(CONFIG, VOLUME, unseen))
+
+
+OWN_LOST = [(DiskState.DISKLESS, ReplicationState.ESTABLISHED, "OWN_DISK_LOST"),
+            (DiskState.FAILED, ReplicationState.ESTABLISHED, "OWN_DISK_LOST"),
+            (DiskState.DETACHING, ReplicationState.ESTABLISHED, "OWN_DISK_LOST"),
+            (DiskState.INCONSISTENT, ReplicationState.SYNC_TARGET, "OWN_COPY_BEHIND"),
+            (DiskState.INCONSISTENT, ReplicationState.PAUSED_SYNC_T, "OWN_COPY_BEHIND"),
+            (DiskState.UP_TO_DATE, ReplicationState.WF_BITMAP_T, "OWN_COPY_BEHIND")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("disk", "replication", "code"), OWN_LOST)
+@pytest.mark.parametrize("arbitration", Arbitration)
+def test_a_primary_whose_own_copy_is_the_bad_one_is_to_be_moved(
+    disk: DiskState, replication: ReplicationState, code: str, arbitration: Arbitration
+) -> None:
+    volume = dataclasses.replace(VOLUME, arbitration=arbitration)
+    replica = with_peer(dataclasses.replace(PRIMARY, disk=disk), replication=replication)
+    readiness = assess(agent_config(volume), volume, serving(replica=replica).observe(volume))
+    assert readiness.verdict is Verdict.DEGRADED
+    (finding,) = [f for f in readiness.findings if f.code == code]
+    assert "NO_FALLBACK" not in codes(readiness)
+    move = {
+        Arbitration.NONE: "on beta: storage-agent promote data --wait 60; then on alpha: "
+        "storage-agent demote data",
+        Arbitration.COORDINATOR: "on the coordinator's machine: storage-coordinator switchover "
+        "data --to beta",
+    }
+    assert finding.remedy.startswith(f"{move[arbitration]}; ")
+    assert finding.measured == f"own disk {disk}, {replication}, peer disk UpToDate"
+
+
+@pytest.mark.parametrize(
+    "peer",
+    [
+        {"disk": DiskState.OUTDATED},
+        {"disk": DiskState.DISKLESS},
+        {"replication": ReplicationState.OFF},
+        {"connection": ConnectionState.CONNECTING},
+    ],
+)
+def test_without_a_whole_peer_a_lost_disk_is_no_reason_to_move(peer: dict[str, Any]) -> None:
+    replica = with_peer(dataclasses.replace(PRIMARY, disk=DiskState.DISKLESS), **peer)
+    assert not replica.peer_has_all()
+    assert "NO_FALLBACK" in codes(look(serving(replica=replica)))

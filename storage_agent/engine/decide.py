@@ -16,7 +16,7 @@ from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.liveguard import needs_use, service_findings
-from storage_agent.policy.promotion import promotion_findings
+from storage_agent.policy.promotion import mount_point_findings, promotion_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
     split_brain_findings,
@@ -61,7 +61,12 @@ def findings_for(
     if request.kind is OperationKind.SPLIT_BRAIN:
         return split_brain_findings(volume, snapshot, request, peer)
     disks = host.disks(volume.array.disks.get(config.host, ()))
-    return (*service_findings(volume, snapshot), *creation_findings(config, volume, disks))
+    surroundings = host.surroundings()
+    return (
+        *service_findings(volume, snapshot),
+        *(f for f in mount_point_findings(volume, snapshot) if f.measured != "missing"),
+        *creation_findings(config, volume, disks, surroundings),
+    )
 
 
 def _looked_closely(

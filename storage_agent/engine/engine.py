@@ -8,11 +8,16 @@ passed over, so nothing is ever replayed blindly.
 from __future__ import annotations
 
 import dataclasses
-import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from storage_agent.engine.acceptance import (
+    OPERATION_ID,
+    require_free,
+    require_operation_id,
+    same_operation,
+)
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.decide import findings_for
 from storage_agent.engine.epoch import EpochStore
@@ -51,16 +56,6 @@ _WITH_EPOCH = frozenset(
     }
 )
 NOT_RECORDED = "that it has ended could not be written down"
-_OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def require_operation_id(operation_id: str) -> None:
-    """Raises UsageError for what is none."""
-    if not _OPERATION_ID.fullmatch(operation_id):
-        raise UsageError(
-            f"{operation_id[:80]!r} is not an operation id",
-            remedy="1 to 64 letters, digits, dots, dashes and underscores",
-        )
 
 
 class Engine:
@@ -96,8 +91,14 @@ class Engine:
         self._config = config
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
-        """What would be done, and what speaks against it. Looks, changes nothing."""
+        """What would be done, and what speaks against it. Looks, changes nothing.
+
+        Raises Busy for a `create` while an operation has its volume or disks: what lies on them
+        then is nobody's to judge."""
         volume = self._volume(request)
+        if request.kind is OperationKind.CREATE:
+            with self._lock:
+                require_free(request, self._running.values(), self._config)
         snapshot = self._host.observe(volume)
         return make_plan(volume, snapshot, request), self._decide(volume, snapshot, request)
 
@@ -112,15 +113,8 @@ class Engine:
         with self._lock:
             known = self.show(request.operation_id)
             if known is not None:
-                return _same(known, request)
-            running = self._running.get(request.volume)
-            if running is not None:
-                raise Busy(
-                    f"{request.volume} is busy with {running.request.kind} "
-                    f"{running.request.operation_id}",
-                    remedy=running.remedy
-                    or f"wait for it: storage-agent operation {running.request.operation_id}",
-                )
+                return same_operation(known, request)
+            require_free(request, self._running.values(), self._config)
             self.record_ends()
             self._journal.write(
                 request.operation_id,
@@ -215,7 +209,7 @@ class Engine:
         for record in (*self._running.values(), *self._unrecorded.values()):
             if record.request.operation_id == operation_id:
                 return record
-        if not _OPERATION_ID.fullmatch(operation_id):
+        if not OPERATION_ID.fullmatch(operation_id):
             return None
         entry = self._journal.read(operation_id)
         if entry is None:
@@ -371,15 +365,3 @@ class Engine:
         with self._lock:
             self._running[record.request.volume] = record
         self._on_change(record)
-
-
-def _same(known: OperationRecord, request: OperationRequest) -> OperationRecord:
-    """The same id asked again gets the same answer; used for something else it is an error."""
-    asked = (request.kind, request.volume, request.epoch)
-    if (known.request.kind, known.request.volume, known.request.epoch) != asked:
-        raise UsageError(
-            f"operation id {request.operation_id} was used for "
-            f"{known.request.kind} {known.request.volume}",
-            remedy="choose a new id for a new operation",
-        )
-    return known

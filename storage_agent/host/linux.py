@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from storage_agent.host.block.devices import Block, probe_signatures, written_bytes
+from storage_agent.host.block.devices import Block, is_claimed, probe_signatures, written_bytes
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.drbd.guards import GuardReader
 from storage_agent.host.drbd.incidents import read_incident, write_answer
@@ -19,6 +19,7 @@ from storage_agent.host.filesystem.holders import find_holders
 from storage_agent.host.md.adapter import MdRaid
 from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.perform import Performer, Tools
+from storage_agent.host.surroundings import SurroundingsReader
 from storage_agent.host.system.apart import run_apart
 from storage_agent.host.system.bounded import BoundedCalls
 from storage_agent.host.system.runner import Runner
@@ -43,6 +44,7 @@ from storage_agent.model.snapshot import (
     UseView,
     VolumeSnapshot,
 )
+from storage_agent.model.surroundings import Surroundings
 
 LOOK_TIMEOUT_S = 10.0
 PRESENCE_TIMEOUT_S = 2.0
@@ -92,7 +94,14 @@ class LinuxHost:
         chosen = tuple(disk for disk in self._block.disks() if disk.serial in serials)
         paths = tuple(disk.path for disk in chosen)
         found = probe_signatures(self._runner, paths, timeout_s=LOOK_TIMEOUT_S)
-        return tuple(replace(disk, signatures=found[disk.path]) for disk in chosen)
+        return tuple(
+            replace(disk, signatures=found[disk.path], claimed=is_claimed(disk.path))
+            for disk in chosen
+        )
+
+    def surroundings(self) -> Surroundings:
+        tools = self._tools
+        return SurroundingsReader(self._runner, tools.md, tools.drbd, self._root).read()
 
     def observe(
         self, volume: VolumeConfig, facets: frozenset[Facet] = CHEAP_FACETS

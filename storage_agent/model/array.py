@@ -40,6 +40,8 @@ class Disk:
     name: kernel name (`vdb`), never an identity.  serial: what travels with the disk.
     signatures: what blkid or udev recognises on it (`linux_raid_member`, `ext4`, `gpt` …).
     holders: kernel names of devices stacked on it.  mounted_at: mount points of it.
+    claimed: the kernel has given it, or a part of it, to one user alone (md, DRBD, swap, a mount,
+    a program that is formatting it), whoever that is.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Disk:
     holders: tuple[str, ...] = ()
     mounted_at: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
+    claimed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

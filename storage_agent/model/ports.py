@@ -13,6 +13,7 @@ from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import Step
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.model.surroundings import Surroundings
 
 Progress = Callable[[str], None]
 
@@ -28,9 +29,13 @@ class HostPort(Protocol):
         ...
 
     def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
-        """The attached disks with these serials, each freshly probed for signatures.
+        """The attached disks with these serials, each freshly probed for signatures and users.
 
         Raises AgentError where they cannot be probed."""
+        ...
+
+    def surroundings(self) -> Surroundings:
+        """What else there is on the host, up or down. What cannot be seen is Unobserved."""
         ...
 
     def boot_id(self) -> str:

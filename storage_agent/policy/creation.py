@@ -5,13 +5,18 @@ from __future__ import annotations
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.finding import Finding
+from storage_agent.model.surroundings import Surroundings
 from storage_agent.policy.common import blocker, bytes_text
+from storage_agent.policy.surroundings import collisions, disk_users
 
 MINIMUM_DISKS = {"raid1": 2, "raid10": 2, "raid5": 3, "raid6": 4}
 
 
 def creation_findings(
-    config: AgentConfig, volume: VolumeConfig, disks: tuple[Disk, ...]
+    config: AgentConfig,
+    volume: VolumeConfig,
+    disks: tuple[Disk, ...],
+    surroundings: Surroundings,
 ) -> tuple[Finding, ...]:
     """disks: the attached ones, each with the signatures that a fresh probe found on it.
 
@@ -35,10 +40,11 @@ def creation_findings(
         matching = [disk for disk in disks if disk.serial == serial]
         if len(matching) == 1:
             chosen.append(matching[0])
-            found += _in_use(matching[0])
+            found += _in_use(matching[0], disk_users(matching[0], surroundings))
         else:
             found.append(_not_one(volume, serial, matching))
-    return (*found, *_sizes(volume, chosen))
+    others = collisions(config, volume, surroundings, is_made=False)
+    return (*(other.finding for other in others), *found, *_sizes(volume, chosen))
 
 
 def _not_one(volume: VolumeConfig, serial: str, matching: list[Disk]) -> Finding:
@@ -59,23 +65,33 @@ def _not_one(volume: VolumeConfig, serial: str, matching: list[Disk]) -> Finding
     )
 
 
-def _in_use(disk: Disk) -> tuple[Finding, ...]:
-    uses = {
-        "carries": disk.signatures,
-        "has partitions": disk.partitions,
+def _in_use(disk: Disk, users: tuple[str, ...]) -> tuple[Finding, ...]:
+    """users: who else has it by definition. That a disk be wiped is advised only where nobody at
+    all is known to have it: a signature alone may be what somebody is writing just now."""
+    held = {
         "is held by": disk.holders,
         "is mounted at": disk.mounted_at,
+        "is the disk of": users,
+        "is in use by": ("the kernel or a program, exclusively",) if disk.claimed else (),
     }
+    lies_there = {"carries": disk.signatures, "has partitions": disk.partitions}
+    is_held = any(held.values())
+    remedy = (
+        f"name another disk; see what uses this one: lsblk {disk.path}; cat /proc/swaps"
+        if is_held
+        else f"name another disk; see what lies on this one: wipefs --no-act {disk.path}; if all "
+        f"of that may go, and no other host has it: wipefs --all {disk.path}"
+    )
     return tuple(
         blocker(
             "DISK_IN_USE",
-            f"disk {disk.serial} ({disk.path}) is not blank: it {how} {', '.join(what)}",
+            f"disk {disk.serial} ({disk.path}) {'is in use' if how in held else 'is not blank'}: "
+            f"it {how} {', '.join(what)}",
             measured=", ".join(what),
-            limit="no signature, partition, holder or mount",
-            remedy="name another disk; if its content may go, wipe it yourself: "
-            f"wipefs --all {disk.path}",
+            limit="no signature, partition, holder, mount or other user",
+            remedy=remedy,
         )
-        for how, what in uses.items()
+        for how, what in (held | lies_there).items()
         if what
     )
 

@@ -57,7 +57,7 @@ def promotion_findings(
         *_array(volume, snapshot),
         *_replica(volume, snapshot, request, peer, is_granted),
         *guard_findings(volume, snapshot),
-        *_mount_point(volume, snapshot),
+        *mount_point_findings(volume, snapshot),
     )
 
 
@@ -334,7 +334,7 @@ def _stand_alone(volume: VolumeConfig, peer: str) -> Finding:
     )
 
 
-def _mount_point(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+def mount_point_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     view = snapshot.filesystem
     if isinstance(view, Unobserved) or view is None:
         return ()

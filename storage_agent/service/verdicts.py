@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage_agent.engine.engine import require_operation_id
+from storage_agent.engine.acceptance import require_operation_id
 from storage_agent.model.errors import Refused
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.operation import OperationRequest

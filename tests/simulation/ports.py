@@ -27,6 +27,7 @@ from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, UseView, VolumeSnapshot
+from storage_agent.model.surroundings import Surroundings
 from tests.simulation.handler import incident
 from tests.simulation.machine import EXPORTING, Machine
 from tests.simulation.roles import set_primary, set_secondary
@@ -123,6 +124,9 @@ class SimHost:
 
     def boot_id(self) -> str:
         return self._machine.boot_id
+
+    def surroundings(self) -> Surroundings:
+        return Surroundings(replicas=(), arrays=(), listeners=())
 
     def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
         return ()

@@ -52,6 +52,7 @@ from storage_agent.model.snapshot import (
     UseView,
     VolumeSnapshot,
 )
+from storage_agent.model.surroundings import Surroundings
 
 ARRAY_UUID = "11111111:22222222:33333333:44444444"
 FILESYSTEM_UUID = "0f4c2a36-9b5e-4b5e-8f4e-3f1f6f1e9a10"
@@ -59,6 +60,7 @@ FILESYSTEM_UUID = "0f4c2a36-9b5e-4b5e-8f4e-3f1f6f1e9a10"
 COORDINATOR = "claim-1"
 CONTENT = Content(type="ext4", uuid=FILESYSTEM_UUID, size_bytes=500 << 20)
 QUIET = UseView(holders=(), written_bytes=0, watched_s=2)
+NOTHING_ELSE = Surroundings(replicas=(), arrays=(), listeners=())
 SERIALS = ("alpha-0", "alpha-1", "alpha-2", "alpha-3")
 
 
@@ -190,6 +192,7 @@ class FakeHost:
     incident: Incident | Unobserved | None = None
     use: UseView = QUIET
     content: Content | None = CONTENT
+    around: Surroundings = NOTHING_ELSE
     answered: list[Incident] = field(default_factory=list)
     written: dict[str, bytes] = field(default_factory=dict)
     # What the kernel does when the hosts lose each other; None: what is configured.
@@ -201,6 +204,9 @@ class FakeHost:
 
     def boot_id(self) -> str:
         return self.boot
+
+    def surroundings(self) -> Surroundings:
+        return self.around
 
     def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
         return tuple(disk for disk in self.disk_list if disk.serial in serials)

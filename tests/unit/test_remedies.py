@@ -149,6 +149,21 @@ def test_what_cannot_be_typed_is_noticed(command: str) -> None:
     assert why_not(words)
 
 
+ERASES = re.compile(r"wipefs (?!--no-act)-|drbdadm wipe-md|mdadm --zero-superblock")
+# Who has seen by a fresh look that nobody has the disk.
+MAY_ERASE = {"policy/creation.py"}
+
+
+def test_no_advice_erases_what_somebody_may_have() -> None:
+    found = {
+        str(path.relative_to(PACKAGE))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for _, text, _ in strings(ast.parse(path.read_text()))
+        if ERASES.search(text)
+    }
+    assert found == MAY_ERASE
+
+
 def test_no_finding_is_silent() -> None:
     """That the three are given is mypy's; that they say something is held here."""
     silent = [

@@ -9,6 +9,7 @@ Host tools: wipefs (`probe_signatures` only).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -83,6 +84,20 @@ def probe_signatures(
     argv = ("wipefs", "--no-act", "--json", "--", *by_name.values())
     done = runner.run(argv, timeout_s=timeout_s)
     return {by_name[name]: types for name, types in parse_probe(done.stdout, by_name).items()}
+
+
+def is_claimed(path: str) -> bool:
+    """open(2): O_EXCL without O_CREAT on a block device fails with EBUSY while it is in use by
+    the system (mounted, a member of md or LVM, DRBD's disk, swap), or a part of it is. Raises
+    OSError where it cannot be opened for another reason."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno == errno.EBUSY:
+            return True
+        raise
+    os.close(descriptor)
+    return False
 
 
 def select_by_serial(disks: Iterable[Disk], serials: Iterable[str]) -> dict[str, Disk]:

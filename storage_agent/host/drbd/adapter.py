@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from storage_agent.host.drbd import commands
+from storage_agent.host.drbd.definitions import try_argv, with_instead
 from storage_agent.host.drbd.events import parse_events2_now
 from storage_agent.host.drbd.failures import failure
 from storage_agent.host.drbd.generation import parse_generation
@@ -20,7 +21,7 @@ from storage_agent.host.drbd.status_json import parse_status_json
 from storage_agent.host.drbd.version import is_version_9, parse_driver_version
 from storage_agent.host.system.files import replace_file
 from storage_agent.host.system.runner import Completed, Runner
-from storage_agent.model.errors import CommandFailed, Missing, OperationFailed
+from storage_agent.model.errors import CommandFailed, Missing, OperationFailed, Refused
 from storage_agent.model.replica import (
     DiskState,
     GenerationIdentifiers,
@@ -37,6 +38,8 @@ NO_SUCH_DEVICE = "No such device"
 # What drbdsetup 9 executes on the driver 8.4, after a start of its own (drbd-utils,
 # maybe_exec_legacy_drbdsetup()).
 DRBDSETUP_84 = "/lib/drbd/drbdsetup-84"
+MAIN_CONFIGURATION = "etc/drbd.conf"
+TRIAL_TIMEOUT_S = 10.0
 SPLIT_BRAIN_NOTES = Path("run/storage-agent/split-brain")
 
 
@@ -239,9 +242,24 @@ class Drbd:
 
     def write_resource_file(self, name: str, text: str) -> None:
         """Atomic, durable on return. Idempotent. The kernel takes nothing of it before `up`.
-        Raises OperationFailed."""
+
+        drbdadm first reads it together with all the others: two definitions that contradict each
+        other would make it refuse every resource of the host. Raises Refused
+        (DRBD_CONFIGURATION), then nothing has changed, and OperationFailed.
+        """
         path = self.root / resource_path(name)
+        # The dot and the end keep it from all who read the whole folder.
+        trial, whole = (path.with_name(f".{path.name}.{end}") for end in ("trial", "conf-trial"))
         try:
+            try:
+                replace_file(trial, text.encode(), mode=0o644)
+                main = (self.root / MAIN_CONFIGURATION).read_text()
+                tried = with_instead(main, self.root / "etc", trial, path)
+                replace_file(whole, tried.encode(), mode=0o644)
+                self._try_resource_file(name, trial, whole)
+            finally:
+                trial.unlink(missing_ok=True)
+                whole.unlink(missing_ok=True)
             replace_file(path, text.encode(), mode=0o644)
         except OSError as exc:
             raise OperationFailed(
@@ -249,6 +267,19 @@ class Drbd:
                 remedy=f"is drbd-utils installed? ls -ld {path.parent}; df -h {path.parent}",
                 code="DRBD_CONFIGURATION",
             ) from exc
+
+    def _try_resource_file(self, name: str, trial: Path, whole: Path) -> None:
+        try:
+            self.runner.run(try_argv(str(whole)), timeout_s=TRIAL_TIMEOUT_S)
+        except CommandFailed as failed:
+            said = [line.strip() for line in failed.stderr.splitlines() if line.strip()]
+            why = "; ".join(said[:3]).replace(str(trial), f"the one of {name}")
+            raise Refused(
+                f"the definition of {name} and what else drbdadm reads contradict each other, so "
+                f"it was not written: {why or f'exit status {failed.tool_exit_status}'}",
+                remedy="see what is defined: drbdadm sh-nop; storage-agent config check",
+                code="DRBD_CONFIGURATION",
+            ) from failed
 
     def _is_9(self) -> bool:
         version = self.driver_version()

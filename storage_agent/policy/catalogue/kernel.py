@@ -45,12 +45,12 @@ KERNEL: dict[str, Explanation] = {
     "DRBD_METADATA_EXISTS": Explanation(
         meaning="The array carries DRBD metadata already; it is not overwritten.",
         risk="the copy that it belongs to would be lost",
-        next_steps=("drbdadm dump-md VOLUME", "if it may go: drbdadm wipe-md VOLUME"),
+        next_steps=("drbdadm dump-md VOLUME",),
     ),
     "DRBD_DATA_FOUND": Explanation(
         meaning="Where DRBD's metadata would be written there is something already.",
         risk="it would be overwritten",
-        next_steps=("blkid -p DEVICE", "wipefs --no-act DEVICE"),
+        next_steps=("wipefs --no-act /dev/md/VOLUME",),
     ),
     "DRBD_HELD_OPEN": Explanation(
         meaning="Somebody keeps the DRBD device open, so the volume cannot be given up.",

@@ -21,6 +21,7 @@ from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.ports import HostPort, Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet, VolumeSnapshot
+from storage_agent.model.surroundings import Surroundings
 from storage_agent.policy.evidence import (
     NEVER_SEEN,
     SETTLE_S,
@@ -132,6 +133,9 @@ class WatchedHost:
         else:
             record = lost_sight("the agent's own watch over DRBD's events does not keep up")
         return dataclasses.replace(seen, attachment=record)
+
+    def surroundings(self) -> Surroundings:
+        return self._host.surroundings()
 
     def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
         return self._host.disks(serials)

@@ -8,9 +8,10 @@ import pytest
 
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.surroundings import OtherReplica
 from storage_agent.operations.creation import with_identity
 from storage_agent.policy.creation import creation_findings
-from tests.unit.fakes import SERIALS, agent_config, volume_config
+from tests.unit.fakes import NOTHING_ELSE, SERIALS, agent_config, volume_config
 
 
 def uncreated() -> AgentConfig:
@@ -33,7 +34,7 @@ def blank(**changes: object) -> tuple[Disk, ...]:
 def codes(disks: tuple[Disk, ...], config: AgentConfig | None = None) -> list[str]:
     chosen = config or uncreated()
     volume = with_identity(chosen, chosen.volumes["data"])
-    return [finding.code for finding in creation_findings(chosen, volume, disks)]
+    return [finding.code for finding in creation_findings(chosen, volume, disks, NOTHING_ELSE)]
 
 
 def test_blank_disks_may_be_used() -> None:
@@ -41,20 +42,38 @@ def test_blank_disks_may_be_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "named", "is_used"),
     [
-        ({"signatures": ("ext4",)}, "ext4"),
-        ({"holders": ("md0",)}, "md0"),
-        ({"mounted_at": ("/home",)}, "/home"),
-        ({"partitions": ("vd2p1",)}, "vd2p1"),
+        ({"signatures": ("ext4",)}, "ext4", False),
+        ({"holders": ("md0",)}, "md0", True),
+        ({"mounted_at": ("/home",)}, "/home", True),
+        ({"partitions": ("vd2p1",)}, "vd2p1", False),
+        ({"claimed": True}, "exclusively", True),
     ],
 )
-def test_a_disk_in_use_is_named_with_what_uses_it(changes: dict[str, object], named: str) -> None:
+def test_a_disk_in_use_is_named_with_what_uses_it(
+    changes: dict[str, object], named: str, is_used: bool
+) -> None:
     config = uncreated()
-    (finding,) = creation_findings(config, config.volumes["data"], blank(**changes))
+    (finding,) = creation_findings(config, config.volumes["data"], blank(**changes), NOTHING_ELSE)
     assert finding.code == "DISK_IN_USE"
     assert "alpha-2" in finding.summary
     assert named in finding.measured
+    assert ("wipefs --all" in finding.remedy) is not is_used
+
+
+def test_no_disk_that_somebody_has_is_advised_to_be_wiped() -> None:
+    """A signature beside another use: not even for the signature's sake."""
+    config = uncreated()
+    disks = blank(signatures=("swap",), claimed=True)
+    for finding in creation_findings(config, config.volumes["data"], disks, NOTHING_ELSE):
+        assert finding.code == "DISK_IN_USE"
+        assert "wipefs" not in finding.remedy
+    hand = OtherReplica(name="hand", place="hand.res:1", disks=("vd2",))
+    around = dataclasses.replace(NOTHING_ELSE, replicas=(hand,))
+    (finding,) = creation_findings(config, config.volumes["data"], blank(), around)
+    assert finding.measured == "DRBD resource hand (hand.res:1)"
+    assert "wipefs" not in finding.remedy
 
 
 def test_missing_duplicate_and_unequal() -> None:
@@ -65,7 +84,7 @@ def test_missing_duplicate_and_unequal() -> None:
 
 def test_fewer_disks_than_the_level_needs() -> None:
     config = uncreated()
-    (*missing, few) = creation_findings(config, config.volumes["data"], blank()[:1])
+    (*missing, few) = creation_findings(config, config.volumes["data"], blank()[:1], NOTHING_ELSE)
     assert [finding.code for finding in missing] == ["MEMBER_MISSING"] * 3
     assert (few.code, few.measured, few.limit) == ("TOO_FEW_DISKS", "1 usable", "at least 2")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage_agent.host.drbd import Drbd
-from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed
+from storage_agent.host.drbd.definitions import try_argv
+from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed, Refused
 from storage_agent.model.replica import DiskState
 from tests.unit.host.drbd_recorded import Recorded, in_words, recorded
 from tests.unit.host.recorded import Answer, AnsweringRunner, Argv
@@ -38,6 +39,7 @@ def host(root: Path, version: str | None, answers: dict[Argv, Recorded]) -> tupl
         (root / "sys/module/drbd").mkdir(parents=True)
         (root / "sys/module/drbd/version").write_text(f"{version}\n")
     (root / "etc/drbd.d").mkdir(parents=True)
+    (root / "etc/drbd.conf").write_text('include "drbd.d/*.res";\n')
     script = Script(answers)
     return Drbd(script, root), script
 
@@ -169,8 +171,25 @@ def test_the_module_is_loaded_once(tmp_path: Path) -> None:
     assert script.asked == []
 
 
+def trial(root: Path) -> Argv:
+    return try_argv(str(root / "etc/drbd.d/.storage-agent-home.res.conf-trial"))
+
+
+def test_a_resource_file_that_contradicts_another_is_not_left(tmp_path: Path) -> None:
+    said = recorded("drbdadm-config-file", "8.4.11", "minor-taken-alpha")
+    drbd, _ = host(tmp_path, "8.4.11", {trial(tmp_path): said})
+    with pytest.raises(Refused, match="conflicting use of device-minor") as caught:
+        drbd.write_resource_file("home", "resource home { }\n")
+    assert caught.value.code == "DRBD_CONFIGURATION"
+    assert list((tmp_path / "etc/drbd.d").iterdir()) == []
+    silent = Recorded("silent", (), 20, "", "")
+    drbd, _ = host(tmp_path / "silent", "8.4.11", {trial(tmp_path / "silent"): silent})
+    with pytest.raises(Refused, match="exit status 20"):
+        drbd.write_resource_file("home", "resource home { }\n")
+
+
 def test_the_resource_file_is_replaced_whole(tmp_path: Path) -> None:
-    drbd, _ = host(tmp_path, "8.4.11", {})
+    drbd, _ = host(tmp_path, "8.4.11", {trial(tmp_path): SILENT})
     assert drbd.resource_file_text("home") is None
     for text in ("resource home { }\n", "resource home { one two }\n"):
         drbd.write_resource_file("home", text)

@@ -1,0 +1,48 @@
+"""What else there is on a host that a volume may collide with, whether or not it runs now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage_agent.model.observed import Unobserved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherReplica:
+    """A DRBD resource that is defined in drbd.conf or that the kernel has, up or down.
+
+    place: `FILE:LINE`, or `the kernel`.  disks: paths as they are written, and the kernel names
+    that they lead to.  address, port: this host's end; empty and 0 where it is another host's
+    resource, which takes nothing here but its name.
+    """
+
+    name: str
+    place: str
+    minors: tuple[int, ...] = ()
+    disks: tuple[str, ...] = ()
+    address: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayName:
+    """Who has a name below /dev/md: an array that runs, or a line of mdadm.conf."""
+
+    path: str
+    uuid: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A TCP port that something on this host listens at. address: empty for all of them."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    replicas: tuple[OtherReplica, ...] | Unobserved
+    arrays: tuple[ArrayName, ...] | Unobserved
+    listeners: tuple[Listener, ...] | Unobserved

@@ -1,0 +1,91 @@
+"""`create` on hosts that others have used before, or use at this moment."""
+
+from __future__ import annotations
+
+import json
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.ssh import Host
+from tests.lab.situations import agent, ask, configure, create, one_volume
+
+REFUSED, BUSY = 3, 5
+# As guides have it: minor 0, port 7789, defined and not up. And one from elsewhere.
+HAND = """\
+resource hand {
+  device /dev/drbd0; disk /dev/vdz1; meta-disk internal;
+  on alpha { address 10.8.0.1:7789; }
+  on beta { address 10.8.0.2:7789; }
+}
+"""
+ELSEWHERE = """\
+resource "elsewhere" {
+  volume 0 { device minor 9; disk /dev/disk/by-id/virtio-alpha-3; meta-disk internal; }
+  on alpha { address ipv6 [fd00::1]:7801; }
+  on beta { address ipv6 [fd00::2]:7801; }
+}
+"""
+TRACES = (
+    "ls -A /etc/drbd.d /etc/mdadm/mdadm.conf.d /etc/storage-agent/agent.d 2>/dev/null; "
+    "cat /proc/mdstat; wipefs -n /dev/vd?; ls -d /srv/data"
+)
+
+
+def traces(host: Host) -> str:
+    """What a create that was refused must have left as it was."""
+    return host.run(TRACES, timeout_s=30, check=False).stdout
+
+
+def test_create_over_what_is_defined_and_down(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    alpha.write_file("/etc/drbd.d/hand.res", HAND)
+    alpha.write_file("/root/inc/elsewhere.res", ELSEWHERE)
+    alpha.run("echo 'include \"/root/inc/*.res\";' >> /etc/drbd.conf; modprobe drbd", timeout_s=30)
+    configure(lab, one_volume())
+    before = traces(alpha)
+    done = alpha.run(
+        "storage-agent create data --first --dry-run --json", timeout_s=60, check=False
+    )
+    assert done.exit_status == REFUSED, done.stdout + done.stderr
+    document = json.loads(done.stdout)
+    found = {(f["code"], f["measured"]) for f in document["findings"]}
+    assert ("DRBD_TAKEN", "hand: minor 0") in found
+    assert ("DRBD_TAKEN", "hand: 10.8.0.1:7789") in found
+    (disk,) = (f for f in document["findings"] if f["code"] == "DISK_IN_USE")
+    assert "DRBD resource elsewhere (/root/inc/elsewhere.res:1)" in disk["measured"]
+    assert "wipefs" not in disk["remedy"]
+    assert "alpha-3" in disk["summary"]
+    # Past the command's own look, as somebody with an old digest would come.
+    digest = document["data"]["digest"]
+    answer = ask(alpha, "create", volume="data", role="first", confirm=digest, operation_id="late")
+    assert answer["result"]["state"] == "refused", answer
+    assert traces(alpha) == before
+    alpha.run("drbdadm sh-nop && drbdadm dump hand", timeout_s=30)
+    # The remedy's minor and port are free.
+    free = one_volume().replace("minor = 0", "minor = 100").replace("7789", "8789")
+    alpha.run("rm /root/inc/elsewhere.res", timeout_s=30)
+    configure(lab, free)
+    create(alpha, "data", "--first")
+    assert agent(alpha, "status")["snapshot"]["volumes"]["data"]["replica"]["disk"] == "UpToDate"
+    alpha.run("drbdadm sh-nop && drbdadm dump hand", timeout_s=30)
+
+
+def test_create_while_another_one_runs(lab: Lab) -> None:
+    alpha = lab.hosts["alpha"]
+    configure(lab, one_volume())
+    digest = agent(alpha, "create", "data", "--first", "--dry-run")["digest"]
+    first = alpha.spawn(f"storage-agent create data --first --confirm {digest} --json")
+    lab.wait_until("create runs", lambda: agent(alpha, "status")["operations"] != [], timeout_s=60)
+    for words in ("--dry-run", f"--confirm {digest}"):
+        command = f"storage-agent create data --first {words}"
+        done = alpha.run(command, timeout_s=60, check=False)
+        said = done.stdout + done.stderr
+        assert done.exit_status == BUSY, said
+        assert "data is busy with create" in said
+        assert "wipefs" not in said
+    lab.wait_until(
+        "create has ended", lambda: agent(alpha, "status")["operations"] == [], timeout_s=240
+    )
+    first.kill()
+    history = agent(alpha, "operation")
+    states = [record["state"] for record in history["operations"]]
+    assert "succeeded" in states

@@ -176,7 +176,9 @@ def _add_serving(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
         help="for disks that are not attached yet (60)",
     )
     create = add_command(commands, "create", "make a volume of new disks", "operate", "create")
-    _add_role(create)
+    role = _add_role(create)
+    role.add_argument("--abandon", dest="role", action="store_const", const="abandon",
+                      help="take back what an unfinished create has made here")  # fmt: skip
     create.add_argument("--confirm", metavar="DIGEST", help="of the plan, instead of typing")
     return promote, demote, assemble, create
 
@@ -212,12 +214,13 @@ def _add_peer(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
     return standalone, rejoin, split_brain
 
 
-def _add_role(command: argparse.ArgumentParser, *, required: bool = True) -> None:
+def _add_role(command: argparse.ArgumentParser, *, required: bool = True) -> Any:
     role = command.add_mutually_exclusive_group(required=required)
     role.add_argument("--first", dest="role", action="store_const", const="first",
                       help="this host's blank copy becomes the good one")  # fmt: skip
     role.add_argument("--join", dest="role", action="store_const", const="join",
                       help="this host receives the first copy")  # fmt: skip
+    return role
 
 
 def _add_explaining(commands: Any) -> None:

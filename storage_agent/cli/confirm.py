@@ -55,6 +55,19 @@ def confirm_creation(options: argparse.Namespace, context: Context, answer: Plan
     )
 
 
+def confirm_abandoning(options: argparse.Namespace, context: Context, answer: PlanAnswer) -> None:
+    """As confirm_creation."""
+    confirm_plan(
+        options,
+        context,
+        answer,
+        command=f"create {options.volume} --abandon",
+        why="abandoning erases what create has made on these disks",
+        to="erase it",
+        show=lambda: disk_lines(disks_to_write(options.volume, context), context.out),
+    )
+
+
 def confirm_plan(
     options: argparse.Namespace,
     context: Context,

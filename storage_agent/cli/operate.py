@@ -12,7 +12,12 @@ import contextlib
 from typing import Any
 
 from storage_agent.cli.client import Disconnected, Silent
-from storage_agent.cli.confirm import confirm_creation, confirm_peer_is_off, disks_to_write
+from storage_agent.cli.confirm import (
+    confirm_abandoning,
+    confirm_creation,
+    confirm_peer_is_off,
+    disks_to_write,
+)
 from storage_agent.cli.context import Answer, Context, Session
 from storage_agent.cli.look import known_config
 from storage_agent.cli.render_operation import ProgressPrinter, closing_line
@@ -74,7 +79,9 @@ def assemble(options: argparse.Namespace, context: Context) -> Answer:
 
 
 def create(options: argparse.Namespace, context: Context) -> Answer:
-    """Shows what will be overwritten and wants that confirmed, by name or by digest."""
+    """Shows what will be overwritten, or erased, and wants that confirmed, by name or by digest."""
+    if options.role == "abandon":
+        return _abandon(options, context)
     answer = ask_plan(options, context, "create", role=options.role)
     if options.dry_run:
         return plan_answer(answer, context)
@@ -85,6 +92,15 @@ def create(options: argparse.Namespace, context: Context) -> Answer:
     if done.error is None and context.can_ask() and not options.json:
         _watch_first_sync(options.volume, context)
     return done
+
+
+def _abandon(options: argparse.Namespace, context: Context) -> Answer:
+    answer = ask_plan(options, context, "abandon")
+    if options.dry_run:
+        return plan_answer(answer, context)
+    refuse_blocked(answer)
+    confirm_abandoning(options, context, answer)
+    return operate(options, context, "abandon", {"confirm": answer.digest})
 
 
 def plan(options: argparse.Namespace, context: Context) -> Answer:
@@ -131,7 +147,7 @@ def plan_answer(answer: PlanAnswer, context: Context) -> Answer:
     found = blockers(answer.findings)
     operation, error = answer.plan.operation, None
     disks: tuple[Disk, ...] = ()
-    if operation is OperationKind.CREATE:
+    if operation in (OperationKind.CREATE, OperationKind.ABANDON):
         # A disk that is not there is among the findings.
         with contextlib.suppress(AgentError):
             disks = disks_to_write(answer.plan.volume, context)

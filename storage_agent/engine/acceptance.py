@@ -25,10 +25,10 @@ def require_operation_id(operation_id: str) -> None:
 def require_free(
     request: OperationRequest, running: Iterable[OperationRecord], config: AgentConfig
 ) -> None:
-    """Raises Busy where an operation holds the volume, or one of the disks that a `create` would
-    overwrite."""
-    is_creation = request.kind is OperationKind.CREATE
-    wanted = _disks(config, request.volume) if is_creation else frozenset()
+    """Raises Busy where an operation holds the volume, or one of the disks that `create` would
+    overwrite and `abandon` erase."""
+    writes_disks = request.kind in (OperationKind.CREATE, OperationKind.ABANDON)
+    wanted = _disks(config, request.volume) if writes_disks else frozenset()
     for record in running:
         kind, name = record.request.kind, record.request.volume
         if name == request.volume:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.creation import Creation
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
+from storage_agent.policy.abandon import Begun, abandon_findings, unfinished_findings
 from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.common import unobserved
 from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
@@ -23,6 +26,16 @@ from storage_agent.policy.standalone import (
     standalone_findings,
 )
 
+_WANTS_A_WHOLE_VOLUME = frozenset(
+    {
+        OperationKind.ASSEMBLE,
+        OperationKind.PROMOTE,
+        OperationKind.STANDALONE,
+        OperationKind.REJOIN,
+        OperationKind.SPLIT_BRAIN,
+    }
+)
+
 
 def findings_for(
     config: AgentConfig,
@@ -32,13 +45,29 @@ def findings_for(
     host: HostPort,
     *,
     is_granted: bool,
+    creation: Creation | None,
 ) -> tuple[Finding, ...]:
     """Blockers refuse the request, warnings go with its answer. is_granted: the coordinator has
-    said that the peer will not write, to exactly this request.
+    said that the peer will not write, to exactly this request.  creation: of the volume, where one
+    has begun on this host and did not come to its end.
 
     What costs too much for every look is looked at here: for `create` the disks themselves.
     """
-    snapshot = _looked_closely(volume, snapshot, request, host)
+    if creation is not None and request.kind is OperationKind.CREATE:
+        # Its device is this operation's own, and udev looks at it as it comes up.
+        snapshot = dataclasses.replace(snapshot, use=None)
+    else:
+        snapshot = _looked_closely(volume, snapshot, request, host)
+    begun = None
+    if creation is not None and request.kind in (OperationKind.CREATE, OperationKind.ABANDON):
+        role = request.options.get("role", "")
+        made = host.made(volume)
+        begun = Begun(creation=creation, made=made, snapshot=snapshot, role=role)
+    elif creation is not None and request.kind in _WANTS_A_WHOLE_VOLUME:
+        return unfinished_findings(volume, creation)
+    if request.kind is OperationKind.ABANDON:
+        used = _used(volume, snapshot, begun)
+        return (*unobserved(snapshot), *used, *abandon_findings(volume, snapshot, begun))
     if request.kind is OperationKind.ASSEMBLE:
         return assembly_findings(volume, snapshot)
     other = config.peer_of(config.host)
@@ -63,10 +92,18 @@ def findings_for(
     disks = host.disks(volume.array.disks.get(config.host, ()))
     surroundings = host.surroundings()
     return (
-        *service_findings(volume, snapshot),
+        *_used(volume, snapshot, begun),
         *(f for f in mount_point_findings(volume, snapshot) if f.measured != "missing"),
-        *creation_findings(config, volume, disks, surroundings),
+        *creation_findings(config, volume, disks, surroundings, begun),
     )
+
+
+def _used(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, begun: Begun | None
+) -> tuple[Finding, ...]:
+    """An interrupted `create --first` may have left the role behind; that is no use."""
+    used = service_findings(volume, snapshot)
+    return used if begun is None else tuple(f for f in used if f.code != "VOLUME_PRIMARY")
 
 
 def _looked_closely(

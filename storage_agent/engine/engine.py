@@ -19,6 +19,7 @@ from storage_agent.engine.acceptance import (
     same_operation,
 )
 from storage_agent.engine.arbitration import Arbitration
+from storage_agent.engine.creation import Creations, as_begun
 from storage_agent.engine.decide import findings_for
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Entry, Journal, resumed, unfinished
@@ -55,6 +56,8 @@ _WITH_EPOCH = frozenset(
         OperationKind.SPLIT_BRAIN,
     }
 )
+# Judged by what lies on the disks.
+_MAKING = frozenset({OperationKind.CREATE, OperationKind.ABANDON})
 NOT_RECORDED = "that it has ended could not be written down"
 
 
@@ -80,6 +83,7 @@ class Engine:
         self._journal = Journal(store)
         self._epochs = EpochStore(store)
         self.arbitration = Arbitration(host=host, store=store, epochs=self._epochs)
+        self._creations = Creations(store)
         self.seals = Seals(host=host, store=store, epochs=self._epochs)
         self._lock = threading.Lock()
         self._running: dict[str, OperationRecord] = {}
@@ -93,10 +97,10 @@ class Engine:
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         """What would be done, and what speaks against it. Looks, changes nothing.
 
-        Raises Busy for a `create` while an operation has its volume or disks: what lies on them
-        then is nobody's to judge."""
+        Raises Busy for `create` and `abandon` while an operation has the volume or its disks: what
+        lies on them then is nobody's to judge."""
         volume = self._volume(request)
-        if request.kind is OperationKind.CREATE:
+        if request.kind in _MAKING:
             with self._lock:
                 require_free(request, self._running.values(), self._config)
         snapshot = self._host.observe(volume)
@@ -229,6 +233,10 @@ class Engine:
     def running(self) -> tuple[OperationRecord, ...]:
         return tuple(self._running.values())
 
+    def unfinished_creations(self) -> tuple[str, ...]:
+        """Volumes that `create` has begun here and not brought to its end."""
+        return self._creations.unfinished()
+
     def epoch(self, volume: str) -> int | None:
         """The volume's epoch on this host; None where its file is missing or damaged."""
         try:
@@ -313,6 +321,9 @@ class Engine:
             run.wait_for_devices(volume)
         snapshot = run.look(volume)
         findings = self._decide(volume, snapshot, request)
+        if half_made := tuple(f for f in findings if f.code == "CREATION_UNFINISHED"):
+            # It has no epoch either, which is no reason to restore one.
+            return run.refused(findings, half_made)
         epoch = None
         if request.kind in _WITH_EPOCH:
             known = self._epochs.read(volume.name)
@@ -323,6 +334,8 @@ class Engine:
         plan = make_plan(volume, snapshot, request)
         if changed := confirmation_findings(request, plan):
             return run.refused((*findings, *changed), changed)
+        if request.kind is OperationKind.CREATE:
+            self._creations.begin(self._config, volume, request)
         return run.execute(volume, plan, findings, epoch)
 
     def _decide(
@@ -331,7 +344,13 @@ class Engine:
         """A plan that waits for the peer decides again before it takes the role."""
         granted = self.arbitration.is_granted(request)
         findings = findings_for(
-            self._config, volume, snapshot, request, self._host, is_granted=granted
+            self._config,
+            volume,
+            snapshot,
+            request,
+            self._host,
+            is_granted=granted,
+            creation=self._creations.read(volume.name),
         )
         waits = request.kind is OperationKind.PROMOTE and "wait_s" in request.options
         return without_primary_peer(findings) if waits else findings
@@ -340,11 +359,16 @@ class Engine:
         """A volume that was just created starts with epoch 0; of a copy that was given up the
         marker does not count any more."""
         request = record.request
+        if request.kind is OperationKind.CREATE and record.state is OperationState.ROLLED_BACK:
+            # Nothing of it is left.
+            self._creations.end(request.volume)
         if record.state is not OperationState.SUCCEEDED:
             return
         if request.kind is OperationKind.CREATE:
             first = Epoch(number=0, operation_id=request.operation_id)
             self._epochs.write(request.volume, first)
+        if request.kind in _MAKING:
+            self._creations.end(request.volume)
         if request.options.get("choice") == "discard":
             self._epochs.forget_marker(request.volume)
 
@@ -359,6 +383,9 @@ class Engine:
             )
         if request.kind is OperationKind.CREATE:
             return with_identity(self._config, volume)
+        if request.kind is OperationKind.ABANDON:
+            creation = self._creations.read(request.volume)
+            return as_begun(self._config, volume, creation) if creation else volume
         return volume
 
     def _changed(self, record: OperationRecord) -> None:

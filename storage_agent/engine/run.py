@@ -6,6 +6,21 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from storage_agent.engine.course import (
+    CHANGES_UNASKED,
+    DECISIVE,
+    FRESH_S,
+    LATE_DEVICES_TIMEOUT_S,
+    LOOK_AGAIN_S,
+    MAKING,
+    OPERATION_TIMEOUT_S,
+    PEER_LOOK_AGAIN_S,
+    SEEN_LATE,
+    SIGHT,
+    WORK,
+    is_passing,
+    with_way_on,
+)
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal
 from storage_agent.engine.report import Report
@@ -39,28 +54,6 @@ from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.naming import name_state
 from storage_agent.policy.standalone import parting_findings
 
-OPERATION_TIMEOUT_S = 900.0
-LATE_DEVICES_TIMEOUT_S = 60.0
-# What an act has changed is seen at once or a moment later; what the other host does is told of.
-_LOOK_AGAIN_S = 0.05
-_PEER_LOOK_AGAIN_S = 1.0
-
-# What the other host or the link changes while this one waits. For the array and the mount point
-# the look at the beginning stands: the steps that need them find out.
-_CHANGES_UNASKED = frozenset({Facet.REPLICA})
-_FRESH_S = 0.3
-# From here on this host may write, or write alone, or lose what it wrote.
-_DECISIVE = frozenset(
-    {StepKind.GRANT_PROMOTION, StepKind.PRIMARY, StepKind.DISCONNECT, StepKind.CONNECT_DISCARDING}
-)
-# Goals that hold only until a later step of the same plan ends them.
-_PASSING = frozenset({StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM, StepKind.WAIT_FOR_PEER})
-# On a frozen host nothing may wait for the filesystem: what shuts its clients out sees no more.
-_SIGHT = {OperationKind.CLOSE_LINK: frozenset({Facet.NFS})}
-# Steps that prove themselves and are work of their own: a plan with one is never "already so".
-_WORK = frozenset({StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA})
-
-
 # Returns when the volume's replica has changed, at the latest after so many seconds.
 Wait = Callable[[str, float], None]
 
@@ -83,11 +76,11 @@ class Run(Report):
     def look(self, volume: VolumeConfig, facets: frozenset[Facet] | None = None) -> VolumeSnapshot:
         """Observes these facets (None: all that matter to this kind of operation) and keeps the
         others as they were seen before."""
-        whole = _SIGHT.get(self.entry.request.kind, CHEAP_FACETS)
+        whole = SIGHT.get(self.entry.request.kind, CHEAP_FACETS)
         facets = whole if facets is None else facets
         begun_s = self.clock.monotonic()
         fresh = self.host.observe(volume, facets)
-        if facets >= _CHANGES_UNASKED:
+        if facets >= CHANGES_UNASKED:
             self.looked_s = begun_s
         if self.latest is not None and facets != whole:
             kept = {
@@ -99,10 +92,10 @@ class Run(Report):
 
     def _fresh_look(self, volume: VolumeConfig) -> VolumeSnapshot:
         """At what changes unasked; a look that was taken just now, and saw it, is one."""
-        latest, is_new = self.latest, self.clock.monotonic() - self.looked_s < _FRESH_S
+        latest, is_new = self.latest, self.clock.monotonic() - self.looked_s < FRESH_S
         if latest is not None and is_new and not isinstance(latest.replica, Unobserved):
             return latest
-        return self.look(volume, _CHANGES_UNASKED)
+        return self.look(volume, CHANGES_UNASKED)
 
     def wait_for_devices(self, volume: VolumeConfig) -> None:
         """Returns when waiting cannot help any more, at the latest after LATE_DEVICES_TIMEOUT_S."""
@@ -182,7 +175,8 @@ class Run(Report):
         """A step's goal may have been lost again while later ones ran."""
         snapshot = self.look(volume)
         for step in plan.steps:
-            if step.kind not in _PASSING and (lost := missing_goal(step.kind, volume, snapshot)):
+            passing = is_passing(step.kind, plan.operation)
+            if not passing and (lost := missing_goal(step.kind, volume, snapshot)):
                 raise OperationFailed(f"{step.title}: no longer so at the end: {lost}")
 
     # --- one step ------------------------------------------------------------------------------
@@ -190,16 +184,17 @@ class Run(Report):
     def _pending(self, kind: StepKind, volume: VolumeConfig) -> bool:
         assert self.latest is not None
         if DEFINITIONS[kind].goal is None:
-            return kind in _WORK
+            return kind in WORK
         return bool(missing_goal(kind, volume, self.latest))
 
     def _do(self, step: Step, volume: VolumeConfig, deadline: Deadline) -> None:
         assert self.latest is not None
         definition = DEFINITIONS[step.kind]
-        if Facet.IDENTITY in definition.facets:
+        if definition.facets & SEEN_LATE:
             self.look(volume, definition.facets)
         seen = definition.goal is not None and not definition.goal(volume, self.latest)
-        if seen or (step.kind in _PASSING and step.kind in self.entry.done):
+        passing = is_passing(step.kind, self.entry.request.kind)
+        if seen or (passing and step.kind in self.entry.done):
             self.note(step, StepOutcome.ALREADY)
             return
         decided = self._decide_again(volume) if self._is_decisive(step.kind) else {}
@@ -219,7 +214,7 @@ class Run(Report):
     def _is_decisive(self, kind: StepKind) -> bool:
         """Attaching, too, where it is not to metadata that this operation has made."""
         attaches = kind is StepKind.REPLICA_UP
-        return kind in _DECISIVE or (attaches and self.entry.request.kind is OperationKind.ASSEMBLE)
+        return kind in DECISIVE or (attaches and self.entry.request.kind is OperationKind.ASSEMBLE)
 
     def _decide_again(self, volume: VolumeConfig) -> dict[str, object]:
         """Right before the role is taken: the decision may be as old as a crash or a slow step,
@@ -258,9 +253,9 @@ class Run(Report):
                     code="GOAL_NOT_SEEN",
                 )
             if step.kind is StepKind.WAIT_FOR_PEER:
-                self.wait_for_news(volume.name, min(_PEER_LOOK_AGAIN_S, until.left_s(self.clock)))
+                self.wait_for_news(volume.name, min(PEER_LOOK_AGAIN_S, until.left_s(self.clock)))
             else:
-                self.clock.sleep(_LOOK_AGAIN_S)
+                self.clock.sleep(LOOK_AGAIN_S)
 
     # --- whose data it is ----------------------------------------------------------------------
 
@@ -318,7 +313,11 @@ class Run(Report):
         failed: AgentError | None = None
         for kind in reversed(self.performed):
             undo = DEFINITIONS[kind].undo
-            if undo is None or (failed and undo is not StepKind.WITHDRAW_GRANT):
+            if (
+                undo is None
+                or not self._may_undo()
+                or (failed and undo is not StepKind.WITHDRAW_GRANT)
+            ):
                 continue
             step = make_step(undo, volume, snapshot.host)
             try:
@@ -336,14 +335,19 @@ class Run(Report):
                 remedy=failed.remedy or cause.remedy,
                 findings=cause.findings,
             )
-        # create has no undo: what it made stays, and is named.
-        undone = self.entry.plan is None or self.entry.plan.operation is not OperationKind.CREATE
         return self.ended(
-            OperationState.ROLLED_BACK if undone else OperationState.FAILED,
+            OperationState.ROLLED_BACK if self._may_undo() else OperationState.FAILED,
             f"{cause.message}; now: {self._named(volume)}",
-            remedy=cause.remedy,
+            remedy=with_way_on(cause.remedy, self.entry.request, may_undo=self._may_undo()),
             findings=cause.findings,
         )
+
+    def _may_undo(self) -> bool:
+        """Of what create has made of disks, and abandon erased, nothing is taken back by itself:
+        it stays and is named, and the same command goes on with it."""
+        if self.entry.request.kind not in MAKING:
+            return True
+        return not set(self.performed) - {StepKind.WRITE_CONFIGURATION}
 
     def _undo_step(
         self, step: Step, undone: StepKind, volume: VolumeConfig, *, even_if_seen: bool
@@ -392,5 +396,5 @@ class Run(Report):
         return self.ended(
             OperationState.FAILED,
             f"interrupted by a restart of the host; now: {self._named(volume)}",
-            remedy="ask for it again if it is still wanted",
+            remedy=with_way_on("ask for it again if it is still wanted", self.entry.request),
         )

@@ -29,10 +29,19 @@ def write_identity(
     filesystem_uuid: str | None,
     folder: Path = DEFAULT_PATHS.folder,
 ) -> Path:
-    """Adds to what the file says already (the other host's array); atomic and durable.
+    """Atomic and durable. Raises what identity_text raises, and OperationFailed."""
+    file = folder / f"{volume}.toml"
+    _replace(file, identity_text(volume, array_uuids, filesystem_uuid, folder))
+    return file
+
+
+def identity_text(
+    volume: str, array_uuids: Mapping[str, str], filesystem_uuid: str | None, folder: Path
+) -> str:
+    """The whole file: what it says already (the other host's array), and this.
 
     Raises Refused where the file names another array or filesystem (an identity never changes
-    by itself), ConfigurationError where it cannot be read, OperationFailed.
+    by itself), ConfigurationError where it cannot be read.
     """
     file = folder / f"{volume}.toml"
     _require_valid(volume, array_uuids, filesystem_uuid)
@@ -45,8 +54,7 @@ def write_identity(
     tables: dict[str, Any] = {"array": {"uuid": dict(sorted(uuids.items()))}}
     if filesystem := filesystem_uuid or filesystem:
         tables["filesystem"] = {"uuid": filesystem}
-    _replace(file, HEADER.format(volume) + render_toml({"volumes": {volume: tables}}))
-    return file
+    return HEADER.format(volume) + render_toml({"volumes": {volume: tables}})
 
 
 def _require_valid(

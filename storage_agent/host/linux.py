@@ -18,18 +18,20 @@ from storage_agent.host.filesystem.content import ContentReader
 from storage_agent.host.filesystem.holders import find_holders
 from storage_agent.host.md.adapter import MdRaid
 from storage_agent.host.nfs.adapter import NfsObserver
-from storage_agent.host.perform import Performer, Tools
+from storage_agent.host.perform import Performer
 from storage_agent.host.surroundings import SurroundingsReader
 from storage_agent.host.system.apart import run_apart
 from storage_agent.host.system.bounded import BoundedCalls
 from storage_agent.host.system.runner import Runner
 from storage_agent.host.system.services import Services
+from storage_agent.host.tools import Tools
 from storage_agent.host.volume.marker import read_marker
 from storage_agent.host.volume.presence import put_right, what_is_wrong
 from storage_agent.host.volume.proof import take_proof
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.creation import MadeView
 from storage_agent.model.errors import AgentError, OperationFailed
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.incident import Incident
@@ -98,6 +100,9 @@ class LinuxHost:
             replace(disk, signatures=found[disk.path], claimed=is_claimed(disk.path))
             for disk in chosen
         )
+
+    def made(self, volume: VolumeConfig) -> MadeView:
+        return self._performer.look_at_made(volume)
 
     def surroundings(self) -> Surroundings:
         tools = self._tools

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from storage_agent.host.block.devices import Block
-from storage_agent.host.drbd.adapter import Drbd
-from storage_agent.host.drbd.guards import GuardReader
+from storage_agent.host.creating import Creating
 from storage_agent.host.drbd.reconnect import connect, disconnect
-from storage_agent.host.drbd.resource_file import render_resource
-from storage_agent.host.drbd.version import is_version_9
-from storage_agent.host.filesystem.adapter import Filesystem
 from storage_agent.host.filesystem.holders import find_holders
-from storage_agent.host.identity import write_identity
-from storage_agent.host.md.adapter import MdRaid
-from storage_agent.host.md.ignore import (
-    render_ignore_configuration,
-    write_ignore_configuration,
-)
-from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.nfs.control import ServerControl, prepare_settings
 from storage_agent.host.nfs.protocol import GENERATION
 from storage_agent.host.system.apart import run_apart
 from storage_agent.host.system.clock import SystemClock
 from storage_agent.host.system.files import replace_file
-from storage_agent.host.system.runner import Runner
-from storage_agent.host.system.services import Services
+from storage_agent.host.tools import Act, Tools
 from storage_agent.host.volume.look import look_at_marker
 from storage_agent.host.volume.marker import write_next_marker
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
-from storage_agent.model.errors import AgentError, Missing, OperationFailed, refuse_blockers
+from storage_agent.model.creation import MadeView
+from storage_agent.model.errors import AgentError, OperationFailed, refuse_blockers
 from storage_agent.model.finding import Finding, blocker
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
@@ -40,29 +26,10 @@ from storage_agent.model.operation import Marker, OperationRequest
 from storage_agent.model.plan import StepKind
 
 GRANTS = Path("run/storage-agent/grants")
-CONFIGURATION_FOLDER = Path("etc/storage-agent/agent.d")
 # knfsd lets go of a filesystem some milliseconds after its last thread has ended.
 UNMOUNT_TRIES = 5
 UNMOUNT_PAUSE_S = 0.2
 STATUS_TIMEOUT_S = 5.0
-
-Act = Callable[[VolumeConfig, OperationRequest, float], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """The adapters of one host."""
-
-    runner: Runner
-    block: Block
-    md: MdRaid
-    drbd: Drbd
-    guards: GuardReader
-    filesystem: Filesystem
-    services: Services
-    nfs: NfsObserver
-    root: Path
-    markers: dict[str, Marker | Unobserved | None]
 
 
 class Performer:
@@ -72,12 +39,9 @@ class Performer:
         self._config = config
         self._tools = tools
         self._clock = SystemClock()
+        self._creating = Creating(config, tools)
         self._acts: dict[StepKind, Act] = {
-            StepKind.WRITE_CONFIGURATION: self._write_configuration,
-            StepKind.MAKE_ARRAY: self._make_array,
-            StepKind.MAKE_METADATA: self._make_metadata,
-            StepKind.FIRST_PRIMARY: self._first_primary,
-            StepKind.MAKE_FILESYSTEM: self._make_filesystem,
+            **self._creating.acts(),
             StepKind.ASSEMBLE_ARRAY: self._assemble_array,
             StepKind.STOP_ARRAY: self._stop_array,
             StepKind.REPLICA_UP: self._replica_up,
@@ -108,84 +72,15 @@ class Performer:
             StepKind.STOP_SERVICES: self._stop_services,
         }
 
+    def look_at_made(self, volume: VolumeConfig) -> MadeView:
+        return self._creating.look(volume)
+
     def perform(
         self, kind: StepKind, volume: VolumeConfig, request: OperationRequest, deadline: Deadline
     ) -> None:
         self._acts[kind](volume, request, deadline.left_s(self._clock))
 
-    # --- creating ------------------------------------------------------------------------------
-
-    def _write_configuration(
-        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
-    ) -> None:
-        """The mdadm lines first: from then on udev leaves the array, once it exists, alone."""
-        uuids = [uuid for v in self._config.volumes.values() for uuid in v.array.uuid.values()]
-        lines = render_ignore_configuration((*uuids, *volume.array.uuid.values()))
-        write_ignore_configuration(lines, self._tools.root)
-        if volume.replica is not None:
-            self._tools.drbd.load_module(timeout_s=timeout_s)
-            self._write_resource(volume)
-        self._tools.filesystem.make_mount_point(volume.mount_point)
-        assert volume.filesystem.uuid is not None
-        write_identity(
-            volume.name,
-            volume.array.uuid,
-            volume.filesystem.uuid,
-            self._tools.root / CONFIGURATION_FOLDER,
-        )
-
-    def _write_resource(self, volume: VolumeConfig) -> None:
-        version = self._tools.drbd.driver_version()
-        if version is None:
-            raise Missing("the kernel module drbd is not loaded", remedy="modprobe drbd")
-        text = render_resource(self._config, volume, driver_version_9=is_version_9(version))
-        if self._tools.drbd.resource_file_text(volume.name) != text:
-            self._tools.drbd.write_resource_file(volume.name, text)
-
-    def _make_array(
-        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
-    ) -> None:
-        self._tools.md.create(
-            volume.array_device(),
-            volume.array.level,
-            volume.array.uuid[self._config.host],
-            self._member_paths(volume),
-            name=volume.name,
-            homehost=self._config.host,
-            timeout_s=timeout_s,
-        )
-
-    def _make_metadata(
-        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
-    ) -> None:
-        if not self._tools.drbd.has_metadata(volume.name, timeout_s=timeout_s):
-            self._tools.drbd.create_metadata(volume.name, timeout_s=timeout_s)
-
-    def _first_primary(
-        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
-    ) -> None:
-        self._tools.drbd.first_primary(volume.name, timeout_s=timeout_s)
-
-    def _make_filesystem(
-        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
-    ) -> None:
-        assert volume.filesystem.uuid is not None
-        self._tools.filesystem.make(
-            volume.device(),
-            volume.filesystem.type,
-            volume.filesystem.uuid,
-            volume.name,
-            timeout_s=timeout_s,
-        )
-
     # --- array and replica ---------------------------------------------------------------------
-
-    def _member_paths(self, volume: VolumeConfig) -> tuple[str, ...]:
-        serials = volume.array.disks[self._config.host]
-        disks = self._tools.block.by_serial(serials)
-        if missing := [serial for serial in serials if serial not in disks]:
-            raise Missing(f"disk {missing[0]} of {volume.name} is not attached")
-        return tuple(disks[serial].path for serial in serials)
 
     def _assemble_array(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
@@ -198,7 +93,7 @@ class Performer:
         self._tools.md.assemble(
             volume.array_device(),
             volume.array.uuid[self._config.host],
-            self._member_paths(volume),
+            self._creating.member_paths(volume),
             timeout_s=timeout_s,
         )
 
@@ -213,14 +108,14 @@ class Performer:
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
     ) -> None:
         self._tools.drbd.load_module(timeout_s=timeout_s)
-        self._write_resource(volume)
+        self._creating.write_resource(volume)
         self._tools.drbd.up(volume.name, timeout_s=timeout_s)
 
     def _take_options(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
     ) -> None:
         """The file first: the handlers are whatever stands there."""
-        self._write_resource(volume)
+        self._creating.write_resource(volume)
         held = self._tools.guards.read(self._config, volume, timeout_s=timeout_s)
         names = held.options if held is not None else {}
         has_connection = any(name.startswith("net.") for name in names)

@@ -23,6 +23,7 @@ class OperationKind(StrEnum):
     STANDALONE = "standalone"
     REJOIN = "rejoin"
     SPLIT_BRAIN = "split-brain"
+    ABANDON = "abandon"
 
 
 class StepKind(StrEnum):
@@ -59,6 +60,10 @@ class StepKind(StrEnum):
     LINK_UP = "link-up"
     LINK_DOWN = "link-down"
     PROVE_EXPORT = "prove-export"
+    REMOVE_SERVER = "remove-server"
+    ERASE_CONTENT = "erase-content"
+    ERASE_ARRAY = "erase-array"
+    REMOVE_CONFIGURATION = "remove-configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.creation import MadeView
 from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import Step
@@ -32,6 +33,11 @@ class HostPort(Protocol):
         """The attached disks with these serials, each freshly probed for signatures and users.
 
         Raises AgentError where they cannot be probed."""
+        ...
+
+    def made(self, volume: VolumeConfig) -> MadeView:
+        """What an unfinished `create` has left of the volume. What cannot be seen is
+        Unobserved."""
         ...
 
     def surroundings(self) -> Surroundings:

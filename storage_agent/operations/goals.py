@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.filesystem import Content, FilesystemView
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, DiskState, Replica, Role
@@ -37,6 +37,27 @@ def array_runs(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     # DRBD names this path. An array that an initramfs has assembled has another one.
     device = volume.array_device()
     return "" if device in view.array.links else f"array {view.array.name} is not at {device}"
+
+
+def array_erased(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    view = snapshot.array
+    if not isinstance(view, ArrayView):
+        return _unseen(view, "array")
+    uuid = volume.array.uuid.get(snapshot.host)
+    left = [block.serial for block in view.attached if block.array_uuid == uuid]
+    return f"{', '.join(left)} carries the array {uuid}" if left else ""
+
+
+def first_primary(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    """Nothing has to be declared good any more once the filesystem is there: it is written last
+    of all (mke2fs and mkfs.xfs complete their superblock at their end)."""
+    return has_role(Role.PRIMARY)(volume, snapshot) if _content_is_other(volume, snapshot) else ""
+
+
+def _content_is_other(volume: VolumeConfig, snapshot: VolumeSnapshot) -> bool:
+    content = snapshot.content
+    wanted = (volume.filesystem.type, volume.filesystem.uuid)
+    return not isinstance(content, Content) or (content.type, content.uuid) != wanted
 
 
 def array_stopped(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
@@ -125,6 +146,8 @@ def unmounted(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
 
 
 def identified(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    if not _content_is_other(volume, snapshot):
+        return ""
     view = snapshot.filesystem
     if not isinstance(view, FilesystemView):
         return _unseen(view, "filesystem")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from storage_agent.model.array import ArrayView
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
@@ -17,6 +18,7 @@ def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
     engine sees that when it comes to them."""
     kinds = {
         OperationKind.CREATE: _create,
+        OperationKind.ABANDON: _abandon,
         OperationKind.ASSEMBLE: _assemble,
         OperationKind.PROMOTE: _promote,
         OperationKind.DEMOTE: _demote,
@@ -50,7 +52,12 @@ def _create(
     """first: this host's blank copy becomes the good one and gets the filesystem.
     join: this host receives it by DRBD's first sync."""
     first = request.options.get("role") == "first"
-    kinds = [StepKind.WRITE_CONFIGURATION, StepKind.MAKE_ARRAY]
+    # Made by an earlier create that was interrupted.
+    is_there = _members(volume, snapshot) == frozenset(volume.array.disks[snapshot.host])
+    kinds = [
+        StepKind.WRITE_CONFIGURATION,
+        StepKind.ASSEMBLE_ARRAY if is_there else StepKind.MAKE_ARRAY,
+    ]
     if volume.replica:
         kinds += [StepKind.MAKE_METADATA, StepKind.REPLICA_UP]
         if first:
@@ -62,6 +69,31 @@ def _create(
     if volume.nfs:
         kinds.append(StepKind.PREPARE_SERVER)
     return kinds
+
+
+def _abandon(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    """From the top down. What lies on the array is erased on the array; where it was never
+    completed there is nothing on it."""
+    kinds = [StepKind.REMOVE_SERVER] if volume.nfs else []
+    if volume.replica:
+        kinds += [StepKind.SECONDARY, StepKind.REPLICA_DOWN]
+    members = _members(volume, snapshot)
+    if members == frozenset(volume.array.disks[snapshot.host]):
+        kinds += [StepKind.ASSEMBLE_ARRAY, StepKind.ERASE_CONTENT]
+    if members:
+        kinds += [StepKind.STOP_ARRAY, StepKind.ERASE_ARRAY]
+    return [*kinds, StepKind.REMOVE_CONFIGURATION]
+
+
+def _members(volume: VolumeConfig, snapshot: VolumeSnapshot) -> frozenset[str]:
+    """Serials of the volume's disks that carry its array."""
+    view, uuid = snapshot.array, volume.array.uuid.get(snapshot.host)
+    if not isinstance(view, ArrayView):
+        return frozenset()
+    blocks = (block for block in view.attached if block.array_uuid == uuid)
+    return frozenset(block.serial for block in blocks)
 
 
 def _assemble(

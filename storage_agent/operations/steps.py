@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.nfs import ServerState
@@ -11,20 +10,8 @@ from storage_agent.model.plan import Step, StepKind
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.operations import goals
-from storage_agent.operations.goals import Goal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
-    """goal None: the step proves itself while it is done, and is done each time it is reached."""
-
-    title: Callable[[VolumeConfig], str]
-    commands: Callable[[VolumeConfig, str], tuple[str, ...]]
-    check: str
-    goal: Goal | None
-    facets: frozenset[Facet]
-    undo: StepKind | None
-    timeout_s: float
+from storage_agent.operations.creation_steps import CREATION
+from storage_agent.operations.definition import Definition, drbdadm, members
 
 
 def make_step(kind: StepKind, volume: VolumeConfig, host: str) -> Step:
@@ -46,10 +33,6 @@ def missing_goal(kind: StepKind, volume: VolumeConfig, snapshot: VolumeSnapshot)
     return "" if goal is None else goal(volume, snapshot)
 
 
-def _drbdadm(verb: str) -> Callable[[VolumeConfig, str], tuple[str, ...]]:
-    return lambda volume, host: (f"drbdadm {verb} {volume.name}",)
-
-
 def _systemctl(verb: str) -> Callable[[VolumeConfig, str], tuple[str, ...]]:
     return lambda volume, host: tuple(f"systemctl {verb} {unit}" for unit in volume.services)
 
@@ -58,21 +41,10 @@ def _server_command(verb: str) -> Callable[[VolumeConfig, str], tuple[str, ...]]
     return lambda volume, host: (f"storage-agent-nfs {volume.name} {verb}",)
 
 
-def _members(volume: VolumeConfig, host: str) -> str:
-    return " ".join(f"SERIAL={serial}" for serial in volume.array.disks.get(host, ()))
-
-
-def _make_array(volume: VolumeConfig, host: str) -> tuple[str, ...]:
-    return (
-        f"mdadm --create {volume.array_device()} --level={volume.array.level} "
-        f"--uuid={volume.array.uuid.get(host, '')} {_members(volume, host)}",
-    )
-
-
 def _assemble(volume: VolumeConfig, host: str) -> tuple[str, ...]:
     return (
         f"mdadm --assemble {volume.array_device()} --config=none "
-        f"--uuid={volume.array.uuid.get(host, '')} {_members(volume, host)}",
+        f"--uuid={volume.array.uuid.get(host, '')} {members(volume, host)}",
     )
 
 
@@ -88,58 +60,7 @@ _NFS = frozenset({Facet.NFS})
 _SERVICES = frozenset({Facet.SERVICES})
 
 DEFINITIONS: dict[StepKind, Definition] = {
-    StepKind.WRITE_CONFIGURATION: Definition(
-        title=lambda v: "write identity, DRBD and mdadm configuration, make the mount point",
-        commands=lambda v, h: (
-            f"edit /etc/storage-agent/agent.d/{v.name}.toml",
-            f"edit /etc/drbd.d/storage-agent-{v.name}.res",
-            "edit /etc/mdadm/mdadm.conf.d/storage-agent.conf",
-            f"mkdir -p {v.mount_point}",
-        ),
-        check="the files are there",
-        goal=None,
-        facets=frozenset(),
-        undo=None,
-        timeout_s=30,
-    ),
-    StepKind.MAKE_ARRAY: Definition(
-        title=lambda v: f"create the array {v.array_device()}",
-        commands=_make_array,
-        check="the array runs",
-        goal=goals.array_runs,
-        facets=_ARRAY,
-        undo=None,
-        timeout_s=120,
-    ),
-    StepKind.MAKE_METADATA: Definition(
-        title=lambda v: "write DRBD's metadata",
-        commands=_drbdadm("create-md"),
-        check="drbdadm dump-md shows it",
-        goal=None,
-        facets=frozenset(),
-        undo=None,
-        timeout_s=120,
-    ),
-    StepKind.FIRST_PRIMARY: Definition(
-        title=lambda v: "declare this host's blank copy the good one, once",
-        commands=_drbdadm("primary --force"),
-        check="role: Primary",
-        goal=goals.has_role(Role.PRIMARY),
-        facets=_REPLICA,
-        undo=None,
-        timeout_s=30,
-    ),
-    StepKind.MAKE_FILESYSTEM: Definition(
-        title=lambda v: f"make the {v.filesystem.type} filesystem",
-        commands=lambda v, h: (
-            f"mkfs.{v.filesystem.type} (UUID {v.filesystem.uuid}) {v.device()}",
-        ),
-        check="its type and UUID are read back",
-        goal=goals.identified,
-        facets=frozenset({Facet.FILESYSTEM, Facet.IDENTITY}),
-        undo=None,
-        timeout_s=600,
-    ),
+    **CREATION,
     StepKind.ASSEMBLE_ARRAY: Definition(
         title=lambda v: f"assemble the array {v.array_device()}",
         commands=_assemble,
@@ -160,7 +81,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.REPLICA_UP: Definition(
         title=lambda v: "bring DRBD up, as secondary, without waiting for the peer",
-        commands=_drbdadm("up"),
+        commands=drbdadm("up"),
         check="the disk is attached",
         goal=goals.replica_up,
         facets=_REPLICA,
@@ -181,7 +102,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.REPLICA_DOWN: Definition(
         title=lambda v: "take DRBD down",
-        commands=_drbdadm("down"),
+        commands=drbdadm("down"),
         check="the resource is gone",
         goal=goals.replica_down,
         facets=_REPLICA,
@@ -199,7 +120,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.DISCONNECT: Definition(
         title=lambda v: "leave the peer: it is outdated in order, if it can be reached",
-        commands=_drbdadm("disconnect"),
+        commands=drbdadm("disconnect"),
         check="connection: StandAlone, writes not frozen",
         goal=goals.stands_alone,
         facets=_REPLICA,
@@ -208,7 +129,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.CONNECT: Definition(
         title=lambda v: "look for the peer again; DRBD resyncs what differs",
-        commands=_drbdadm("connect"),
+        commands=drbdadm("connect"),
         check="connection: not StandAlone",
         goal=goals.connecting,
         facets=_REPLICA,
@@ -217,7 +138,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.CONNECT_DISCARDING: Definition(
         title=lambda v: f"DISCARD what only this host's copy of {v.name} has, take the peer's",
-        commands=_drbdadm("connect --discard-my-data"),
+        commands=drbdadm("connect --discard-my-data"),
         check="connection: not StandAlone",
         goal=goals.connecting,
         facets=_REPLICA,
@@ -244,7 +165,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.PRIMARY: Definition(
         title=lambda v: "become primary",
-        commands=_drbdadm("primary"),
+        commands=drbdadm("primary"),
         check="role: Primary",
         goal=goals.has_role(Role.PRIMARY),
         facets=_REPLICA,
@@ -253,7 +174,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
     ),
     StepKind.SECONDARY: Definition(
         title=lambda v: "become secondary",
-        commands=_drbdadm("secondary"),
+        commands=drbdadm("secondary"),
         check="role: Secondary",
         goal=goals.has_role(Role.SECONDARY),
         facets=_REPLICA,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRequest
-from storage_agent.model.plan import Plan
+from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.policy.common import blocker
 
 
@@ -15,13 +15,15 @@ def confirmation_findings(request: OperationRequest, plan: Plan) -> tuple[Findin
         return ()
     chosen = (request.options.get(name) for name in ("role", "choice"))
     options = "".join(f" --{word}" for word in chosen if word)
+    command = f"{request.kind} {request.volume}{options}"
+    if request.kind is OperationKind.ABANDON:
+        command = f"create {request.volume} --abandon"
     return (
         blocker(
             "PLAN_CHANGED",
             f"what would be done is not what was confirmed: the plan is now {plan.digest()}",
             measured=f"plan {plan.digest()}",
             limit=f"plan {confirmed}",
-            remedy="read the plan again, then confirm that one: "
-            f"storage-agent {request.kind} {request.volume}{options} --dry-run",
+            remedy=f"read the plan again, then confirm that one: storage-agent {command} --dry-run",
         ),
     )

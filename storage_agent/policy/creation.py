@@ -6,6 +6,7 @@ from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.surroundings import Surroundings
+from storage_agent.policy.abandon import Begun, going_on_findings
 from storage_agent.policy.common import blocker, bytes_text
 from storage_agent.policy.surroundings import collisions, disk_users
 
@@ -17,14 +18,20 @@ def creation_findings(
     volume: VolumeConfig,
     disks: tuple[Disk, ...],
     surroundings: Surroundings,
+    begun: Begun | None = None,
 ) -> tuple[Finding, ...]:
     """disks: the attached ones, each with the signatures that a fresh probe found on it.
 
     Whether the volume exists is a matter of the configuration, not of the identity that
-    `volume` may have been given for the plan.
+    `volume` may have been given for the plan. begun: what is known of an earlier `create` that
+    did not come to its end; this one goes on with it.
     """
     created = config.volumes[volume.name].array.uuid
-    if config.host in created:
+    if begun is not None:
+        unlike = going_on_findings(config, volume, begun)
+        if unlike:
+            return unlike
+    elif config.host in created:
         return (
             blocker(
                 "ALREADY_CREATED",
@@ -40,10 +47,11 @@ def creation_findings(
         matching = [disk for disk in disks if disk.serial == serial]
         if len(matching) == 1:
             chosen.append(matching[0])
-            found += _in_use(matching[0], disk_users(matching[0], surroundings))
+            if begun is None or not begun.has(matching[0]):
+                found += _in_use(matching[0], disk_users(matching[0], surroundings))
         else:
             found.append(_not_one(volume, serial, matching))
-    others = collisions(config, volume, surroundings, is_made=False)
+    others = collisions(config, volume, surroundings, is_made=begun is not None)
     return (*(other.finding for other in others), *found, *_sizes(volume, chosen))
 
 

@@ -42,7 +42,7 @@ def needs_use(volume: VolumeConfig, snapshot: VolumeSnapshot, request: Operation
         replica = snapshot.replica
         is_move = isinstance(replica, Replica) and replica.peer_has_all()
         return not is_move and bool(taken_away(volume, snapshot))
-    return request.kind in (OperationKind.LEAVE, OperationKind.CREATE)
+    return request.kind in (OperationKind.LEAVE, OperationKind.CREATE, OperationKind.ABANDON)
 
 
 def service_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

@@ -366,7 +366,7 @@ class Agent:
         if request.kind is OperationKind.SPLIT_BRAIN:
             self._markers.pop(request.volume, None)
         self._read_markers()
-        if request.kind is OperationKind.CREATE:
+        if request.kind in (OperationKind.CREATE, OperationKind.ABANDON):
             # It wrote the configuration, and what its caller asks for next needs that.
             with self._reload_lock:
                 self._reload_now()
@@ -385,7 +385,9 @@ class Agent:
         self._broadcast("event", event)
 
     def _problems(self) -> tuple[Problem, ...]:
-        return tuple(problems_of(self.setup, self._journal_problem, self._key_findings()))
+        unfinished = self.engine.unfinished_creations()
+        found = problems_of(self.setup, self._journal_problem, self._key_findings(), unfinished)
+        return tuple(found)
 
     def _named_problems(self) -> tuple[str, ...]:
         return tuple(problem.message for problem in self._problems())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import agent, ask, configure, create, one_volume
+from tests.lab.situations import agent, ask, configure, create, one_volume, operate
 
 REFUSED, BUSY = 3, 5
 # As guides have it: minor 0, port 7789, defined and not up. And one from elsewhere.
@@ -89,3 +92,76 @@ def test_create_while_another_one_runs(lab: Lab) -> None:
     history = agent(alpha, "operation")
     states = [record["state"] for record in history["operations"]]
     assert "succeeded" in states
+
+
+# Holds the daemon still once the journal announces a step.
+AT_STEP = (
+    "pid=$(systemctl show -p MainPID --value storage-agentd); "
+    'while ! grep -qs \'"intent", "step": "{step}"\' /var/lib/storage-agent/operation-cut; '
+    "do :; done; kill -STOP $pid; touch /run/held"
+)
+
+
+def lose_power_at(lab: Lab, step: str) -> None:
+    """alpha, in the middle of `create data --first`; returns once it is up again."""
+    alpha = lab.hosts["alpha"]
+    digest = agent(alpha, "create", "data", "--first", "--dry-run")["digest"]
+    alpha.spawn(AT_STEP.format(step=step))
+    alpha.spawn(f"storage-agent create data --first --confirm {digest} --operation-id cut")
+    lab.wait_until(
+        "create is held",
+        lambda: alpha.run("test -e /run/held", timeout_s=30, check=False).exit_status == 0,
+        timeout_s=240,
+    )
+    lab.power_off("alpha")
+    lab.power_on("alpha")
+    lab.wait_until("alpha answers", lambda: quietly(alpha), timeout_s=240)
+    problems = agent(alpha, "status")["problems"]
+    assert [problem["code"] for problem in problems] == ["CREATION_UNFINISHED"]
+
+
+def quietly(host: Host) -> bool:
+    """False while the host or its daemon cannot be reached."""
+    try:
+        command = "test ! -e /run/held && storage-agent status --json"
+        return host.run(command, timeout_s=30, check=False).exit_status == 0
+    except LabError:
+        return False
+
+
+def abandon(host: Host) -> None:
+    digest = agent(host, "create", "data", "--abandon", "--dry-run")["digest"]
+    record = agent(host, "create", "data", "--abandon", "--confirm", digest, timeout_s=240)
+    assert record["state"] == "succeeded", record
+
+
+@pytest.mark.parametrize("step", ["make-metadata", "first-primary"])
+def test_power_lost_in_the_middle_of_create_and_the_same_again(lab: Lab, step: str) -> None:
+    """The array is there, or DRBD is up: the two windows out of which nothing led."""
+    alpha = lab.hosts["alpha"]
+    configure(lab, one_volume())
+    lose_power_at(lab, step)
+    done = alpha.run("storage-agent promote data", timeout_s=60, check=False)
+    assert done.exit_status == REFUSED
+    assert "storage-agent create data --first" in done.stderr
+    create(alpha, "data", "--first")
+    assert agent(alpha, "status")["problems"] == []
+    operate(alpha, "promote", "data", "--peer-is-off", "beta", "--confirm", "beta")
+
+
+@pytest.mark.parametrize("step", ["make-metadata", "make-filesystem"])
+def test_power_lost_in_the_middle_of_create_and_all_taken_back(lab: Lab, step: str) -> None:
+    alpha = lab.hosts["alpha"]
+    configure(lab, one_volume())
+    before = traces(alpha)
+    lose_power_at(lab, step)
+    abandon(alpha)
+    assert traces(alpha) == before
+    alpha.run('drbdadm sh-nop; test -z "$(drbdsetup status)"', timeout_s=30)
+    # Nothing of it is left that would stand in the way.
+    create(alpha, "data", "--first")
+    assert agent(alpha, "status")["snapshot"]["volumes"]["data"]["replica"]["disk"] == "UpToDate"
+    # What is made to its end is never taken back.
+    done = alpha.run("storage-agent create data --abandon --dry-run", timeout_s=60, check=False)
+    assert done.exit_status == REFUSED, done.stdout + done.stderr
+    assert "NOTHING_TO_ABANDON" in done.stdout + done.stderr

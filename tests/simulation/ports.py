@@ -11,6 +11,7 @@ from storage_agent.host.linux import WATCH_WRITES_S
 from storage_agent.model.array import ArrayView, Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.creation import MadeView
 from storage_agent.model.errors import (
     CommandStuck,
     CommandTimeout,
@@ -124,6 +125,9 @@ class SimHost:
 
     def boot_id(self) -> str:
         return self._machine.boot_id
+
+    def made(self, volume: VolumeConfig) -> MadeView:
+        return MadeView(files={}, signatures=None, generation=None)
 
     def surroundings(self) -> Surroundings:
         return Surroundings(replicas=(), arrays=(), listeners=())

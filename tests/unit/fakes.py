@@ -20,6 +20,7 @@ from storage_agent.model.configuration import (
     ReplicaConfig,
     VolumeConfig,
 )
+from storage_agent.model.creation import MadeView
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.filesystem import Content, FilesystemView, Mount
 from storage_agent.model.guards import (
@@ -61,6 +62,7 @@ COORDINATOR = "claim-1"
 CONTENT = Content(type="ext4", uuid=FILESYSTEM_UUID, size_bytes=500 << 20)
 QUIET = UseView(holders=(), written_bytes=0, watched_s=2)
 NOTHING_ELSE = Surroundings(replicas=(), arrays=(), listeners=())
+NOTHING_MADE = MadeView(files={}, signatures=None, generation=None)
 SERIALS = ("alpha-0", "alpha-1", "alpha-2", "alpha-3")
 
 
@@ -193,6 +195,7 @@ class FakeHost:
     use: UseView = QUIET
     content: Content | None = CONTENT
     around: Surroundings = NOTHING_ELSE
+    made_view: MadeView = NOTHING_MADE
     answered: list[Incident] = field(default_factory=list)
     written: dict[str, bytes] = field(default_factory=dict)
     # What the kernel does when the hosts lose each other; None: what is configured.
@@ -204,6 +207,9 @@ class FakeHost:
 
     def boot_id(self) -> str:
         return self.boot
+
+    def made(self, volume: VolumeConfig) -> MadeView:
+        return self.made_view
 
     def surroundings(self) -> Surroundings:
         return self.around

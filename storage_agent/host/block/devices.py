@@ -86,6 +86,19 @@ def probe_signatures(
     return {by_name[name]: types for name, types in parse_probe(done.stdout, by_name).items()}
 
 
+def device_signatures(
+    runner: Runner, path: str, *, timeout_s: float
+) -> tuple[tuple[str, str], ...]:
+    """Type and UUID (empty for none) of every signature on one device; as probe_signatures."""
+    argv = ("wipefs", "--no-act", "--json", "--", path)
+    text = runner.run(argv, timeout_s=timeout_s).stdout
+    try:
+        found = json.loads(text)["signatures"] if text.strip() else ()
+        return tuple((str(entry["type"]), str(entry.get("uuid") or "")) for entry in found)
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ParseError("wipefs", f"unexpected answer ({exc})", text) from exc
+
+
 def is_claimed(path: str) -> bool:
     """open(2): O_EXCL without O_CREAT on a block device fails with EBUSY while it is in use by
     the system (mounted, a member of md or LVM, DRBD's disk, swap), or a part of it is. Raises

@@ -24,12 +24,17 @@ _EXT4_AT = 1024
 _EXT4_MAGIC = 0xEF53
 _EXT4_64BIT = 0x80
 _XFS_MAGIC = b"XFSB"
+_XFS_IN_PROGRESS_AT = 126
+_XFS_FIRST_INODES = 3
 
 
 def parse_content(start: bytes) -> Content | None:
     """start: the first START_BYTES of a device. None: no ext4 (or one of its forerunners) and no
     xfs begins here."""
     if start[:4] == _XFS_MAGIC:
+        if start[_XFS_IN_PROGRESS_AT]:
+            # mkfs.xfs writes it first of all and clears this last; the kernel does not mount it.
+            return None
         block_bytes, blocks = struct.unpack_from(">IQ", start, 4)
         return _content("xfs", start[32:48], block_bytes * blocks)
     block = start[_EXT4_AT:]
@@ -43,6 +48,19 @@ def parse_content(start: bytes) -> Content | None:
         blocks += struct.unpack_from("<I", block, 0x150)[0] << 32
     # A shift that makes no sense is not followed: ext4 knows blocks of 1 KiB to 64 KiB.
     return _content("ext4", block[0x68:0x78], blocks * (1024 << min(block_shift, 6)))
+
+
+def is_pristine(start: bytes) -> bool | None:
+    """Was the filesystem that begins here never used? None where none does. ext4 notes each mount;
+    a new XFS has its root folder and two bitmaps, and no other inode."""
+    content = parse_content(start)
+    if content is None:
+        return None
+    if content.type == "xfs":
+        inodes, free = struct.unpack_from(">QQ", start, 128)
+        return bool(inodes - free == _XFS_FIRST_INODES)
+    mounted_unix_s, mounts = struct.unpack_from("<I4xH", start, _EXT4_AT + 0x2C)
+    return bool(mounted_unix_s == 0 and mounts == 0)
 
 
 def _content(kind: str, identity: bytes, size_bytes: int) -> Content:
@@ -61,6 +79,12 @@ class ContentReader:
         path = self._root / device.lstrip("/")
         call = f"read the start of {device}"
         return parse_content(self._calls.run(call, lambda: _start(path), timeout_s=timeout_s))
+
+    def is_pristine(self, device: str, *, timeout_s: float = TIMEOUT_S) -> bool | None:
+        """As read."""
+        path = self._root / device.lstrip("/")
+        call = f"read the start of {device}"
+        return is_pristine(self._calls.run(call, lambda: _start(path), timeout_s=timeout_s))
 
 
 def _start(path: Path) -> bytes:

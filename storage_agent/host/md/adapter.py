@@ -1,8 +1,8 @@
 """md arrays of this host: which exist, what is attached for them, and the few changes.
 
-Never starts a degraded array (`--run`), never rewrites a superblock to make it fit (`--force`,
-`--zero-superblock`), never scans (`--scan`). Whether a set may be assembled is decided in
-policy/assembly.py; here is what it needs to know.
+Never starts a degraded array (`--run`), never rewrites a superblock to make it fit (`--force`),
+never scans (`--scan`); erases one (`--zero-superblock`) only where `create` has just made it.
+Whether a set may be assembled is decided in policy/assembly.py; here is what it needs to know.
 
 Host tools: mdadm. Looking at running arrays needs none: sysfs is enough.
 """
@@ -19,6 +19,7 @@ from storage_agent.host.block.devices import Block, select_by_serial
 from storage_agent.host.md.commands import (
     assemble_argv,
     create_argv,
+    erase_argv,
     readwrite_argv,
     stop_argv,
 )
@@ -126,6 +127,12 @@ class MdRaid:
         """
         argv = create_argv(device, level, uuid, member_paths, name=name, homehost=homehost)
         self._runner.run(argv, timeout_s=timeout_s)
+
+    def erase(self, path: str, *, timeout_s: float) -> None:
+        """Takes a disk out of an array that does not run. Only for what an unfinished `create`
+        has made on it: the local, confirmed `create --abandon`. Raises CommandFailed while the
+        array runs."""
+        self._runner.run(erase_argv(path), timeout_s=timeout_s)
 
     def _read_arrays(self, disks: tuple[Disk, ...]) -> tuple[Array, ...]:
         serials = {name: disk.serial for disk in disks for name in (disk.name, *disk.partitions)}

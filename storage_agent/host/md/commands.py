@@ -60,6 +60,11 @@ def create_argv(
     )
 
 
+def erase_argv(path: str) -> tuple[str, ...]:
+    _require_member(path)
+    return ("mdadm", "--zero-superblock", path)
+
+
 def stop_argv(name: str) -> tuple[str, ...]:
     return ("mdadm", "--stop", f"/dev/{_require_name(name)}")
 
@@ -85,9 +90,13 @@ def _require_device(device: str) -> None:
         raise UsageError(f"{device!r} is not of the form /dev/md/NAME")
 
 
+def _require_member(path: str) -> None:
+    if not re.fullmatch(r"/dev/[A-Za-z0-9][A-Za-z0-9_/-]*", path):
+        raise UsageError(f"{path!r} is not the path of a disk")
+
+
 def _require_members(member_paths: tuple[str, ...]) -> None:
     for path in member_paths:
-        if not re.fullmatch(r"/dev/[A-Za-z0-9][A-Za-z0-9_/-]*", path):
-            raise UsageError(f"{path!r} is not the path of a disk")
+        _require_member(path)
     if len(member_paths) < 2 or len(set(member_paths)) != len(member_paths):
         raise UsageError("an array needs two or more different members")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from storage_agent.policy.catalogue.agent import AGENT
 from storage_agent.policy.catalogue.coordinator import COORDINATOR
+from storage_agent.policy.catalogue.creation import CREATION
 from storage_agent.policy.catalogue.doctor import DOCTOR
 from storage_agent.policy.catalogue.guard import GUARD
 from storage_agent.policy.catalogue.host import HOST
@@ -17,6 +18,7 @@ from storage_agent.policy.explanation import Explanation
 CATALOGUE: dict[str, Explanation] = {
     **AGENT,
     **COORDINATOR,
+    **CREATION,
     **DOCTOR,
     **GUARD,
     **VOLUME,

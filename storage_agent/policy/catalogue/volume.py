@@ -89,25 +89,6 @@ VOLUME: dict[str, Explanation] = {
         risk="create would destroy it, so it refuses",
         next_steps=("lsblk DISK", "wipefs --no-act DISK", "name another disk"),
     ),
-    "DRBD_TAKEN": Explanation(
-        meaning="Another DRBD resource of this host, up or down, has the name, the minor, the port "
-        "or the disk that the volume is configured with.",
-        risk="two definitions that contradict each other make drbdadm refuse every resource",
-        next_steps=("drbdadm dump", "storage-agent config check"),
-    ),
-    "PORT_TAKEN": Explanation(
-        meaning="Something on this host listens at the port of the volume's replication.",
-        next_steps=("ss -ltnp", "storage-agent config check"),
-    ),
-    "ARRAY_NAME_TAKEN": Explanation(
-        meaning="The name below /dev/md at which the volume's array is to be is another array's.",
-        next_steps=("ls -l /dev/md", "cat /etc/mdadm/mdadm.conf", "storage-agent config check"),
-    ),
-    "SURROUNDINGS_UNSEEN": Explanation(
-        meaning="What else there is on this host could not be looked at, so nothing is made.",
-        risk="a volume that takes what another one has would end both",
-        next_steps=("drbdadm sh-nop", "cat /proc/mdstat", "storage-agent doctor"),
-    ),
     "TOO_FEW_DISKS": Explanation(
         meaning="The RAID level needs more disks than are usable here.",
         next_steps=("storage-agent config show", _DISKS),

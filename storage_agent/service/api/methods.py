@@ -37,6 +37,7 @@ from storage_agent.service.api.answers import (
 )
 from storage_agent.service.api.lanes import Lanes
 from storage_agent.service.api.parameters import (
+    AbandonParameters,
     AnswerParameters,
     ClaimParameters,
     CreateParameters,
@@ -265,6 +266,18 @@ def _create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
     return _start(agent, call, request)
 
 
+def _abandon(agent: Agent, call: Call, parameters: AbandonParameters) -> object:
+    agent.require_volume(parameters.volume)
+    request = OperationRequest(
+        kind=OperationKind.ABANDON,
+        volume=parameters.volume,
+        operation_id=callers_id(parameters.operation_id),
+        origin=call.session.origin,
+        options={"confirm": parameters.confirm},
+    )
+    return _start(agent, call, request)
+
+
 def _start(agent: Agent, call: Call, request: OperationRequest) -> object:
     agent.require_usable()
     watcher = Watcher(
@@ -374,6 +387,8 @@ METHODS: Mapping[str, Method] = {
                needs=Role.LOCAL, handler=_operate(OperationKind.LEAVE)),
         Method(name="create", parameters=CreateParameters, answers=OperationRecord,
                needs=Role.LOCAL, handler=_create),
+        Method(name="abandon", parameters=AbandonParameters, answers=OperationRecord,
+               needs=Role.LOCAL, handler=_abandon),
         Method(name="epoch.claim", parameters=ClaimParameters, answers=Claimed,
                needs=Role.GRANT, handler=claim_epoch),
         Method(name="epoch.restore", parameters=EpochParameters, answers=VolumeEpoch,

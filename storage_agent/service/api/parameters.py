@@ -131,6 +131,15 @@ class GrantParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AbandonParameters:
+    """Of `abandon`: an unfinished `create`. confirm: the plan's digest."""
+
+    volume: str
+    operation_id: str
+    confirm: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochParameters:
     """Of `epoch.restore`."""
 

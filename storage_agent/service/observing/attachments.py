@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from storage_agent.model.array import Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.creation import MadeView
 from storage_agent.model.incident import Incident
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import Step, StepKind
@@ -133,6 +134,9 @@ class WatchedHost:
         else:
             record = lost_sight("the agent's own watch over DRBD's events does not keep up")
         return dataclasses.replace(seen, attachment=record)
+
+    def made(self, volume: VolumeConfig) -> MadeView:
+        return self._host.made(volume)
 
     def surroundings(self) -> Surroundings:
         return self._host.surroundings()

@@ -97,3 +97,38 @@ def test_after_join_on_a_terminal_the_first_sync_is_shown_to_its_end() -> None:
     assert "86.0 %  61.9/71.9 GiB" in world.out
     # The bar is gone at the end.
     assert world.out.rstrip().endswith("made on alpha, 3.2 s, epoch 7")
+
+
+def abandoning(**more: Any) -> dict[str, Any]:
+    done = record(OperationState.SUCCEEDED, kind=OperationKind.ABANDON, message="data: gone")
+    return {"plan": plan_of(OperationKind.ABANDON), "abandon": [done], **more}
+
+
+def test_abandon_names_what_it_erases_and_wants_it_confirmed() -> None:
+    world = World()
+    world.answers = abandoning()
+    assert world.run("create", "data", "--abandon") == 3
+    digest = world.answers["plan"]["digest"]
+    assert f"then: storage-agent create data --abandon --confirm {digest}" in world.err
+    assert world.asked == [("plan", {"operation": "abandon", "volume": "data"})]
+    assert world.run("create", "data", "--abandon", "--confirm", digest) == 0
+    assert world.asked[-1] == (
+        "abandon",
+        {"volume": "data", "operation_id": "00000000000000aa", "confirm": digest},
+    )
+
+
+@pytest.mark.parametrize(("typed", "expected"), [("data\n", 0), ("yes\n", 3)])
+def test_abandon_on_a_terminal(typed: str, expected: int) -> None:
+    world = World(tty=True, typed=typed)
+    world.answers = abandoning()
+    assert world.run("create", "data", "--abandon") == expected
+    assert "/dev/vdb" in world.out
+    assert "to erase it:" in world.out
+
+
+def test_abandon_only_shown() -> None:
+    world = World()
+    world.answers = abandoning()
+    assert world.run("create", "data", "--abandon", "--dry-run") == 0
+    assert [method for method, _ in world.asked] == ["plan"]

@@ -206,7 +206,7 @@ def test_create_gives_the_volume_its_first_epoch() -> None:
 
 def test_the_first_host_makes_the_filesystem_and_gives_the_role_back() -> None:
     host, store = FakeHost(array=None), MemoryStore()
-    host.replica, host.disk_list = None, _blank_disks()
+    host.replica, host.disk_list, host.content = None, _blank_disks(), None
     engine = make_engine(host, store, _uncreated(FILESYSTEM_UUID), has_epoch=False)
     record = run(engine, request(OperationKind.CREATE, options={"role": "first"}))
     assert record.state is OperationState.SUCCEEDED, record.message

@@ -25,6 +25,7 @@ def test_what_was_confirmed_may_run(confirm: str | None) -> None:
         (OperationKind.CREATE, {"role": "join"}, "create data --join"),
         (OperationKind.SPLIT_BRAIN, {"choice": "discard"}, "split-brain data --discard"),
         (OperationKind.STANDALONE, {}, "standalone data"),
+        (OperationKind.ABANDON, {}, "create data --abandon"),
     ],
 )
 def test_another_plan_is_refused_with_the_command_that_shows_it(

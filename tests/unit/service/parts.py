@@ -86,6 +86,7 @@ class FakeEngine:
         self.begun: list[OperationRequest] = []
         self.ran: list[str] = []
         self.unfinished: tuple[str, ...] = ()
+        self.half_made: tuple[str, ...] = ()
         self.configured: list[AgentConfig] = []
         self.busy_times = 0
         self.steps = 2
@@ -103,6 +104,9 @@ class FakeEngine:
         self.arbitration = Arbitration(host=self.host, store=self.store, epochs=known)
         self.seals = Seals(host=self.host, store=self.store, epochs=known)
         self.markers: dict[str, Marker] = {}
+
+    def unfinished_creations(self) -> tuple[str, ...]:
+        return self.half_made
 
     def plan(self, request: OperationRequest) -> tuple[Plan, tuple[Finding, ...]]:
         self.begun.append(request)

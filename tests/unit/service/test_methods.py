@@ -96,6 +96,24 @@ def test_create_carries_role_and_confirmation(agent: Agent, engine: FakeEngine) 
     assert engine.begun[0].options == {"role": "first", "confirm": "0123456789ab"}
 
 
+def test_abandon_carries_its_confirmation(agent: Agent, engine: FakeEngine) -> None:
+    ask(agent, "abandon", {**PROMOTE, "confirm": "0123456789ab"})
+    (request,) = engine.begun
+    assert request.kind == "abandon"
+    assert request.options == {"confirm": "0123456789ab"}
+    call = ask(agent, "abandon", PROMOTE)
+    assert error_of(call).code == "missing-key"
+
+
+def test_what_is_half_made_is_a_problem_that_everybody_sees(
+    agent: Agent, engine: FakeEngine
+) -> None:
+    engine.half_made = ("data",)
+    (problem,) = ask(agent, "status").result.problems
+    assert problem.code == "CREATION_UNFINISHED"
+    assert "storage-agent create data --abandon" in problem.remedy
+
+
 def test_plan_answers_plan_and_digest(agent: Agent, engine: FakeEngine) -> None:
     call = ask(agent, "plan", {"operation": "create", "volume": "data", "role": "join"})
     assert call.result.digest == call.result.plan.digest()
@@ -189,7 +207,7 @@ ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote", "epoch.claim"}
 ALLOWED[Role.GRANT] |= {"proof.take", "seal.set"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
-ALLOWED[Role.LOCAL] |= {"sessions.end"}
+ALLOWED[Role.LOCAL] |= {"sessions.end", "abandon"}
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from storage_agent.host.filesystem.content import START_BYTES, ContentReader, parse_content
+from storage_agent.host.filesystem.content import (
+    START_BYTES,
+    ContentReader,
+    is_pristine,
+    parse_content,
+)
 from storage_agent.model.filesystem import Content
 from tests.unit.fakes import FILESYSTEM_UUID
 
@@ -56,6 +61,27 @@ def test_it_is_read_from_the_device_itself(tmp_path: Path) -> None:
 def test_a_device_that_is_shorter_than_a_page_has_none(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(EXT4[:512])
     assert ContentReader(tmp_path).read("/short") is None
+
+
+def test_a_new_filesystem_is_pristine_and_a_used_one_is_not(tmp_path: Path) -> None:
+    assert is_pristine(EXT4) is True
+    assert is_pristine(XFS) is True
+    assert is_pristine(bytes(START_BYTES)) is None
+    mounted, used = bytearray(EXT4), bytearray(XFS)
+    struct.pack_into("<I", mounted, 1024 + 0x2C, 1_700_000_000)
+    struct.pack_into(">Q", used, 136, 1)
+    assert is_pristine(bytes(mounted)) is False
+    assert is_pristine(bytes(used)) is False
+    (tmp_path / "md127").write_bytes(mounted)
+    assert ContentReader(tmp_path).is_pristine("/md127") is False
+
+
+def test_a_mkfs_that_was_interrupted_has_made_nothing() -> None:
+    """mkfs.xfs says so in its superblock, which it writes first; mke2fs writes its own last."""
+    start = bytearray(XFS)
+    start[126] = 1
+    assert parse_content(bytes(start)) is None
+    assert is_pristine(bytes(start)) is None
 
 
 def test_no_device_is_an_error(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from storage_agent.host.md.commands import (
     assemble_argv,
     create_argv,
+    erase_argv,
     examine_argv,
     readwrite_argv,
     stop_argv,
@@ -37,6 +38,9 @@ def test_commands() -> None:
         *("/dev/md/data", "/dev/vdb", "/dev/nvme1n1"),
     )
     assert stop_argv("md127") == ("mdadm", "--stop", "/dev/md127")
+    assert erase_argv("/dev/vdb") == ("mdadm", "--zero-superblock", "/dev/vdb")
+    with pytest.raises(UsageError):
+        erase_argv("vdb")
     assert readwrite_argv("md127") == ("mdadm", "--readwrite", "/dev/md127")
     assert create() == (
         *("mdadm", "--create", "/dev/md/data", "--config=none", f"--uuid={LAB_UUID}"),

@@ -26,7 +26,8 @@ from storage_agent.service.api.methods import Dispatcher
 from storage_agent.service.api.server import Server
 from storage_agent.service.api.session import Call
 from storage_agent.service.daemon import RUN_FOLDER, open_listener, user_id
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, with_peer
+from tests.unit.fakes import FakeHost, agent_config
+from tests.unit.replicas import in_sync_replica, with_peer
 from tests.unit.service.parts import ThreadClock, make_agent
 
 # One process stands for hundreds of hosts, each of which has its own limit.

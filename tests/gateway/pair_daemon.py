@@ -25,7 +25,12 @@ from storage_agent.service.observing.incident_source import IncidentSource
 from storage_agent.service.observing.sources import Hint, Source
 from tests.gateway.daemon import STATE, log_to_stderr, make_agent, make_server, serve
 from tests.gateway.frozen import BOOT_ID, FROZEN, PROC_DRBD
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, volume_config
+from tests.unit.fakes import (
+    FakeHost,
+    agent_config,
+    volume_config,
+)
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 POLL_S = 0.02
 

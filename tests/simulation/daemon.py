@@ -29,7 +29,8 @@ from storage_agent.service.link_keeper import LinkKeeper
 from storage_agent.service.observing.attachments import Attachments, WatchedHost
 from storage_agent.service.observing.ticks import TICK_S
 from tests.simulation.machine import Machine, is_whole
-from tests.simulation.ports import SimClock, SimHost, SimStore
+from tests.simulation.ports import SimHost
+from tests.simulation.sim_store import SimClock, SimStore
 from tests.simulation.world import Killed, Task, TaskLock
 from tests.simulation.writes import Request
 

@@ -20,7 +20,8 @@ from storage_agent.model.wire import to_wire
 from storage_agent.service.agent import Agent
 from storage_agent.service.api.access import Role
 from storage_agent.service.api.answers import Planned, Setup, Status
-from storage_agent.service.api.methods import LATER, METHODS
+from storage_agent.service.api.methods import METHODS
+from storage_agent.service.api.operating import LATER
 from storage_agent.service.api.parameters import decode_parameters
 from storage_agent.service.api.rpc import Request
 from storage_agent.service.runs import Watcher

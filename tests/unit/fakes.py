@@ -24,11 +24,6 @@ from storage_agent.model.creation import MadeView
 from storage_agent.model.errors import OperationFailed
 from storage_agent.model.filesystem import Content, FilesystemView, Mount
 from storage_agent.model.guards import (
-    FENCING,
-    HANDLER,
-    SAFETY,
-    SPLIT_BRAIN,
-    TIMEOUTS,
     Guards,
 )
 from storage_agent.model.incident import Incident
@@ -40,7 +35,6 @@ from storage_agent.model.ports import Progress
 from storage_agent.model.replica import (
     ConnectionState,
     DiskState,
-    PeerView,
     Replica,
     ReplicationState,
     Role,
@@ -54,6 +48,7 @@ from storage_agent.model.snapshot import (
     VolumeSnapshot,
 )
 from storage_agent.model.surroundings import Surroundings
+from tests.unit.replicas import guards_as, in_sync_replica, with_peer
 
 ARRAY_UUID = "11111111:22222222:33333333:44444444"
 FILESYSTEM_UUID = "0f4c2a36-9b5e-4b5e-8f4e-3f1f6f1e9a10"
@@ -365,53 +360,3 @@ class FakeHost:
             ServiceView(unit=unit, active=active, sub="", enabled="disabled")
             for unit in volume.services
         )
-
-
-def in_sync_replica(**changes: object) -> Replica:
-    """Secondary, connected to a secondary, nothing out of sync."""
-    replica = Replica(
-        resource="data",
-        minor=0,
-        driver_version="8.4.11",
-        role=Role.SECONDARY,
-        disk=DiskState.UP_TO_DATE,
-        size_bytes=512 << 20,
-        peer=PeerView(
-            connection=ConnectionState.CONNECTED,
-            role=Role.SECONDARY,
-            disk=DiskState.UP_TO_DATE,
-            replication=ReplicationState.ESTABLISHED,
-            out_of_sync_bytes=0,
-        ),
-    )
-    return dataclasses.replace(replica, **changes)  # type: ignore[arg-type]
-
-
-def guards_as(arbitration: Arbitration, **changes: object) -> Guards:
-    """All in force, under DRBD 8.4."""
-    guards = Guards(
-        options={**SAFETY, **TIMEOUTS, "disk.fencing": FENCING[arbitration]},
-        minor=0,
-        disk="/dev/md/data",
-        helper="/sbin/drbdadm",
-        fence_peer=HANDLER[arbitration],
-        split_brain=SPLIT_BRAIN,
-    )
-    return dataclasses.replace(guards, **changes)  # type: ignore[arg-type]
-
-
-def with_peer(replica: Replica, **changes: object) -> Replica:
-    assert replica.peer is not None
-    peer = dataclasses.replace(replica.peer, **changes)  # type: ignore[arg-type]
-    return dataclasses.replace(replica, peer=peer)
-
-
-def lost_peer(replica: Replica, disk: DiskState = DiskState.UP_TO_DATE) -> Replica:
-    """The same copy after its peer vanished."""
-    return with_peer(
-        dataclasses.replace(replica, disk=disk),
-        connection=ConnectionState.CONNECTING,
-        role=Role.UNKNOWN,
-        disk=DiskState.DUNKNOWN,
-        replication=ReplicationState.OFF,
-    )

@@ -8,7 +8,12 @@ from storage_agent.model.configuration import Arbitration
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, volume_config
+from tests.unit.fakes import (
+    FakeHost,
+    agent_config,
+    volume_config,
+)
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 VOLUME = dataclasses.replace(volume_config(), arbitration=Arbitration.COORDINATOR)
 CONFIG = agent_config(VOLUME)

@@ -5,7 +5,6 @@ loses its peer freezes until it is answered (fencing resource-and-stonith). So n
 a write alone without a grant: `continue` to the frozen primary, or `promote` to the other side.
 From a grant on, its host is `sole`: until both copies were seen in sync again, nobody else gets
 one. Hence one writer, and it has every acknowledged write.
-
 Every grant takes a new epoch and is durable before it is told to anyone. Agents refuse epochs
 they have seen, so what was sent long ago changes nothing, and every coordinator but the one that
 has adopted the volume last: that needs both of them, so of two coordinators one is heard at most.

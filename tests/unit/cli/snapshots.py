@@ -21,7 +21,8 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from tests.unit import incidents
-from tests.unit.fakes import ARRAY_UUID, SERIALS, guards_as, in_sync_replica
+from tests.unit.fakes import ARRAY_UUID, SERIALS
+from tests.unit.replicas import guards_as, in_sync_replica
 
 GIB = 1 << 30
 SIZE_BYTES = 77_201_408_000

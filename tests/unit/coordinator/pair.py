@@ -52,9 +52,11 @@ from tests.unit.fakes import (
     FakeHost,
     MemoryStore,
     agent_config,
+    volume_config,
+)
+from tests.unit.replicas import (
     in_sync_replica,
     lost_peer,
-    volume_config,
     with_peer,
 )
 from tests.unit.service.parts import ThreadClock, idle_ticks, make_observer

@@ -30,7 +30,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
-from tests.unit.fakes import with_peer
+from tests.unit.replicas import with_peer
 
 
 def advice(findings: tuple[Finding, ...], code: str) -> str:

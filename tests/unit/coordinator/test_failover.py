@@ -18,7 +18,7 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import DiskState
 from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
-from tests.unit.fakes import in_sync_replica
+from tests.unit.replicas import in_sync_replica
 from tests.unit.service.parts import wait_until
 
 

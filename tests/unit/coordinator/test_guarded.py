@@ -13,7 +13,7 @@ from storage_agent.coordinator.failover import check_takeover, fail_over
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, Refused
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
-from tests.unit.fakes import guards_as
+from tests.unit.replicas import guards_as
 
 GOES_ON = guards_as(Arbitration.NONE)
 

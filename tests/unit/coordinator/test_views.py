@@ -23,7 +23,12 @@ from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import DiskState, Replica, Role
 from storage_agent.model.seal import Seal, SealFacts
 from tests.unit.coordinator.pair import VOLUME
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
+from tests.unit.fakes import FakeHost, volume_config
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 EPOCH = 7
 

@@ -29,11 +29,10 @@ from tests.unit.fakes import (
     FakeHost,
     MemoryStore,
     agent_config,
-    in_sync_replica,
-    lost_peer,
     volume_config,
 )
 from tests.unit.incidents import CONFIG, FROZEN, VOLUME, frozen_host, incident, serving_host
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 CONTINUE, DENY = IncidentAnswer.CONTINUE, IncidentAnswer.DENY
 

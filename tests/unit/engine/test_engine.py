@@ -31,9 +31,9 @@ from tests.unit.fakes import (
     FakeHost,
     MemoryStore,
     agent_config,
-    guards_as,
     volume_config,
 )
+from tests.unit.replicas import guards_as
 
 
 def test_promote_runs_the_sequence_and_raises_the_epoch() -> None:

@@ -12,7 +12,12 @@ from storage_agent.model.operation import OperationRecord, OperationRequest, Ope
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.snapshot import Facet, UseView
 from tests.unit.engine.parts import make_engine
-from tests.unit.fakes import Crash, FakeHost, MemoryStore, lost_peer
+from tests.unit.fakes import (
+    Crash,
+    FakeHost,
+    MemoryStore,
+)
+from tests.unit.replicas import lost_peer
 
 
 def run(engine: Engine, kind: OperationKind, **more: str) -> OperationRecord:

@@ -22,7 +22,12 @@ from tests.unit.engine.parts import (
     run,
     serving_host,
 )
-from tests.unit.fakes import Crash, FakeHost, MemoryStore, in_sync_replica, lost_peer
+from tests.unit.fakes import (
+    Crash,
+    FakeHost,
+    MemoryStore,
+)
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 
 def crash_points(kind: OperationKind, make_host: Callable[[], FakeHost]) -> int:

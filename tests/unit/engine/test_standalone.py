@@ -12,7 +12,12 @@ from storage_agent.model.operation import OperationState, StepOutcome
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import DiskState
 from tests.unit.engine.parts import make_engine, request, run, served_marker, serving_host
-from tests.unit.fakes import Crash, FakeHost, MemoryStore, with_peer
+from tests.unit.fakes import (
+    Crash,
+    FakeHost,
+    MemoryStore,
+)
+from tests.unit.replicas import with_peer
 
 STANDALONE, REJOIN = OperationKind.STANDALONE, OperationKind.REJOIN
 

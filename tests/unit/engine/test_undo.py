@@ -21,7 +21,8 @@ from tests.unit.engine.parts import (
     served_marker,
     serving_host,
 )
-from tests.unit.fakes import FakeHost, MemoryStore, in_sync_replica, lost_peer
+from tests.unit.fakes import FakeHost, MemoryStore
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 
 @pytest.mark.parametrize("failing", PROMOTION)

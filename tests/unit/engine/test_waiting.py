@@ -14,7 +14,12 @@ from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.replica import ConnectionState, DiskState, ReplicationState, Role
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from tests.unit.engine.parts import make_engine, run
-from tests.unit.fakes import FakeHost, MemoryStore, in_sync_replica, lost_peer, with_peer
+from tests.unit.fakes import FakeHost, MemoryStore
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 WAIT_S = 30
 

@@ -32,10 +32,9 @@ from tests.unit.fakes import (
     SERIALS,
     FakeHost,
     agent_config,
-    in_sync_replica,
-    lost_peer,
     volume_config,
 )
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 CONFIG = agent_config()
 VOLUME = volume_config()

@@ -20,7 +20,12 @@ from storage_agent.policy.epoch import epoch_findings, unusable_epoch
 from storage_agent.policy.liveguard import taken_away
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.standalone import split_brain_findings, standalone_findings
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
+from tests.unit.fakes import FakeHost, volume_config
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 VOLUME = volume_config()
 ARBITRATED = dataclasses.replace(VOLUME, arbitration=Arbitration.COORDINATOR)

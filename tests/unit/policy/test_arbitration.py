@@ -21,14 +21,7 @@ from storage_agent.policy.arbitration import (
     opening_findings,
 )
 from storage_agent.policy.readiness import Verdict, assess
-from tests.unit.fakes import (
-    FakeHost,
-    guards_as,
-    in_sync_replica,
-    lost_peer,
-    volume_config,
-    with_peer,
-)
+from tests.unit.fakes import FakeHost, volume_config
 from tests.unit.incidents import (
     CONFIG,
     FROZEN,
@@ -37,6 +30,12 @@ from tests.unit.incidents import (
     frozen_host,
     incident,
     serving_host,
+)
+from tests.unit.replicas import (
+    guards_as,
+    in_sync_replica,
+    lost_peer,
+    with_peer,
 )
 
 ASKED = incident("continue", 7)

@@ -21,10 +21,9 @@ from tests.unit.fakes import (
     ARRAY_UUID,
     SERIALS,
     FakeHost,
-    in_sync_replica,
-    lost_peer,
     volume_config,
 )
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 VOLUME = volume_config()
 SYNCED = in_sync_replica()

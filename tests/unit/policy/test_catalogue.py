@@ -12,12 +12,14 @@ import pytest
 import storage_agent
 from storage_agent.policy.catalogue import CATALOGUE
 from storage_agent.policy.catalogue.agent import AGENT
+from storage_agent.policy.catalogue.array import ARRAY
 from storage_agent.policy.catalogue.coordinator import COORDINATOR
 from storage_agent.policy.catalogue.creation import CREATION
 from storage_agent.policy.catalogue.doctor import DOCTOR
 from storage_agent.policy.catalogue.guard import GUARD
 from storage_agent.policy.catalogue.host import HOST
 from storage_agent.policy.catalogue.kernel import KERNEL
+from storage_agent.policy.catalogue.replica import REPLICA
 from storage_agent.policy.catalogue.volume import VOLUME
 
 PACKAGE = Path(storage_agent.__file__).parent
@@ -60,7 +62,7 @@ def test_every_code_has_an_entry() -> None:
 
 
 def test_no_code_is_explained_twice() -> None:
-    parts = (AGENT, COORDINATOR, CREATION, DOCTOR, GUARD, VOLUME, HOST, KERNEL)
+    parts = (AGENT, ARRAY, REPLICA, COORDINATOR, CREATION, DOCTOR, GUARD, VOLUME, HOST, KERNEL)
     assert sum(len(part) for part in parts) == len(CATALOGUE)
 
 

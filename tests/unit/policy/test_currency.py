@@ -19,7 +19,8 @@ from storage_agent.policy.currency import (
     count_on,
     currency_findings,
 )
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
+from tests.unit.fakes import FakeHost, volume_config
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 Age = tuple[int, int]
 

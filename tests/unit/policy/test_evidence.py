@@ -14,7 +14,11 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.policy.evidence import NEVER_SEEN, follow, lost_sight, settled, settles
-from tests.unit.fakes import in_sync_replica, lost_peer, with_peer
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 SYNCED = in_sync_replica()
 LOST = lost_peer(SYNCED)

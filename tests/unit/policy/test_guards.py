@@ -30,12 +30,14 @@ from storage_agent.policy.readiness import Verdict, assess
 from tests.unit.fakes import (
     FakeHost,
     agent_config,
-    guards_as,
-    in_sync_replica,
-    lost_peer,
     volume_config,
 )
 from tests.unit.incidents import VOLUME as ARBITRATED
+from tests.unit.replicas import (
+    guards_as,
+    in_sync_replica,
+    lost_peer,
+)
 
 NONE, COORDINATOR = Arbitration.NONE, Arbitration.COORDINATOR
 VOLUME = volume_config()

@@ -12,7 +12,8 @@ from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import Facet
 from storage_agent.policy.common import bytes_text
 from storage_agent.policy.naming import name_state
-from tests.unit.fakes import FakeHost, in_sync_replica, volume_config
+from tests.unit.fakes import FakeHost, volume_config
+from tests.unit.replicas import in_sync_replica
 
 REPLICATED = volume_config()
 NOT_EXPORTED = dataclasses.replace(REPLICATED, nfs=None)

@@ -28,7 +28,16 @@ from storage_agent.policy.promotion import (
     promotion_findings,
     without_primary_peer,
 )
-from tests.unit.fakes import CONTENT, FakeHost, in_sync_replica, lost_peer, volume_config, with_peer
+from tests.unit.fakes import (
+    CONTENT,
+    FakeHost,
+    volume_config,
+)
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 VOLUME = volume_config()
 PROVEN = Attachment(in_sync_until_loss=True)

@@ -25,9 +25,11 @@ from storage_agent.policy.readiness import Readiness, Verdict, assess
 from tests.unit.fakes import (
     FakeHost,
     agent_config,
+    volume_config,
+)
+from tests.unit.replicas import (
     in_sync_replica,
     lost_peer,
-    volume_config,
     with_peer,
 )
 

@@ -34,12 +34,14 @@ from storage_agent.policy.standalone import (
 from tests.unit.fakes import (
     FakeHost,
     agent_config,
-    in_sync_replica,
-    lost_peer,
     volume_config,
-    with_peer,
 )
 from tests.unit.incidents import incident
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 VOLUME = volume_config()
 PRIMARY = in_sync_replica(role=Role.PRIMARY)

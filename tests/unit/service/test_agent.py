@@ -18,7 +18,12 @@ from storage_agent.service.agent import Agent
 from storage_agent.service.api.answers import Changed, Setup
 from storage_agent.service.observing.changes import Event
 from storage_agent.service.runs import NOBODY, Watcher
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, volume_config
+from tests.unit.fakes import (
+    FakeHost,
+    agent_config,
+    volume_config,
+)
+from tests.unit.replicas import in_sync_replica
 from tests.unit.service.parts import (
     FakeEngine,
     Heard,

@@ -12,7 +12,8 @@ from storage_agent.model.replica import DiskState
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.evidence import NEVER_SEEN, SETTLE_S
 from storage_agent.service.observing.attachments import Attachments, WatchedHost
-from tests.unit.fakes import FakeHost, in_sync_replica, lost_peer, volume_config
+from tests.unit.fakes import FakeHost, volume_config
+from tests.unit.replicas import in_sync_replica, lost_peer
 from tests.unit.service.parts import request_of
 
 

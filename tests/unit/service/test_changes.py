@@ -20,7 +20,11 @@ from storage_agent.service.observing.changes import (
     describe_changes,
     describe_volume_changes,
 )
-from tests.unit.fakes import in_sync_replica, lost_peer, with_peer
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 
 ARRAY = Array(
     name="md127",

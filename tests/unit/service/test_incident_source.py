@@ -7,8 +7,13 @@ import dataclasses
 from storage_agent.model.snapshot import Facet, HostSnapshot
 from storage_agent.service.observing.incident_source import FAST_S, SLOW_S, IncidentSource
 from storage_agent.service.observing.sources import Hint
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, lost_peer, volume_config
+from tests.unit.fakes import (
+    FakeHost,
+    agent_config,
+    volume_config,
+)
 from tests.unit.incidents import CONFIG, PRIMARY, VOLUME, frozen_host, serving_host
+from tests.unit.replicas import in_sync_replica, lost_peer
 
 INCIDENT = (Hint(frozenset({Facet.INCIDENT}), "data", 0.0),)
 

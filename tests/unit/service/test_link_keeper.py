@@ -10,8 +10,13 @@ from storage_agent.model.operation import OperationRecord, OperationRequest, Ope
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import DiskState
 from storage_agent.service.link_keeper import FIRST_PAUSE_S, HALTED_S, LAST_PAUSE_S, LinkKeeper
-from tests.unit.fakes import FakeClock, FakeHost, in_sync_replica, lost_peer, with_peer
+from tests.unit.fakes import FakeClock, FakeHost
 from tests.unit.incidents import CONFIG, PRIMARY, VOLUME, frozen_host, incident, serving_host
+from tests.unit.replicas import (
+    in_sync_replica,
+    lost_peer,
+    with_peer,
+)
 from tests.unit.service.parts import record_of
 
 CLOSE, OPEN = OperationKind.CLOSE_LINK, OperationKind.OPEN_LINK

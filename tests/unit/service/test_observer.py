@@ -31,7 +31,12 @@ from storage_agent.service.observing.changes import Event
 from storage_agent.service.observing.looks import looked_at, period_s
 from storage_agent.service.observing.observer import TURN_S, Observer
 from storage_agent.service.observing.sources import Hint, Source
-from tests.unit.fakes import FakeHost, agent_config, in_sync_replica, volume_config, with_peer
+from tests.unit.fakes import (
+    FakeHost,
+    agent_config,
+    volume_config,
+)
+from tests.unit.replicas import in_sync_replica, with_peer
 from tests.unit.service.parts import make_observer, wait_until
 
 

@@ -15,7 +15,8 @@ from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import CHEAP_FACETS, HostSnapshot
 from storage_agent.policy.currency import UNNOTED, count_on
 from storage_agent.service.observing.ticks import KEEP_EVERY, Ticks
-from tests.unit.fakes import FakeHost, in_sync_replica, volume_config
+from tests.unit.fakes import FakeHost, volume_config
+from tests.unit.replicas import in_sync_replica
 from tests.unit.service.parts import wait_until
 
 VOLUME = volume_config()

@@ -285,7 +285,7 @@ def test_the_service_waits_for_nothing_and_goes_on_at_its_next_look(pair: Pair) 
     told = watched(pair, rounds=2)
     assert asked() == 1
     assert record(coordinator).former != ()
-    assert "data is busy" in [event.text for event in told]
+    assert "beta says: data is busy" in [event.text for event in told]
     pair.before = lambda _host, _method: None
     pair.cut_link(nonce="n2")
     watched(pair)

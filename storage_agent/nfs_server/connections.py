@@ -35,7 +35,8 @@ def parse_record(content: bytes, address: str) -> tuple[str, ...]:
     """Those that were connected to `address`. A damaged record is an empty one: what it is for
     only makes clients quicker."""
     try:
-        record = json.loads(content)
+        # Of bytes json would guess the encoding.
+        record = json.loads(content.decode())
         if record["address"] != address:
             return ()
         found = [c for c in record["connections"][:_LIMIT] if _is_connection(c)]

@@ -135,7 +135,7 @@ def parse_slot(slot: bytes) -> Marker | None:
         body, checksum, _ = slot.split(b"\n", 2)
         if int(checksum, 16) != zlib.crc32(body):
             return None
-        marker = from_wire(Marker, json.loads(body))
+        marker = from_wire(Marker, json.loads(body.decode()))
     except (ValueError, WireError, RecursionError):
         return None
     return marker if _is_sane(marker) else None

@@ -104,7 +104,8 @@ def _in_child(trees: int, seed: int, top: str) -> Summary:
     if status or not text:
         raise OSError(f"the fuzzer's process ended with {status}: {text}")
     found = ast.literal_eval(text)
-    return Summary(*found[:3], Counter(found[3]), Counter(found[4]), found[5])
+    trees, calls, opened, made, refused, wrong = found
+    return Summary(trees, calls, opened, Counter(made), Counter(refused), wrong)
 
 
 def _fuzz(trees: int, seed: int, top: str) -> Summary:

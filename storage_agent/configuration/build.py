@@ -154,6 +154,9 @@ def _filesystem(section: Section) -> FilesystemConfig:
         uuid=section.optional_text("uuid", rules.filesystem_uuid),
         options=section.texts("options", rules.mount_option(kind), ()),
     )
+    for one, other in (("suid", "nosuid"), ("dev", "nodev")):
+        if one in config.options and other in config.options:
+            section.problem(f"{one!r} and {other!r} contradict each other", "options")
     section.done()
     return config
 

@@ -27,7 +27,7 @@ FOREIGN_UNITS = {
 COMMON_MOUNT_OPTIONS = frozenset(
     {
         *("noatime", "relatime", "strictatime", "nodiratime", "lazytime"),
-        *("nodev", "nosuid", "noexec", "discard", "nodiscard"),
+        *("nodev", "dev", "nosuid", "suid", "noexec", "discard", "nodiscard"),
     }
 )
 EXT4_OPTIONS = frozenset(

@@ -43,11 +43,18 @@ class ReplicaConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemConfig:
-    """uuid: None until created. options: mount options."""
+    """uuid: None until created. options: mount options, as configured."""
 
     type: str
     uuid: str | None
     options: tuple[str, ...]
+
+    def mount_options(self) -> tuple[str, ...]:
+        """With what keeps users' files from being more than files on the host itself (no
+        set-user-ID programs, no devices), unless the configuration says `suid` or `dev`."""
+        guards = (("nosuid", "suid"), ("nodev", "dev"))
+        added = (off for off, on in guards if not {off, on} & set(self.options))
+        return (*self.options, *added)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One line of /proc/self/mountinfo (proc(5)). device: `major:minor`."""
+    """One line of /proc/self/mountinfo (proc(5)). device: `major:minor`.  options: of this mount,
+    not of the filesystem (`nosuid`); empty where they were not looked at."""
 
     mount_point: str
     source: str
@@ -15,6 +16,7 @@ class Mount:
     root: str
     type: str
     read_only: bool
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

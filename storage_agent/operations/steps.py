@@ -49,8 +49,9 @@ def _assemble(volume: VolumeConfig, host: str) -> tuple[str, ...]:
 
 
 def _mount(volume: VolumeConfig, host: str) -> tuple[str, ...]:
-    options = f" -o {','.join(volume.filesystem.options)}" if volume.filesystem.options else ""
-    return (f"mount -t {volume.filesystem.type}{options} {volume.device()} {volume.mount_point}",)
+    options = ",".join(volume.filesystem.mount_options())
+    kind = volume.filesystem.type
+    return (f"mount -t {kind} -o {options} {volume.device()} {volume.mount_point}",)
 
 
 _ARRAY = frozenset({Facet.ARRAY})

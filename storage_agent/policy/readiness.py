@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
+from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
@@ -235,7 +236,34 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
             for service in snapshot.services
             if service.active != "active"
         ]
-    return (*found, *_own_folder(volume, snapshot), *space_findings(volume, snapshot))
+    return (
+        *found,
+        *_mount_options(volume, snapshot),
+        *_own_folder(volume, snapshot),
+        *space_findings(volume, snapshot),
+    )
+
+
+def _mount_options(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """As the kernel shows them: mounted by an earlier version or by hand they may be others."""
+    view = snapshot.filesystem
+    mounts = view.mounts if isinstance(view, FilesystemView) else ()
+    seen = {o for m in mounts if m.mount_point == volume.mount_point for o in m.options}
+    wanted = {"nosuid", "nodev", "noexec"} & set(volume.filesystem.mount_options())
+    if not seen or wanted <= seen:
+        return ()
+    options = ",".join(sorted(wanted - seen))
+    return (
+        warning(
+            "MOUNT_OPTIONS",
+            f"{volume.mount_point} is mounted without {options}: what users put there is more "
+            "than a file on this host",
+            measured=",".join(sorted(seen)),
+            limit=",".join(sorted(wanted)),
+            remedy=f"mount -o remount,{options} {volume.mount_point} (interrupts nothing; the "
+            "next promotion mounts it so)",
+        ),
+    )
 
 
 def _own_folder(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

@@ -126,7 +126,7 @@ class Filesystem:
         if state != "ready":
             raise unusable(volume.mount_point, state)
         kind = volume.filesystem.type
-        options = volume.filesystem.options
+        options = volume.filesystem.mount_options()
         self._mount(mount_argv(volume.device(), kind, options, volume.mount_point), timeout_s)
 
     def unmount(self, mount_point: str, *, timeout_s: float = MOUNT_TIMEOUT_S) -> None:

@@ -63,6 +63,7 @@ def _parse_line(line: str) -> MountLine:
             device=device,
             root=unescape(root),
             type=kind,
+            options=tuple(options.split(",")),
             read_only="ro" in options.split(",") or "ro" in super_options.split(","),
         ),
     )

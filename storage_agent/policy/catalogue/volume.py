@@ -81,6 +81,12 @@ VOLUME: dict[str, Explanation] = {
         next_steps=("journalctl -u storage-agent-nfs@VOLUME -n 50", "ls -la MOUNT_POINT"),
     ),
     # Filesystem.
+    "MOUNT_OPTIONS": Explanation(
+        meaning="The volume is mounted without options that it should have: by an earlier version "
+        "of the agent, or by hand.",
+        risk="a set-user-ID program or a device that a user has put there works on this host",
+        next_steps=("findmnt MOUNT_POINT", "mount -o remount,nosuid,nodev MOUNT_POINT"),
+    ),
     "MOUNT_POINT": Explanation(
         meaning="The mount point is not an empty, plain directory that only root can write to.",
         next_steps=("ls -ld MOUNT_POINT", "findmnt MOUNT_POINT"),

@@ -203,6 +203,34 @@ def test_what_users_make_of_the_agents_folder_is_told(changes: dict[str, str], c
     assert "storage-agent-nfs@data" in readiness.findings[0].remedy
 
 
+@pytest.mark.parametrize(
+    ("configured", "seen", "lacking"),
+    [
+        ((), ("rw", "nosuid", "nodev"), None),
+        ((), ("rw", "relatime"), "nodev,nosuid"),
+        (("suid",), ("rw", "nodev"), None),
+        (("suid", "dev"), ("rw",), None),
+        (("noexec",), ("rw", "nosuid", "nodev"), "noexec"),
+        ((), (), None),
+    ],
+)
+def test_mount_options_are_looked_at_as_the_kernel_shows_them(
+    configured: tuple[str, ...], seen: tuple[str, ...], lacking: str | None
+) -> None:
+    volume = dataclasses.replace(
+        VOLUME, filesystem=dataclasses.replace(VOLUME.filesystem, options=configured)
+    )
+    snapshot = serving().observe(volume)
+    assert isinstance(snapshot.filesystem, FilesystemView)
+    (mount,) = snapshot.filesystem.mounts
+    found = dataclasses.replace(
+        snapshot.filesystem, mounts=(dataclasses.replace(mount, options=seen),)
+    )
+    findings = assess(CONFIG, volume, dataclasses.replace(snapshot, filesystem=found)).findings
+    wanted = [] if lacking is None else [f"mount -o remount,{lacking} /srv/data"]
+    assert [f.remedy.partition(" (")[0] for f in findings] == wanted
+
+
 def test_a_filesystem_that_is_not_seen_tells_nothing_of_the_folder() -> None:
     unseen = dataclasses.replace(serving().observe(VOLUME), filesystem=Unobserved(reason="stuck"))
     assert "FOLDER_DISTURBED" not in codes(assess(CONFIG, VOLUME, unseen))

@@ -194,7 +194,7 @@ def test_mount(host: Host) -> None:
     options = dataclasses.replace(volume.filesystem, options=("noatime", "nodev"))
     host.filesystem.mount(dataclasses.replace(volume, filesystem=options))
     assert host.runner.asked == [
-        ("mount", "-t", "ext4", "-w", "-o", "noatime,nodev", "--", "/dev/drbd0", "/srv/data")
+        ("mount", "-t", "ext4", "-w", "-o", "noatime,nodev,nosuid", "--", "/dev/drbd0", "/srv/data")
     ]
     assert mount_argv("/dev/md/x", "xfs", (), "/srv/x") == (
         *("mount", "-t", "xfs", "-w", "--", "/dev/md/x", "/srv/x"),

@@ -25,6 +25,7 @@ def test_mountinfo_of_a_serving_host() -> None:
         root="/",
         type="ext4",
         read_only=False,
+        options=("rw", "relatime"),
     )
     assert next(m.mount_point for m in mounts if m.read_only).startswith("/run/credentials/")
 

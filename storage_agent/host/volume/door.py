@@ -287,13 +287,31 @@ def _handle(folder: int, name: str, path: str) -> int:
     if name in ("", ".", "..") or "/" in name:
         raise NotOurs(path, "not a name")
     try:
-        return syscalls.openat2(folder, name, os.O_PATH, resolve=RESOLVE)
+        return _guarded(folder, name, os.O_PATH)
     except OSError as exc:
         if exc.errno == errno.ELOOP:
             raise NotOurs(path, "is a symbolic link") from exc
         if exc.errno == errno.EXDEV:
             raise NotOurs(path, "lies on another filesystem") from exc
         raise
+
+
+def _guarded(folder: int, name: str, flags: int) -> int:
+    """systemd's RestrictSUIDSGID= answers openat2 with ENOSYS, since it cannot look into its
+    structure. For a single name the same can be asked for without it."""
+    try:
+        return syscalls.openat2(folder, name, flags, resolve=RESOLVE)
+    except OSError as exc:
+        if exc.errno != errno.ENOSYS:
+            raise
+    opened = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    seen = os.fstat(opened)
+    is_link, is_far = stat.S_ISLNK(seen.st_mode), seen.st_dev != os.fstat(folder).st_dev
+    if is_link or is_far:
+        os.close(opened)
+        number = errno.ELOOP if is_link else errno.EXDEV
+        raise OSError(number, os.strerror(number), name)
+    return opened
 
 
 def _require(
@@ -363,12 +381,15 @@ def _unlock(parent: Folder, name: str) -> bool:
 @contextlib.contextmanager
 def _walk(root: Folder, parts: list[str]) -> Iterator[Folder]:
     """Through folders of anybody's, guarded all the same; only for looking for one of ours."""
-    if not parts:
-        yield root
-        return
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-    path = "/".join(parts)
-    with Folder(
-        syscalls.openat2(root.descriptor, path, flags, resolve=RESOLVE), f"{root.where}/{path}"
-    ) as found:
+    found = root
+    try:
+        for name in parts:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            below = Folder(_guarded(found.descriptor, name, flags), f"{found.where}/{name}")
+            if found is not root:
+                found.close()
+            found = below
         yield found
+    finally:
+        if found is not root:
+            found.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -23,6 +24,18 @@ def test_hostile_volumes_lead_nowhere() -> None:
     assert summary.trees == TREES
     assert min(summary.made[kind] for kind in ("link", "hard_link", "fifo", "device", "vast")) > 9
     assert summary.opened > TREES
+
+
+def no_openat2(*_: object, **__: object) -> int:
+    raise OSError(errno.ENOSYS, "Function not implemented")
+
+
+def test_where_systemd_takes_openat2_away_it_is_as_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RestrictSUIDSGID=, as both units have it."""
+    monkeypatch.setattr(syscalls, "openat2", no_openat2)
+    summary = fuzz(150, 2)
+    assert summary.wrong == [], summary.text()
+    assert summary.opened > 150
 
 
 @pytest.mark.parametrize(

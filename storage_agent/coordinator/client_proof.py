@@ -45,7 +45,8 @@ printf '%s' "$content" >"$work/written" || exit 1
 attach() {
     mount -t nfs -o soft,timeo=50,retrans=2,retry=0,nosuid,nodev,noexec \\
         "$address:$path" "$work/export" || say "it cannot be mounted"
-    mount -o remount,bind,nosuid,nodev,noexec,nosymfollow "$work/export" &&
+    # Not by mount.nfs, which knows no such option.
+    mount -i -o remount,bind,nosuid,nodev,noexec,nosymfollow "$work/export" &&
         grep -q " $work/export [^-]*nosymfollow" /proc/self/mountinfo ||
         say "this machine cannot mount without following links (nosymfollow)"
 }

@@ -19,8 +19,9 @@ from storage_agent.host.system import syscalls
 from storage_agent.host.system.runner import Child, Runner
 from storage_agent.host.volume.keeping import Held, hold, keep
 from storage_agent.host.volume.own import FOLDER
+from storage_agent.host.volume.reserve import DATABASE
 from storage_agent.nfs_server import tracking
-from storage_agent.nfs_server.tracking import DATABASE, Tracking
+from storage_agent.nfs_server.tracking import Tracking
 from tests.unit.host.volume.flags import lift_all
 
 pytestmark = [
@@ -72,6 +73,17 @@ def wait_for_open(pid: int, timeout_s: float) -> None:
         time.sleep(0.02)
 
 
+Rows = list[tuple[int, int]]
+
+
+def recorded(folder: Path) -> Rows:
+    database = sqlite3.connect(folder / DATABASE)
+    try:
+        return list(database.execute("SELECT current, recovery FROM grace"))
+    finally:
+        database.close()
+
+
 def test_records_go_along_when_the_folder_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,14 +100,15 @@ def test_records_go_along_when_the_folder_is_removed(
         folder = volume / FOLDER / "nfs/nfsdcld"
         with sqlite3.connect(folder / DATABASE) as database:
             database.execute("CREATE TABLE grace (current INTEGER, recovery INTEGER)")
+            database.execute("INSERT INTO grace VALUES (7, 6)")
         database.close()
         (folder / DATABASE).chmod(0o600)
-        records = (folder / DATABASE).read_bytes()
+        records = recorded(folder)
         (folder / "link").symlink_to("/etc/passwd")
         server = Tracking(Stand())
-        assert server.start(held.tracking) == ()
+        assert server.start(held.tracking, str(volume)) == ()
         # By its place nothing is followed, and users' paths play no part.
-        assert (place / DATABASE).read_bytes() == records
+        assert recorded(place) == records == [(7, 6)]
         with pytest.raises(OSError, match="Too many levels"):
             (place / "link").read_bytes()
         moved_then_removed(volume, held, server, records)
@@ -110,18 +123,20 @@ def test_records_go_along_when_the_folder_is_removed(
         lift_all(tmp_path)
 
 
-def moved_then_removed(volume: Path, held: Held, server: Tracking, records: bytes) -> None:
+def moved_then_removed(
+    volume: Path, held: Held, server: Tracking, records: list[tuple[int, int]]
+) -> None:
     first = server.pid
     lift_all(volume)
     (volume / FOLDER).rename(volume / ".trash")
     assert keep(str(volume), held) != ()
-    assert server.keep(held.tracking) == ()
+    assert server.keep(held.tracking, str(volume)) == ()
     assert server.pid == first
     lift_all(volume)
     shutil.rmtree(volume / FOLDER)
     assert keep(str(volume), held) != ()
-    (told,) = server.keep(held.tracking)
+    (told,) = server.keep(held.tracking, str(volume))
     assert "1 of its files again" in told
     assert server.pid != first
-    assert (volume / FOLDER / "nfs/nfsdcld" / DATABASE).read_bytes() == records
-    assert server.keep(held.tracking) == ()
+    assert recorded(volume / FOLDER / "nfs/nfsdcld") == records
+    assert server.keep(held.tracking, str(volume)) == ()

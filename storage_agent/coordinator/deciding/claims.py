@@ -140,8 +140,10 @@ def adopted(
     """The agents have accepted the claim. sole: as both have shown it since; where the record goes
     on, as before.  by_both: else one of them may still listen to an earlier claim of ours, and do
     what was sent with that."""
+    # Whoever only confirms its own record moves nothing: no time for a failover to wait after it.
+    changed_unix_s = state.changed_unix_s if owner == state.owner else unix_s
     return dataclasses.replace(
-        finished(state, owner=owner, unix_s=unix_s),
+        finished(state, owner=owner, unix_s=changed_unix_s),
         sole=sole,
         former=() if by_both else state.former,
         is_loose=state.is_loose and not by_both,

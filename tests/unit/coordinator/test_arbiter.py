@@ -230,6 +230,14 @@ def test_a_claim_that_was_broken_off_goes_on_from_any_claim_of_the_record() -> N
     assert not succeeds(taken, ("op", 8), ("op", 8))
 
 
+def test_an_adoption_is_no_change_of_hands_where_the_owner_stays() -> None:
+    begun = claims.decide_claim(
+        dataclasses.replace(START, owner="alpha", changed_unix_s=3), "one", SEEN, OURS
+    ).state
+    assert claims.adopted(begun, None, "alpha", 9).changed_unix_s == 3
+    assert claims.adopted(begun, None, "beta", 9).changed_unix_s == 9
+
+
 def test_a_host_that_has_not_accepted_the_newest_claim_is_not_another_ones() -> None:
     begun = claims.decide_claim(START, "one", SEEN, OURS).state
 

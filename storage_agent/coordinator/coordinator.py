@@ -29,6 +29,7 @@ from storage_agent.coordinator.reaching.rpc import Disconnected, Silent, Unreach
 from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.requirements import (
     refused,
+    require_plausible,
     require_quiet,
     require_untaken,
     sole_writer,
@@ -199,6 +200,7 @@ class Coordinator:
         if not takes_over:
             require_untaken(view)
         require_quiet(view)
+        require_plausible(view)
         heard = view.coordinators()
         if not is_newest(view.state, view.epochs(), heard):
             sole_writer(view)

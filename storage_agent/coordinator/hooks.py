@@ -11,6 +11,7 @@ executable that knows nothing of it does nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -63,11 +64,23 @@ def giving_of(
 
 class Hooks:
     """tell: gets each failure that stops nothing. The same move may be announced more than once,
-    by a coordinator that was killed in it: executables must take that."""
+    by a coordinator that was killed in it: executables must take that.
+
+    seen: a file that says that there were some once; then their folder must be there. is_wanted:
+    it must be in any case."""
 
     def __init__(
-        self, folder: Path, run: RunCommand, timeout_s: float, tell: Callable[[str], None]
+        self,
+        folder: Path,
+        run: RunCommand,
+        timeout_s: float,
+        tell: Callable[[str], None],
+        *,
+        seen: Path | None = None,
+        is_wanted: bool = False,
     ) -> None:
+        self._seen = seen
+        self._is_wanted = is_wanted
         self._folder = folder
         self._run = run
         self._timeout_s = timeout_s
@@ -75,7 +88,10 @@ class Hooks:
 
     def before(self, giving: Giving) -> None:
         """Raises Refused, ConfigurationError: nothing may be changed then."""
-        for path in executables(self._folder):
+        paths = self._executables()
+        for oddity in oddities(self._folder):
+            self._tell(oddity)
+        for path in paths:
             if why := self._call(path, (Point.PRE_PROMOTE,), to_wire(giving)):
                 raise Refused(
                     f"the hook {path.name} is against it: {why}",
@@ -97,7 +113,7 @@ class Hooks:
         said = []
         for point in (Point.PRE_PROMOTE, Point.POST_PROMOTE):
             document = {**to_wire(giving), "point": str(point), "is_dry_run": True}
-            for path in executables(self._folder):
+            for path in self._executables():
                 try:
                     ended = self._run(
                         (os.fspath(path), "dry-run", point), _line(document), self._timeout_s
@@ -108,10 +124,26 @@ class Hooks:
                 said.append(f"{point} {path.name}: {text}")
         return tuple(said)
 
+    def _executables(self) -> tuple[Path, ...]:
+        """Raises ConfigurationError: what may have been against a move is gone, and nobody has said
+        that it shall be."""
+        found = executables(self._folder)
+        if found and self._seen is not None and not self._seen.exists():
+            with contextlib.suppress(OSError):
+                self._seen.touch(mode=0o600)
+        was_there = self._is_wanted or (self._seen is not None and self._seen.exists())
+        if was_there and not self._folder.is_dir():
+            raise ConfigurationError(
+                f"{self._folder}:1: there were hooks, or are to be, and the folder is not there",
+                remedy=f"put it back; if no hook is wanted any more: mkdir -m 755 {self._folder}",
+                code="HOOKS_MISSING",
+            )
+        return found
+
     def _all(self, point: Point, document: dict[str, Any]) -> bool:
         """One that fails keeps no other from its turn."""
         try:
-            paths = executables(self._folder)
+            paths = self._executables()
         except ConfigurationError as exc:
             self._tell(f"no hook was called at {point}: {exc.message}")
             return False
@@ -151,9 +183,32 @@ def executables(folder: Path) -> tuple[Path, ...]:
         raise ConfigurationError(f"{folder}:1: {exc.strerror}") from exc
     found = []
     for path in (folder / name for name in names if _NAME.fullmatch(name)):
-        if _require_own(path) & 0o111:
+        mode = _require_own(path)
+        if stat.S_ISREG(mode) and mode & 0o111:
             found.append(path)
     return tuple(found)
+
+
+def oddities(folder: Path) -> tuple[str, ...]:
+    """What lies there and is never called, one line each: who has put it there may believe that
+    it is."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return ()
+    return tuple(f"{path!s} is never called: {why}" for path in entries if (why := _oddity(path)))
+
+
+def _oddity(path: Path) -> str:
+    try:
+        mode = path.lstat().st_mode
+    except OSError as exc:
+        return exc.strerror or "it is gone"
+    if stat.S_ISDIR(mode):
+        return "it is a folder"
+    if not _NAME.fullmatch(path.name):
+        return "its name has other signs than letters, digits, _ and -"
+    return "" if mode & 0o111 else "it is not executable"
 
 
 def _require_own(path: Path) -> int:

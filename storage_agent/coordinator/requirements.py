@@ -11,6 +11,7 @@ from storage_agent.coordinator.deciding.arbiter import (
 )
 from storage_agent.coordinator.deciding.claims import Shown, shown_sole, untaken_refusal
 from storage_agent.coordinator.deciding.contradictions import epoch_missing
+from storage_agent.coordinator.deciding.epochs import implausible
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import VolumeView, not_adopted
 from storage_agent.model.errors import Refused
@@ -57,6 +58,15 @@ def require_quiet(view: VolumeView) -> None:
                 remedy=epoch_missing(view, host).remedy,
                 code="EPOCH_MISSING",
             )
+
+
+def require_plausible(view: VolumeView) -> None:
+    """Before anything is stored: a record above an epoch that nobody can have given would be of no
+    use any more. Raises Refused."""
+    record = view.state.epoch if view.state else None
+    volume = view.volume
+    if (odd := implausible(volume.name, volume.key, record, view.epochs())) is not None:
+        raise refused(odd)
 
 
 def sole_writer(view: VolumeView) -> str | None:

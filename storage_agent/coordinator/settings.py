@@ -16,6 +16,7 @@ from storage_agent.model.errors import ConfigurationError, UsageError
 from storage_agent.model.finding import Finding
 
 FOLDER = Path("/etc/storage-coordinator")
+DEFAULT_HOOKS = str(FOLDER / "hooks.d")
 PATHS = Paths(main=FOLDER / "coordinator.toml", folder=FOLDER / "coordinator.d")
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
                        r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")  # fmt: skip
@@ -154,7 +155,7 @@ def build(document: Document) -> Settings:
         key_file=top.text("key_file", _path, str(FOLDER / "id_ed25519")),
         known_hosts=top.text("known_hosts", _path, str(FOLDER / "known_hosts")),
         state_folder=top.text("state_folder", _path, "/var/lib/storage-coordinator"),
-        hooks=top.text("hooks", _path, str(FOLDER / "hooks.d")),
+        hooks=top.text("hooks", _path, DEFAULT_HOOKS),
         parallel=top.number("parallel", 1, 512, 64),
         deadlines=_deadlines(top.optional_table("deadlines") or Section(document, (), {})),
         hosts=hosts,

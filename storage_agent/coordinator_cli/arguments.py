@@ -78,8 +78,15 @@ def _add_keeping(commands: Any) -> None:
     trust = _add(
         commands, "trust-record", "declare that the record is no old backup", "keep", "trust_record"
     )
-    trust.add_argument("--confirm", metavar="VOLUME", help="instead of typing the volume's name")
-    for command in (acknowledge, trust):
+    reset = _add(
+        commands, "reset-epoch", "take back an epoch that nobody can have used", "keep",
+        "reset_epoch",
+    )  # fmt: skip
+    for command in (trust, reset):
+        command.add_argument(
+            "--confirm", metavar="VOLUME", help="instead of typing the volume's name"
+        )
+    for command in (acknowledge, trust, reset):
         command.add_argument("volume", metavar="VOLUME")
     enroll = _add(commands, "enroll", "pin a host's SSH key", "keep", "enroll")
     enroll.add_argument("host", metavar="HOST")

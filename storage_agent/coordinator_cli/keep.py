@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from storage_agent.cli.context import Answer
-from storage_agent.coordinator.hooks import executables
+from storage_agent.coordinator.epochs import plan_reset, reset
+from storage_agent.coordinator.hooks import executables, oddities
 from storage_agent.coordinator.reaching.host_keys import (
     HostKeys,
     fingerprint,
@@ -87,6 +88,33 @@ def trust_record(options: argparse.Namespace, context: Context) -> Answer:
     return Answer(data={"volume": volume.key}, lines=(f"{volume.key}: trusted",), changed=True)
 
 
+def reset_epoch(options: argparse.Namespace, context: Context) -> Answer:
+    volume = context.settings().volume(options.volume)
+    coordinator = context.coordinator()
+    planned = plan_reset(coordinator, volume)
+    facts = (
+        f"record: epoch {planned.before}; given last: {', '.join(map(str, planned.given)) or '-'}",
+        *(f"{host}: epoch {number}" for host, number in planned.shown.items()),
+        f"the highest that can have been used: epoch {planned.epoch}",
+    )
+    if not options.json:
+        for fact in facts:
+            context.out.line(f"   {fact}")
+    context.confirm(
+        volume.name,
+        options.confirm,
+        asks="Nothing is granted after this until both hosts have been adopted again.",
+        what=f"that epoch {planned.before} of {volume.key} was never used",
+        json=options.json,
+    )
+    reset(coordinator, volume, planned)
+    text = (
+        f"{volume.key}: the record goes on from epoch {planned.epoch}; now: "
+        f"storage-coordinator adopt {volume.key}"
+    )
+    return Answer(data=planned, lines=(text,), changed=True)
+
+
 def enroll(options: argparse.Namespace, context: Context) -> Answer:
     """By fingerprint: the key is taken from the host and compared with what a person brought."""
     settings = context.settings()
@@ -128,4 +156,5 @@ def config(_options: argparse.Namespace, context: Context) -> Answer:
         f"{len(settings.hosts)} hosts, {len(settings.volumes)} volumes, {len(hooks)} hooks: "
         "no problem found"
     )
-    return Answer(data={"problems": ()}, lines=(text,))
+    odd = oddities(Path(settings.hooks))
+    return Answer(data={"problems": (), "notes": odd}, lines=(text, *odd))

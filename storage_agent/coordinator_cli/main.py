@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from functools import cache
 
@@ -65,6 +66,13 @@ def real_context() -> Context:
 
     def warn(text: str) -> None:
         sys.stderr.write(clean(f"storage-coordinator: warning: {text}") + "\n")
+
+    def broken(args: threading.ExceptHookArgs) -> None:
+        """A thread of ours or of a library's has ended by a fault, with who knows what in it."""
+        name = args.thread.name if args.thread else "a thread"
+        warn(f"{name} broke off: {args.exc_type.__name__}: {str(args.exc_value)[:300]}")
+
+    threading.excepthook = broken
 
     def offered_key(host: HostSettings, timeout_s: float) -> tuple[str, bytes]:
         from storage_agent.coordinator.reaching import ssh

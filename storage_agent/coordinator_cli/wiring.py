@@ -13,7 +13,7 @@ from storage_agent.coordinator.hooks import Hooks
 from storage_agent.coordinator.reaching.fleet import Fleet
 from storage_agent.coordinator.reaching.rpc import Channel
 from storage_agent.coordinator.record.store import Store
-from storage_agent.coordinator.settings import HostSettings, Settings
+from storage_agent.coordinator.settings import DEFAULT_HOOKS, HostSettings, Settings
 from storage_agent.host.system.clock import SystemClock
 from storage_agent.host.system.runner import Runner
 from storage_agent.model.errors import AgentError, CommandFailed
@@ -44,7 +44,14 @@ def make_coordinator(
 
     clock = SystemClock()
     fleet = Fleet(settings, connect, clock, on_notification=on_notification, on_end=on_end)
-    hooks = Hooks(Path(settings.hooks), run_command, settings.deadlines.hook_s, on_hook_failure)
+    hooks = Hooks(
+        Path(settings.hooks),
+        run_command,
+        settings.deadlines.hook_s,
+        on_hook_failure,
+        seen=folder / "hooks-seen",
+        is_wanted=settings.hooks != DEFAULT_HOOKS,
+    )
     return Coordinator(settings, fleet, Store(folder), clock, lambda: os.urandom(8).hex(), hooks)
 
 

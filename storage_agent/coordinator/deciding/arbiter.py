@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from storage_agent.coordinator.deciding.epochs import JUMP_LIMIT
 from storage_agent.model.finding import Finding, blocker
 
 
@@ -368,6 +369,15 @@ def _refused(state: State, refusal: Finding) -> Decision:
 
 
 def _ahead(host: str, theirs: int, ours: int) -> Finding:
+    if theirs > ours + JUMP_LIMIT:
+        return blocker(
+            "EPOCH_IMPLAUSIBLE",
+            f"{host} shows an epoch that is nowhere near to what this coordinator has given: it is "
+            "damaged, or not to be trusted",
+            measured=f"epoch {theirs} on {host}",
+            limit=f"at most {JUMP_LIMIT} above epoch {ours}",
+            remedy="see what both hosts show, and the way back: storage-coordinator status VOLUME",
+        )
     return blocker(
         "EPOCH_AHEAD",
         f"{host} has seen a newer epoch than this coordinator has given: another coordinator or an "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from storage_agent.coordinator.deciding.arbiter import GrantKind, claim_refusal, coordinator_refusal
+from storage_agent.coordinator.deciding.epochs import believed, implausible
 from storage_agent.coordinator.settings import VolumeSettings
 from storage_agent.coordinator.views import SEAL_CODES, HostView, VolumeView, not_adopted
 from storage_agent.model.finding import Finding, blocker, warning
@@ -162,6 +163,11 @@ def _epochs(view: VolumeView) -> list[Finding]:
     for host in view.hosts:
         if host.error is None and host.snapshot is not None and host.epoch is None:
             found.append(epoch_missing(view, host))
+    record = view.state.epoch if view.state else None
+    if odd := implausible(view.volume.name, view.volume.key, record, known):
+        # What else the numbers say means nothing then.
+        found.append(odd)
+        known = {}
     claiming = claim_refusal(view.state) if view.state else None
     is_moving = any(host.operation for host in view.hosts) or bool(_unfinished(view) or claiming)
     if len(set(known.values())) > 1 and not is_moving:
@@ -213,15 +219,14 @@ def is_behind(view: VolumeView) -> bool:
 
 def epoch_missing(view: VolumeView, host: HostView) -> Finding:
     """The number to give back: at least what the other host and our record know."""
-    known = [number for number in view.epochs().values() if number is not None]
-    known += [view.state.epoch] if view.state else []
+    highest, _ = believed(view.state.epoch if view.state else None, view.epochs())
     return blocker(
         "EPOCH_MISSING",
         f"{host.host} has no usable epoch of {view.volume.name}",
         measured="missing or damaged",
         limit="an epoch that can be read",
         remedy=f"on {host.host}, as root: storage-agent epoch restore {view.volume.name} "
-        f"{max(known, default='NUMBER')}; then: storage-coordinator adopt {view.volume.key}",
+        f"{highest or 'NUMBER'}; then: storage-coordinator adopt {view.volume.key}",
     )
 
 

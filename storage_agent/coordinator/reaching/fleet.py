@@ -46,10 +46,9 @@ from storage_agent.model.plan import OperationKind
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MOST_S = 30.0
 REJOIN_POLL_S = 0.5
-# Late answers of a host at a time. Its agent has 32 places for all keys that grant
-# (service/api/places.py), sshd
-# 16 of a connection (MaxSessions); one is the kept one.
-BESIDE_LIMIT = 8
+# Late answers of a host at a time. With the kept one that is less than sshd takes of a connection
+# (MaxSessions: 8 in our package), and an agent of a key (service/api/sessions.py).
+BESIDE_LIMIT = 6
 
 T = TypeVar("T")
 Connect = Callable[[HostSettings], Channel]

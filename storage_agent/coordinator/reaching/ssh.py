@@ -7,6 +7,7 @@ CVE-2023-48795 (Terrapin) needs; all of it is turned off by name.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import stat
@@ -23,6 +24,13 @@ from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.model.errors import AgentError, ConfigurationError, NotPermitted, Refused
 
 USER = "storage-agent"
+_LOG = "storage_agent.coordinator.paramiko"
+# What paramiko has to say quotes what the host has sent, also before its key was checked. It comes
+# to us as an exception, and is shown once, as the host's; without a handler logging(3) would write
+# it to stderr as it is.
+for _name in (_LOG, "paramiko"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).propagate = False
 KEEPALIVE_S = 5
 _CHUNK_BYTES = 1 << 16
 # Terrapin needs chacha20-poly1305 (paramiko has none) or an -etm MAC with CBC or CTR.
@@ -49,7 +57,8 @@ DISABLED_ALGORITHMS = {
 
 
 class SshChannel:
-    """Implements rpc.Channel. end: what `close` closes: the transport, or this channel alone."""
+    """Implements rpc.Channel. end: what `close` closes: the transport, or this channel alone.
+    anew: makes another connection to the same host."""
 
     def __init__(
         self,
@@ -57,8 +66,10 @@ class SshChannel:
         transport: paramiko.Transport,
         limit_s: float,
         end: Callable[[], None] | None = None,
+        anew: Callable[[], SshChannel] | None = None,
     ) -> None:
         """Raises what paramiko raises."""
+        self._anew = anew
         self._host = host
         self._transport = transport
         self._limit_s = limit_s
@@ -96,7 +107,13 @@ class SshChannel:
 
     def beside(self) -> SshChannel:
         with _errors(self._host):
-            return SshChannel(self._host, self._transport, self._limit_s)
+            try:
+                return SshChannel(self._host, self._transport, self._limit_s)
+            except paramiko.ChannelException:
+                # sshd takes no more sessions on this connection (MaxSessions): it stays as it is.
+                if self._anew is None:
+                    raise
+                return self._anew()
 
 
 def connect(host: HostSettings, settings: Settings) -> SshChannel:
@@ -114,7 +131,9 @@ def connect(host: HostSettings, settings: Settings) -> SshChannel:
             transport.start_client(timeout=limit_s)
             _require_key(host, blob, transport.get_remote_server_key())
             transport.auth_publickey(USER, key)
-            return SshChannel(host, transport, limit_s, transport.close)
+            return SshChannel(
+                host, transport, limit_s, transport.close, lambda: connect(host, settings)
+            )
         except BaseException:
             transport.close()
             raise
@@ -180,7 +199,7 @@ def _transport(host: HostSettings, limit_s: float, key_type: str | None) -> para
     transport.banner_timeout = limit_s
     transport.handshake_timeout = limit_s
     transport.auth_timeout = limit_s
-    transport.set_log_channel("storage_agent.coordinator.paramiko")
+    transport.set_log_channel(_LOG)
     options = transport.get_security_options()
     wanted = ("rsa-sha2-512", "rsa-sha2-256") if key_type == "ssh-rsa" else (key_type,)
     if key_type is not None:

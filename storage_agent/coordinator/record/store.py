@@ -23,6 +23,8 @@ from storage_agent.model.wire import from_wire, to_wire
 
 SCHEMA = 1
 LOCK_TIMEOUT_S = 10.0
+# Of each volume, the newest.
+GRANTS_KEPT = 1000
 RUN_FOLDER = Path("/run/storage-coordinator")
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -123,6 +125,12 @@ class Store:
                 (volume, limit),
             )
             return [(int(e), str(k), str(h), int(s)) for e, k, h, s in rows]
+
+    def epochs(self, volume: str) -> list[int]:
+        """All that are remembered as given."""
+        with self._reading() as db:
+            rows = db.execute("SELECT epoch FROM grants WHERE volume = ?", (volume,))
+            return [int(epoch) for (epoch,) in rows]
 
     def is_proven(self, volume: str) -> bool:
         """Whether what is recorded of it is the newest: vouched for on this boot, and no change
@@ -260,6 +268,12 @@ def _put(
                 grant.incident,
                 unix_s,
             ),
+        )
+        # Epochs only grow, so what is older is never given again.
+        db.execute(
+            "DELETE FROM grants WHERE volume = ? AND epoch < (SELECT epoch FROM grants "
+            "WHERE volume = ? ORDER BY epoch DESC LIMIT 1 OFFSET ?)",
+            (volume, volume, GRANTS_KEPT - 1),
         )
     db.execute("UPDATE meta SET value = value + 1 WHERE key = 'changes'")
     return _number(db, "changes")

@@ -26,6 +26,12 @@ COORDINATOR: dict[str, Explanation] = {
         meaning="The host is connected and did not answer in time.",
         next_steps=("on the host: systemctl status storage-agentd", _STATUS),
     ),
+    "HOOKS_MISSING": Explanation(
+        meaning="The folder of the site's hooks is not there, and there were some, or it is named "
+        "in the configuration: one of them could be against the move.",
+        risk="nothing is moved, also not by itself, before it is there again",
+        next_steps=("put the folder back", "if no hook is wanted any more: mkdir -m 755 FOLDER"),
+    ),
     "HOST_BABBLES": Explanation(
         meaning="The connection was ended because of what the host has sent: no JSON, a number or "
         "a text out of all bounds, or news without an end. Nothing of it was believed.",
@@ -268,6 +274,22 @@ COORDINATOR: dict[str, Explanation] = {
         "coordinator or an admin has acted, or the record was put back from a backup.",
         risk="a frozen primary is not answered by this coordinator",
         next_steps=(_STATUS, "make sure that no other coordinator is in charge", _ADOPT),
+    ),
+    "EPOCH_IMPLAUSIBLE": Explanation(
+        meaning="A host, or the record, has an epoch that is nowhere near to what the others know. "
+        "Epochs grow by one, so nobody can have given it; it is neither stored nor given on.",
+        risk="no change of this volume is possible before it is mended; what is served goes on",
+        next_steps=(
+            _STATUS,
+            "on the host that is far off, once it is known why: storage-agent events",
+            "there, as root: mv /var/lib/storage-agent/epoch-VOLUME /root/ && storage-agent epoch "
+            "restore VOLUME NUMBER (as status says)",
+            "where the record itself is far off: storage-coordinator reset-epoch VOLUME",
+        ),
+    ),
+    "NOTHING_TO_RESET": Explanation(
+        meaning="The record's epoch can have been used, so there is nothing to go back from.",
+        next_steps=(_STATUS,),
     ),
     "ADOPTION_UNFINISHED": Explanation(
         meaning="This coordinator began to take the volume over, and not both hosts have accepted "

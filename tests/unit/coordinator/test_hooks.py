@@ -222,3 +222,52 @@ def test_what_others_could_change_is_never_called(folder: Path, how: str) -> Non
     assert not hooks.event({})
     assert "no hook was called" in failures[0]
     assert called(folder) == []
+
+
+def test_a_folder_and_what_is_not_called_refuse_no_move_and_are_told(
+    pair: Pair, coordinator: Coordinator, folder: Path
+) -> None:
+    write(folder, "10-address")
+    write(folder, "20-veto.sh")
+    write(folder, "30-off", mode=0o644)
+    (folder / "old").mkdir(mode=0o755)
+    switch_over(coordinator, VOLUME, "beta")
+    assert points(folder) == ["10-address pre-promote", "10-address post-promote"]
+    assert [text.removeprefix(f"{folder}/") for text in pair.hook_failures] == [
+        "20-veto.sh is never called: its name has other signs than letters, digits, _ and -",
+        "30-off is never called: it is not executable",
+        "old is never called: it is a folder",
+    ]
+
+
+def test_a_link_may_have_been_meant_as_a_veto(
+    pair: Pair, coordinator: Coordinator, folder: Path
+) -> None:
+    (folder / "10-veto").symlink_to(folder / "nowhere")
+    with pytest.raises(ConfigurationError) as caught:
+        switch_over(coordinator, VOLUME, "beta")
+    assert caught.value.code == "HOOK_UNSAFE"
+    assert pair.serving() == ["alpha"]
+
+
+def test_a_folder_that_is_gone_vetoes_until_somebody_says_that_it_shall_be(folder: Path) -> None:
+    said: list[str] = []
+    hooks = Hooks(folder, run_command, 5, said.append, seen=folder.parent / "hooks-seen")
+    path = write(folder, "10-address")
+    hooks.before(GIVING)
+    path.unlink()
+    folder.rmdir()
+    with pytest.raises(ConfigurationError) as caught:
+        hooks.before(GIVING)
+    assert caught.value.code == "HOOKS_MISSING"
+    assert not hooks.after(GIVING, "")
+    assert caught.value.remedy.endswith(f"mkdir -m 755 {folder}")
+    folder.mkdir(mode=0o755)
+    hooks.before(GIVING)
+
+
+def test_a_folder_that_is_named_must_be_there(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    Hooks(gone, run_command, 5, pytest.fail).before(GIVING)
+    with pytest.raises(ConfigurationError):
+        Hooks(gone, run_command, 5, pytest.fail, is_wanted=True).before(GIVING)

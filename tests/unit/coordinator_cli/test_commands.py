@@ -379,3 +379,20 @@ def test_a_refusal_is_explained_where_there_is_no_agent(adopted: Desk) -> None:
     assert adopted.run("switchover", "data", "--to", "beta") == 3
     assert "see: storage-coordinator explain NOT_IN_SYNC" in adopted.err.getvalue()
     assert "storage-agent explain" not in adopted.err.getvalue()
+
+
+def test_an_epoch_that_nobody_can_have_used_is_taken_back(adopted: Desk) -> None:
+    assert adopted.run("reset-epoch", "data", "--confirm", "data") == 3
+    assert "is not beyond what can have been used" in adopted.err.getvalue()
+    store = adopted.coordinator.store
+    before = store.get(VOLUME.key)
+    assert before is not None
+    store.change(VOLUME.key, lambda s: dataclasses.replace(s, epoch=10**15))
+    assert adopted.run("status") == 1
+    assert "storage-coordinator reset-epoch office/data" in adopted.out.getvalue()
+    assert adopted.run("reset-epoch", "data") == 3
+    assert f"record: epoch {10**15}" in adopted.out.getvalue()
+    assert adopted.run("reset-epoch", "data", "--confirm", "data") == 0
+    assert f"goes on from epoch {before.epoch};" in adopted.out.getvalue()
+    assert adopted.run("adopt", "data") == 0
+    assert adopted.run("status") == 0

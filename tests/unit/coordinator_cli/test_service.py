@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,20 @@ def test_too_many_are_left_out_and_that_is_said(
         events.add(event("waits, or is left out"))
     assert len(said) == 2
     goes_on.set()
+
+
+def test_a_flood_of_one_host_is_told_as_a_number_and_hides_no_other(tmp_path: Path) -> None:
+    told: list[Event] = []
+    events = EventHooks(
+        Hooks(tmp_path / "none", run_command, 5, pytest.fail), pytest.fail, told.append
+    )
+    for number in range(1000):
+        events.add(event(f"new incident {number}"))
+    assert len(told) == service.EVENTS_AT_ONCE
+    events.add(dataclasses.replace(event("is frozen"), host="beta"))
+    assert (told[-1].host, told[-1].text) == ("beta", "is frozen")
+    events.release(time.monotonic() + service.EVENT_EVERY_S)
+    assert told[-1].text == "new incident 999 (and 994 more like it before)"
+    before = len(told)
+    events.release(time.monotonic() + 2 * service.EVENT_EVERY_S)
+    assert len(told) == before

@@ -3,7 +3,9 @@ hostile inputs."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,7 @@ from storage_agent.coordinator.record.store import Store
 from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.coordinator_cli.wiring import run_command
 from storage_agent.host.system.clock import SystemClock
-from storage_agent.model.errors import Refused
+from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind
 from tests.gateway.host import StorageHost
@@ -109,3 +111,42 @@ def test_another_host_is_asked_for_nothing_but_its_name(
         assert not misled.fleet.is_connected("beta")
     asked = {line["method"] for line in host.daemon_log()[begun:] if "method" in line}
     assert asked <= {"hello", "ping"}
+
+
+def test_a_session_that_sshd_refuses_costs_nothing(tmp_path: Path) -> None:
+    """sshd allows the kept session alone: the request goes over a connection of its own."""
+    with StorageHost("MaxSessions=1") as strict:
+        fleet = coordinator_of(strict, tmp_path, name="alpha").fleet
+        kept = fleet.connection("alpha")
+        for _ in range(2):
+            assert fleet.ask_beside("alpha", "ping", {})["host"] == "alpha"
+        assert fleet.connection("alpha") is kept
+        assert fleet.ask("alpha", "ping")["host"] == "alpha"
+        fleet.close()
+
+
+def test_the_library_writes_nothing_of_what_a_host_sends(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Before any key was checked: its banner, and what it sends in the place of a key exchange."""
+    hostile = b"\x1b]0;owned\x07\x1b[2J"
+    for sent in (hostile * 20, b"SSH-2.0-" + hostile + b"\r\n" + hostile * 20, hostile + b"\r\n"):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            shown = HostSettings(name="alpha", address="127.0.0.1", port=listener.getsockname()[1])
+
+            def answer(listener: socket.socket = listener, sent: bytes = sent) -> None:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(sent)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(4096):
+                        pass
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            with pytest.raises(AgentError) as caught:
+                ssh.offered_key(shown, 2)
+            thread.join(10)
+            assert len(caught.value.message) < 300
+    written = capfd.readouterr()
+    assert (written.out, written.err) == ("", "")

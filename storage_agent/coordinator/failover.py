@@ -23,6 +23,7 @@ from storage_agent.coordinator.deciding.arbiter import (
     coordinator_refusal,
     decide_promotion,
 )
+from storage_agent.coordinator.deciding.changed import changed_refusal
 from storage_agent.coordinator.deciding.proof import Proof, person_needed, wanted_proof
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.hooks import Giving, giving_of
@@ -254,6 +255,8 @@ def _take_over(
     epochs = view.epochs()
 
     def rule(state: State) -> Decision:
+        if refusal := changed_refusal(view.state, state):
+            return Decision(state=state, refusal=refusal)
         return decide_promotion(state, target, takeover_id, epochs, automatic=giving.automatic)
 
     # From here on the old primary gets no `continue` any more, whatever becomes of this.

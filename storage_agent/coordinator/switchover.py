@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.arbiter import Decision, Grant, State, decide_move
+from storage_agent.coordinator.deciding.changed import changed_refusal
 from storage_agent.coordinator.hooks import giving_of
 from storage_agent.coordinator.move_check import MoveCheck, check_move
 from storage_agent.coordinator.reaching.fleet import OnRecord
@@ -118,6 +119,8 @@ class _Move:
         epochs = view.epochs()
 
         def rule(state: State) -> Decision:
+            if refusal := changed_refusal(view.state, state):
+                return Decision(state=state, refusal=refusal)
             return decide_move(state, self._source, self._target, move_id, epochs)
 
         grant = self._decided(rule)
@@ -207,6 +210,7 @@ class _Move:
             {
                 "operation_id": f"{grant.operation_id}-promote",
                 "epoch": grant.epoch,
+                "expected_primary": self._source,
                 "wait_s": wait_s,
             },
             heard,

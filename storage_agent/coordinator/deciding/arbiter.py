@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from storage_agent.coordinator.deciding.epochs import JUMP_LIMIT
+from storage_agent.coordinator.deciding.epochs import ahead
 from storage_agent.model.finding import Finding, blocker
 
 
@@ -121,7 +121,7 @@ def decide_incident(state: State, incident: Incident) -> Decision:
     if refusal := claim_refusal(state):
         return _refused(state, refusal)
     if incident.epoch > state.epoch:
-        return _refused(state, _ahead(incident.host, incident.epoch, state.epoch))
+        return _refused(state, ahead(incident.host, incident.epoch, state.epoch))
     if state.sole not in (None, incident.host):
         # An agent takes one word an epoch: a host that has seen this one needs another.
         epoch = state.epoch if incident.epoch < state.epoch else state.epoch + 1
@@ -345,7 +345,7 @@ def epochs_refusal(state: State, agent_epochs: Mapping[str, int | None]) -> Find
     """An agent that has seen a newer epoch has been told something that is not in our record."""
     for host, number in agent_epochs.items():
         if number is not None and number > state.epoch:
-            return _ahead(host, number, state.epoch)
+            return ahead(host, number, state.epoch)
     return None
 
 
@@ -366,26 +366,6 @@ def _granted(state: State, grant: Grant) -> Decision:
 
 def _refused(state: State, refusal: Finding) -> Decision:
     return Decision(state=state, refusal=refusal)
-
-
-def _ahead(host: str, theirs: int, ours: int) -> Finding:
-    if theirs > ours + JUMP_LIMIT:
-        return blocker(
-            "EPOCH_IMPLAUSIBLE",
-            f"{host} shows an epoch that is nowhere near to what this coordinator has given: it is "
-            "damaged, or not to be trusted",
-            measured=f"epoch {theirs} on {host}",
-            limit=f"at most {JUMP_LIMIT} above epoch {ours}",
-            remedy="see what both hosts show, and the way back: storage-coordinator status VOLUME",
-        )
-    return blocker(
-        "EPOCH_AHEAD",
-        f"{host} has seen a newer epoch than this coordinator has given: another coordinator or an "
-        "admin has acted, or this record is an old backup",
-        measured=f"epoch {theirs} on {host}",
-        limit=f"at most epoch {ours}",
-        remedy="look at both hosts, then: storage-coordinator adopt VOLUME",
-    )
 
 
 def cannot_go_on(host: str) -> Finding:

@@ -78,6 +78,34 @@ def implausible(
     return None
 
 
+def ahead(host: str, theirs: int, ours: int) -> Finding:
+    """Of one host, where nothing else is known. `VOLUME` in the remedy is the volume."""
+    if (odd := _far_ahead(host, theirs, ours)) is not None:
+        return odd
+    return blocker(
+        "EPOCH_AHEAD",
+        f"{host} has seen a newer epoch than this coordinator has given: another coordinator or an "
+        "admin has acted, or this record is an old backup",
+        measured=f"epoch {theirs} on {host}",
+        limit=f"at most epoch {ours}",
+        remedy="look at both hosts, then: storage-coordinator adopt VOLUME",
+    )
+
+
+def _far_ahead(host: str, theirs: int, ours: int) -> Finding | None:
+    """Too far ahead of our record to be believed."""
+    if theirs <= ours + JUMP_LIMIT:
+        return None
+    return blocker(
+        "EPOCH_IMPLAUSIBLE",
+        f"{host} shows an epoch that is nowhere near to what this coordinator has given: it is "
+        "damaged, or not to be trusted",
+        measured=f"epoch {theirs} on {host}",
+        limit=f"at most {JUMP_LIMIT} above epoch {ours}",
+        remedy="see what both hosts show, and the way back: storage-coordinator status VOLUME",
+    )
+
+
 def reset_to(given: Iterable[int], shown: Mapping[str, int | None]) -> int | None:
     """The epoch that a record goes back to: the highest that can have been used, going up from the
     lowest that a host shows without a jump. given: all that the record has ever given. None where

@@ -297,6 +297,11 @@ COORDINATOR: dict[str, Explanation] = {
         risk="nothing is granted until they have",
         next_steps=(_ADOPT, "if one host is dead: storage-coordinator trust-record VOLUME"),
     ),
+    "RECORD_CHANGED": Explanation(
+        meaning="While a move or a takeover was looked at, planned and announced, something else "
+        "was decided of the same volume: an incident answered, an adoption, another command.",
+        next_steps=(_STATUS, "the same command again, if it is still wanted"),
+    ),
     "CONTINUE_WITHDRAWN": Explanation(
         meaning="The frozen primary was told to go on alone and has refused, for it has lost its "
         "own disk; nobody writes, and the other host may take over.",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage_agent.coordinator.coordinator import Coordinator
+from storage_agent.coordinator.hooks import Giving
 from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.switchover import Moved, switch_over
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
@@ -203,3 +204,19 @@ def test_two_coordinators_one_wins(pair: Pair, tmp_path: Path, coordinator: Coor
     assert pair.serving() == ["beta"]
     assert pair.hosts["alpha"].replica is not None
     assert pair.hosts["alpha"].replica.role is Role.SECONDARY
+
+
+def test_what_was_decided_meanwhile_is_not_overtaken(pair: Pair, coordinator: Coordinator) -> None:
+    """Between the look and the decision plans are made and hooks called: seconds."""
+    coordinator.adopt(VOLUME)
+    before = coordinator.hooks.before
+
+    def adopts(giving: Giving) -> None:
+        before(giving)
+        make_coordinator(pair).adopt(VOLUME)
+
+    coordinator.hooks.before = adopts  # type: ignore[method-assign]
+    with pytest.raises(Refused) as caught:
+        switch_over(coordinator, VOLUME, "beta")
+    assert caught.value.code == "RECORD_CHANGED"
+    assert pair.serving() == ["alpha"]

@@ -66,7 +66,7 @@ class ThisHost:
                 name: to_wire(assess(config, config.volumes[name], volume))
                 for name, volume in snapshot.volumes.items()
             },
-            **_unfinished(),
+            **_unfinished(config),
         }
 
     def replica_devices(self) -> tuple[str, ...]:
@@ -91,15 +91,22 @@ class ThisHost:
         return KeyFile()
 
 
-def _unfinished() -> dict[str, Any]:
-    """Operations that a daemon has left, or why they cannot be told."""
+def _unfinished(config: AgentConfig) -> dict[str, Any]:
+    """Operations that a daemon has left, and what cannot be told of earlier ones."""
+    from storage_agent.engine.damage import Damage
+    from storage_agent.engine.entry import resumed
     from storage_agent.engine.journal import Journal, unfinished
     from storage_agent.host.system.store import FileStore
     from storage_agent.model.errors import AgentError
     from storage_agent.model.wire import to_wire
 
+    store = FileStore()
+    journal = Journal(store, config.host)
     try:
-        return {"operations": to_wire(unfinished(Journal(FileStore())))}
+        found = [to_wire(resumed(entry)) for entry in unfinished(journal)]
+        damage = Damage(store, journal, config.host).findings(tuple(config.volumes))
     except AgentError as exc:
         problem = {"code": exc.code, "message": exc.message, "remedy": exc.remedy}
         return {"operations": [], "problems": [problem]}
+    problems = [{"code": f.code, "message": f.summary, "remedy": f.remedy} for f in damage]
+    return {"operations": found, "problems": problems}

@@ -30,7 +30,7 @@ def withdraw(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> 
     try:
         fenced = _fenced(coordinator, volume, grant)
         # Asked after the claim: what the host has not begun by now, it never will.
-        if fenced is None or _may_have_written(coordinator, grant):
+        if fenced is None or _may_have_written(coordinator, volume, grant):
             return False
     except AgentError:
         return False
@@ -77,7 +77,7 @@ def _fenced(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> S
     return fenced
 
 
-def _may_have_written(coordinator: Coordinator, grant: Grant) -> bool:
+def _may_have_written(coordinator: Coordinator, volume: VolumeSettings, grant: Grant) -> bool:
     """An earlier try may have got further than this one. Raises AgentError."""
     if grant.kind is GrantKind.CONTINUE:
         incidents = items_of(coordinator.fleet.ask(grant.host, "incident.list"), "incidents")
@@ -86,7 +86,12 @@ def _may_have_written(coordinator: Coordinator, grant: Grant) -> bool:
             for item in incidents
         )
     try:
-        params = {"operation_id": grant.operation_id}
+        # With the epoch its agent can tell one that never was from one that it has forgotten.
+        params = {
+            "operation_id": grant.operation_id,
+            "volume": volume.name,
+            "epoch": grant.epoch,
+        }
         record = parse_record(coordinator.fleet.ask(grant.host, "operation.show", params))
     except AgentError as exc:
         return exc.code != "UNKNOWN_OPERATION"

@@ -12,17 +12,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from storage_agent.engine.acceptance import (
-    OPERATION_ID,
-    require_free,
-    require_operation_id,
-    same_operation,
-)
+from storage_agent.engine.acceptance import require_free, require_operation_id, same_operation
+from storage_agent.engine.account import Phase
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.creation import Creations, as_begun
+from storage_agent.engine.damage import Damage
 from storage_agent.engine.decide import findings_for
+from storage_agent.engine.entry import Entry, resumed
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.engine.journal import Entry, Journal, resumed, unfinished
+from storage_agent.engine.journal import Journal, unfinished
+from storage_agent.engine.records import Records
 from storage_agent.engine.run import Run, Wait
 from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock
@@ -80,15 +79,15 @@ class Engine:
         self._clock = clock
         self._on_change = on_change
         self._wait_for_news = wait_for_news
-        self._journal = Journal(store)
-        self._epochs = EpochStore(store)
+        self._journal = Journal(store, config.host)
+        self._damage = Damage(store, self._journal, config.host)
+        self._epochs = EpochStore(store, config.host)
         self.arbitration = Arbitration(host=host, store=store, epochs=self._epochs)
         self._creations = Creations(store)
         self.seals = Seals(host=host, store=store, epochs=self._epochs)
         self._lock = threading.Lock()
-        self._running: dict[str, OperationRecord] = {}
-        # Ended, and the journal does not say so yet.
-        self._unrecorded: dict[str, OperationRecord] = {}
+        self._records = Records(self._journal)
+        self._running = self._records.running
 
     def reconfigure(self, config: AgentConfig) -> None:
         """From the next operation on."""
@@ -110,22 +109,23 @@ class Engine:
         """Accepts a request, or answers with the earlier record of the same operation id.
 
         Raises Busy while another operation holds the volume, UsageError for an unknown volume or
-        an id that was used for something else, OperationFailed where nothing can be recorded.
+        an id that was used for something else, Refused for what may have been done long ago,
+        OperationFailed where nothing can be recorded.
         """
         require_operation_id(request.operation_id)
         self._volume(request)
         with self._lock:
-            known = self.show(request.operation_id)
+            known = self._records.known(request.operation_id)
             if known is not None:
                 return same_operation(known, request)
             require_free(request, self._running.values(), self._config)
             self.record_ends()
-            self._journal.write(
-                request.operation_id,
-                "accepted",
-                request=request,
-                boot_id=self._host.boot_id(),
-                wall_s=self._clock.wall(),
+            self._journal.accept(
+                request,
+                self._host.boot_id(),
+                self._clock.wall(),
+                self._owned(request.volume),
+                needs_account=request.kind in _WITH_EPOCH,
             )
             record = OperationRecord(
                 request=request,
@@ -143,7 +143,7 @@ class Engine:
 
         Never raises for what the operation itself meets: the record tells.
         """
-        entry = self._journal.read(operation_id)
+        entry = self._records.entry(operation_id)
         if entry is None:
             raise UsageError(f"there is no operation {operation_id}")
         if entry.record is not None:
@@ -173,14 +173,6 @@ class Engine:
         self._on_change(record)
         return record
 
-    def record_ends(self) -> None:
-        """Writes the ends that could not be written when they came. Before that no operation
-        begins: the next start would resume what has long been overtaken. Raises OperationFailed."""
-        for operation_id, record in tuple(self._unrecorded.items()):
-            self._record_end(record)
-            # The daemon may be stopping in one thread and accepting in another.
-            self._unrecorded.pop(operation_id, None)
-
     def _end(self, record: OperationRecord) -> OperationRecord:
         """What was done stays done, also where that cannot be written down."""
         try:
@@ -190,45 +182,60 @@ class Engine:
             record = dataclasses.replace(
                 record, message=message, remedy=record.remedy or exc.remedy
             )
-            self._unrecorded[record.request.operation_id] = record
+            self._records.unrecorded[record.request.operation_id] = record
         else:
-            with suppress(OperationFailed):
-                self._journal.prune()
+            with suppress(OperationFailed, Refused), self._lock:
+                owned = self._owned(record.request.volume)
+                self._journal.prune(record.request.volume, owned.operation_id if owned else "")
         return record
 
     def _record_end(self, record: OperationRecord) -> None:
         self._begin_history(record)
         self._journal.write(record.request.operation_id, "ended", record=record)
+        self._journal.turns(record.request, Phase.ENDED)
 
     def resume(self) -> tuple[str, ...]:
-        """Ids of operations that were accepted and did not end. Each wants a `run`."""
-        found = unfinished(self._journal)
+        """Ids of operations that were accepted and did not end. Each wants a `run`. What only
+        looks so is set aside: see damage.py."""
         with self._lock:
-            for record in found:
-                self._running[record.request.volume] = record
-        return tuple(record.request.operation_id for record in found)
+            self._damage.set_aside(tuple(self._config.volumes))
+            found = unfinished(self._journal)
+            for entry in found:
+                self._running[entry.request.volume] = resumed(entry)
+        return tuple(entry.request.operation_id for entry in found)
 
-    def show(self, operation_id: str) -> OperationRecord | None:
-        """The state of an operation, running or ended; None where the id is unknown."""
-        for record in (*self._running.values(), *self._unrecorded.values()):
-            if record.request.operation_id == operation_id:
-                return record
-        if not OPERATION_ID.fullmatch(operation_id):
-            return None
-        entry = self._journal.read(operation_id)
-        if entry is None:
-            return None
-        return entry.record or resumed(entry)
+    def show(
+        self, operation_id: str, volume: str | None = None, epoch: int | None = None
+    ) -> OperationRecord | None:
+        """As Records.show, of one volume or all."""
+        volumes = tuple(self._config.volumes) if volume is None else (volume,)
+        return self._records.show(operation_id, volumes, epoch)
 
     def history(self, limit: int) -> tuple[OperationRecord, ...]:
         """The newest operations, newest first, running ones included."""
-        entries = self._journal.entries()
-        ended = self._unrecorded
-        found = [
-            entry.record or ended.get(entry.request.operation_id) or resumed(entry)
-            for entry in reversed(entries)
-        ]
-        return tuple(found[:limit])
+        return self._records.history(limit)
+
+    def lately(self, volume: str) -> tuple[OperationRecord, ...]:
+        """As Records.lately."""
+        return self._records.lately(volume)
+
+    def damage(self) -> tuple[Finding, ...]:
+        """What is not known (any more) of earlier operations. Raises OperationFailed."""
+        return self._damage.findings(tuple(self._config.volumes))
+
+    def record_ends(self) -> None:
+        """Writes the ends that could not be written when they came. Before that no operation
+        begins: the next start would resume what has long been overtaken. Raises OperationFailed."""
+        for operation_id, record in tuple(self._records.unrecorded.items()):
+            self._record_end(record)
+            # The daemon may be stopping in one thread and accepting in another.
+            self._records.unrecorded.pop(operation_id, None)
+
+    def _owned(self, volume: str) -> Epoch | None:
+        try:
+            return self._epochs.read(volume)
+        except Refused:
+            return None
 
     def running(self) -> tuple[OperationRecord, ...]:
         return tuple(self._running.values())
@@ -239,17 +246,13 @@ class Engine:
 
     def epoch(self, volume: str) -> int | None:
         """The volume's epoch on this host; None where its file is missing or damaged."""
-        try:
-            return self._epochs.read(volume).number
-        except Refused:
-            return None
+        owned = self._owned(volume)
+        return owned.number if owned else None
 
     def coordinator(self, volume: str) -> str:
         """The claim of the coordinator that this host listens to; empty where none is known."""
-        try:
-            return self._epochs.read(volume).coordinator
-        except Refused:
-            return ""
+        owned = self._owned(volume)
+        return owned.coordinator if owned else ""
 
     def last_marker(self, volume: str) -> Marker | None:
         """The newest currency marker that this host has noted durably. Raises AgentError."""
@@ -283,7 +286,12 @@ class Engine:
                 marker = self._epochs.last_marker(volume)
             except Refused:
                 marker = None
-            known = max(self.epoch(volume) or 0, marker.epoch if marker else 0)
+            account = self._journal.readable_account(volume)
+            known = max(
+                self.epoch(volume) or 0,
+                marker.epoch if marker else 0,
+                account.epoch if account else 0,
+            )
             if number < known:
                 raise Refused(
                     f"epoch {number} of {volume} would be older than what this host knows",
@@ -291,6 +299,8 @@ class Engine:
                     code="STALE_EPOCH",
                 )
             self._epochs.write(volume, Epoch(number=number, operation_id="restored"))
+            if self._journal.lost(volume):
+                self._journal.begin_anew(volume, number)
             if marker is None:
                 self._epochs.forget_marker(volume)
 
@@ -352,6 +362,8 @@ class Engine:
             is_granted=granted,
             creation=self._creations.read(volume.name),
         )
+        if request.kind in _WITH_EPOCH:
+            findings = (*findings, *self._journal.lost(volume.name))
         waits = request.kind is OperationKind.PROMOTE and "wait_s" in request.options
         return without_primary_peer(findings) if waits else findings
 
@@ -367,6 +379,8 @@ class Engine:
         if request.kind is OperationKind.CREATE:
             first = Epoch(number=0, operation_id=request.operation_id)
             self._epochs.write(request.volume, first)
+            if self._journal.lost(request.volume):
+                self._journal.begin_anew(request.volume, first.number)
         if request.kind in _MAKING:
             self._creations.end(request.volume)
         if request.options.get("choice") == "discard":

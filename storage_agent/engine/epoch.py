@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
-import zlib
 from collections.abc import Callable
 
+from storage_agent.engine.sealed import pack, unpack
 from storage_agent.model.errors import Refused, refuse_blockers
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import Epoch, Marker, OperationRequest
@@ -21,14 +21,16 @@ from storage_agent.policy.epoch import (
 )
 
 _KEYS = frozenset({"epoch", "operation_id", "coordinator"})
-_DAMAGED = "is damaged or of a newer version of the agent"
+_DAMAGED = "is damaged, of another host or volume, or of a newer version of the agent"
 
 
 class EpochStore:
-    """File `epoch-VOLUME`: JSON with a checksum. Missing or damaged means: no changes."""
+    """File `epoch-VOLUME`: JSON with a checksum. Missing or damaged means: no changes. host: whose
+    files they are; empty: not asked for."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, host: str = "") -> None:
         self._store = store
+        self._host = host
         self._lock = threading.Lock()
         self._noting = threading.Lock()
 
@@ -38,20 +40,17 @@ class EpochStore:
         if content is None:
             raise _refused(unusable_epoch(volume, "EPOCH_MISSING", "is missing"))
         try:
-            body, checksum = content.rsplit(b"\n", 2)[:2]
-            if int(checksum, 16) != zlib.crc32(body):
-                raise ValueError("checksum")
-            value = json.loads(body)
-            if not value.keys() <= _KEYS:
-                # Of a newer version: what is not understood may forbid what would be done.
-                raise ValueError("unknown keys")
-            return Epoch(
+            value = unpack(content, _KEYS, **self._owner(volume))
+            found = Epoch(
                 number=value["epoch"],
                 operation_id=value["operation_id"],
                 # Not in a file of an earlier version.
                 coordinator=value.get("coordinator", ""),
             )
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if type(found.number) is not int or found.number < 0:
+                raise ValueError("number")
+            return found
+        except (ValueError, KeyError, TypeError):
             raise _refused(unusable_epoch(volume, "EPOCH_DAMAGED", _DAMAGED)) from None
 
     def own(
@@ -94,9 +93,9 @@ class EpochStore:
             "epoch": epoch.number,
             "operation_id": epoch.operation_id,
             "coordinator": epoch.coordinator,
+            **self._owner(volume),
         }
-        body = json.dumps(value).encode()
-        self._store.replace(f"epoch-{volume}", body + b"\n%08x\n" % zlib.crc32(body))
+        self._store.replace(f"epoch-{volume}", pack(value))
 
     def last_marker(self, volume: str) -> Marker | None:
         """The newest currency marker that this host has noted. Raises Refused: damaged."""
@@ -112,6 +111,9 @@ class EpochStore:
         """Durable on return. Operations and the ticks while serving both come here."""
         with self._noting:
             self._store.replace(f"marker-{volume}", json.dumps(to_wire(marker)).encode())
+
+    def _owner(self, volume: str) -> dict[str, str]:
+        return {"volume": volume} | ({"host": self._host} if self._host else {})
 
     def forget_marker(self, volume: str) -> None:
         """A person has given up the copy that it was of, or a damaged note."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from storage_agent.engine.journal import Entry
+from storage_agent.engine.entry import Entry
 from storage_agent.model.clock import Clock
 from storage_agent.model.errors import AgentError, CommandStuck
 from storage_agent.model.finding import Finding

@@ -261,6 +261,7 @@ class Run(Report):
 
     def _own(self, epoch: int) -> None:
         """Durable before the first step that depends on it."""
+        self.journal.begins(self.entry.request, epoch)
         self.epochs.own(self.entry.request, epoch)
         self.entry.epoch = epoch
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import structlog
 
 from storage_agent import __version__
-from storage_agent.engine.journal import KEPT_OPERATIONS
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, UsageError
@@ -34,7 +33,7 @@ from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
 from storage_agent.service.observing.changes import Event, EventRing
 from storage_agent.service.observing.observer import Observer
 from storage_agent.service.observing.ticks import Ticks
-from storage_agent.service.problems import problems_of
+from storage_agent.service.problems import Problems
 from storage_agent.service.runs import NOBODY, EnginePort, Runs
 from storage_agent.service.sealed import Assess, SealedVerdicts
 
@@ -74,7 +73,6 @@ class Agent:
     ) -> None:
         self._ticks = ticks
         self.key_role = key_role
-        self._key_findings = key_findings
         self.setup = setup
         self.engine = engine
         self.observer = observer
@@ -95,12 +93,12 @@ class Agent:
         self._wants_reload = False
         # What was logged last of each volume's operation.
         self._stages: dict[str, tuple[object, ...]] = {}
-        self._journal_problem: AgentError | None = None
+        self._known_problems = Problems(engine, key_findings)
         self._links = LinkKeeper(
             clock=clock,
             boot_id=observer.snapshot.boot_id,
             start=lambda request: self.runs.start(self.engine, request, NOBODY),
-            history=lambda: self.engine.history(KEPT_OPERATIONS),
+            lately=engine.lately,
             epoch=engine.epoch,
         )
         self._news = threading.Event()
@@ -111,16 +109,21 @@ class Agent:
     def start(self) -> None:
         """Takes up what a restart has interrupted, begins to observe, then assembles what is
         configured here. Returns soon: all of that runs in threads."""
-        self._tell("; ".join((f"agent {__version__} started", *self._named_problems())))
+        told = self._named_problems()
+        self._tell("; ".join((f"agent {__version__} started", *told)))
         self.observer.start(self.published)
         self._read_markers()
         self._ticks.start(lambda: self.setup.config.volumes, lambda: self.observer.snapshot)
         try:
             unfinished = self.engine.resume()
         except AgentError as exc:
-            self._journal_problem = exc
+            self._known_problems.journal = exc
             self._tell(f"the journal cannot be read: {exc.message}")
             return
+        self._known_problems.look_again()
+        for text in self._named_problems():
+            if text not in told:
+                self._tell(text)
         for operation_id in unfinished:
             self._tell(f"operation {operation_id} was interrupted and is resumed")
             self.runs.resume(self.engine, operation_id)
@@ -306,8 +309,8 @@ class Agent:
         readable."""
         if self.setup.problem is not None:
             raise self.setup.problem
-        if self._journal_problem is not None:
-            raise self._journal_problem
+        if self._known_problems.journal is not None:
+            raise self._known_problems.journal
 
     # --- called back ----------------------------------------------------------------------------
 
@@ -350,6 +353,7 @@ class Agent:
 
     def _operation_ended(self, record: OperationRecord) -> None:
         request = record.request
+        self._known_problems.look_again()
         self._note(
             Event(
                 wall_s=self._clock.wall(),
@@ -373,6 +377,7 @@ class Agent:
 
     def told(self, volume: str, text: str) -> None:
         """Somebody has said something about a volume, and it was taken."""
+        self._known_problems.look_again()
         self._tell(f"{volume}: {text}", volume=volume)
         self.observer.hint(volume)
 
@@ -385,9 +390,7 @@ class Agent:
         self._broadcast("event", event)
 
     def _problems(self) -> tuple[Problem, ...]:
-        unfinished = self.engine.unfinished_creations()
-        found = problems_of(self.setup, self._journal_problem, self._key_findings(), unfinished)
-        return tuple(found)
+        return self._known_problems.of(self.setup)
 
     def _named_problems(self) -> tuple[str, ...]:
         return tuple(problem.message for problem in self._problems())

@@ -35,8 +35,9 @@ _KINDS = {
 
 
 class LinkKeeper:
-    """start: begins an operation; raises AgentError while it cannot.  history: operations, newest
-    first.  epoch: what this host knows. Not safe for several threads."""
+    """start: begins an operation; raises AgentError while it cannot.  lately: operations of a
+    volume, newest first, none left out.  epoch: what this host knows. Not safe for several
+    threads."""
 
     def __init__(
         self,
@@ -44,13 +45,13 @@ class LinkKeeper:
         clock: Clock,
         boot_id: str,
         start: Callable[[OperationRequest], object],
-        history: Callable[[], tuple[OperationRecord, ...]],
+        lately: Callable[[str], tuple[OperationRecord, ...]],
         epoch: Callable[[str], int | None],
     ) -> None:
         self._clock = clock
         self._boot = boot_id.replace("-", "")[:12]
         self._start = start
-        self._history = history
+        self._lately = lately
         self._epoch = epoch
         # By volume: what was tried last, when the next try may be, and the pause after that.
         self._tried: dict[str, tuple[LinkWish, float, float]] = {}
@@ -105,10 +106,10 @@ class LinkKeeper:
 
     def _was_shut_by_us(self, volume: str) -> bool:
         """The last thing that anybody did to the volume in this boot was to shut it."""
-        for record in self._history():
-            request = record.request
-            if request.volume != volume or not record.changed:
+        for record in self._lately(volume):
+            if not record.changed:
                 continue
+            request = record.request
             ours = request.operation_id.startswith(self._prefix())
             return ours and request.kind is OperationKind.CLOSE_LINK
         return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from storage_agent.engine.engine import Engine
+from storage_agent.engine.engine import NOT_RECORDED, Engine
 from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.incident import Incident
 from storage_agent.model.operation import (
@@ -177,7 +177,7 @@ class Daemon:
             clock=SimClock(self.machine),
             boot_id=self.machine.boot_id,
             start=self._start_own,
-            history=lambda: self.engine.history(50),
+            lately=self.engine.lately,
             epoch=self.engine.epoch,
         )
         config = self.simulation.config(self.machine.name)
@@ -270,6 +270,8 @@ class Daemon:
     def performs(self, step: Step, request: OperationRequest) -> None:
         course = self.simulation.courses.get(request.operation_id)
         if course is not None:
+            is_over = course.record is not None and NOT_RECORDED not in course.record.message
+            self.simulation.checks.expect("I8", not is_over, f"{step.kind} after its end")
             course.performed.append(step.kind)
         self.world.log(self.machine.name, f"{request.operation_id}: {step.kind}")
         self._was_mounted = self.machine.mounted

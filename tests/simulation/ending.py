@@ -125,21 +125,30 @@ def finish(simulation: Simulation) -> None:
     for machine in simulation.machines.values():
         if machine.daemon is None:
             continue
-        checks.expect("I17", not (bad := _unreadable(machine)), f"{machine.name}: {bad} damaged")
+        checks.expect(
+            "I17", not (bad := _unreadable(simulation, machine)), f"{machine.name}: {bad} damaged"
+        )
         left = machine.daemon.engine.running()
         checks.expect("I16", not left, f"{machine.name}: {left} still holds the volume")
         checks.expect("I16", machine.grant is None, f"{machine.name}: a grant is left")
         machine.daemon.engine.record_ends()
         unfinished = machine.daemon.engine.resume()
+        aside = _intact(simulation, machine, machine.daemon.store.names("damaged-"))
+        checks.expect("I17", not aside, f"{machine.name}: {aside} set aside")
         checks.expect("I17", not unfinished, f"{machine.name}: {unfinished} unfinished")
 
 
-def _unreadable(machine: Machine) -> list[str]:
+def _intact(simulation: Simulation, machine: Machine, names: tuple[str, ...]) -> list[str]:
+    """Without those that a fault has harmed."""
+    return [n for n in names if (machine.name, n.partition("-")[2]) not in simulation.harmed]
+
+
+def _unreadable(simulation: Simulation, machine: Machine) -> list[str]:
     """Journals of which a whole line is no record."""
     assert machine.daemon is not None
-    journal = Journal(machine.daemon.store)
+    journal = Journal(machine.daemon.store, machine.name)
     found = []
-    for name in machine.daemon.store.names("operation-"):
+    for name in _intact(simulation, machine, machine.daemon.store.names("operation-")):
         try:
             journal.read(name.removeprefix("operation-"))
         except OperationFailed:

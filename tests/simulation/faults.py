@@ -13,6 +13,7 @@ from tests.simulation.control import COORDINATOR
 from tests.simulation.control_faults import ANSWER_KINDS, CONTROL_POINT, WIRE_KINDS, ControlFaults
 from tests.simulation.daemon import Daemon, epoch_of
 from tests.simulation.machine import Machine
+from tests.simulation.memory_faults import MEMORY_WEIGHTS, MemoryFaults
 from tests.simulation.roles import set_secondary
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _WEIGHTS: dict[str, int] = {
     "control machine restarts": 2,
     "record restored": 1,
     "second coordinator": 1,
+    **MEMORY_WEIGHTS,
 }
 POINT_KINDS = ("killed at a port call", "power cut at a port call")
 STEP_KINDS = ("a step fails", "a step hangs", "a step does nothing")
@@ -70,7 +72,7 @@ ALL_KINDS = (
 _OWN_WORK = (StepKind.GRANT_PROMOTION, StepKind.WITHDRAW_GRANT)
 
 
-class Faults(ControlFaults):
+class Faults(ControlFaults, MemoryFaults):
     """enabled: off while a schedule settles."""
 
     def __init__(self, simulation: Simulation) -> None:

@@ -12,6 +12,7 @@ from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal
+from storage_agent.engine.records import Records
 from storage_agent.engine.run import Run
 from storage_agent.model import errors
 from storage_agent.model.clock import Deadline
@@ -30,6 +31,7 @@ from tests.simulation.hunting import hunt
 from tests.simulation.hunting import seeded as _m
 from tests.simulation.machine import Machine
 from tests.simulation.mutants_of_ends import MUTANTS_OF_ENDS
+from tests.simulation.mutants_of_memory import MUTANTS_OF_MEMORY, goes_on_with_all
 from tests.simulation.mutations import (
     at_once,
     believes,
@@ -117,8 +119,9 @@ MUTANTS = (
        lambda: [(EpochStore, "write", epoch_in_cache)]),
     _m("the epoch is not written", "I6", "switchover",
        lambda: [(Run, "_own", lambda self, epoch: setattr(self.entry, "epoch", epoch))]),
-    _m("ids are not remembered", "I8", "switchover",
-       lambda: [(Engine, "show", lambda self, operation_id: None)]),
+    _m("ids are not remembered", "I26", "switchover",
+       lambda: [(Records, "known", lambda self, operation_id: None),
+                (Journal, "require_unused", nothing)]),
     _m("two operations on one volume", "I16", "together",
        lambda: [not_busy()]),
     _m("intents are not journalled", "I10", "killed_then_failing",
@@ -244,12 +247,13 @@ MUTANTS = (
     _m("going on alone forgets to leave", "I17", "there_and_back",
        lambda: [definition(S.DISCONNECT, goal=fulfilled)]),
     _m("an end that could not be written is forgotten", "I8", "end_not_recorded",
-       lambda: [(Engine, "record_ends", nothing)]),
+       lambda: [(Engine, "record_ends", nothing), *goes_on_with_all()]),
     _m("stale members are assembled", "I19", "stale_member",
        lambda: [(assembly, "_stale", nothing)]),
     _m("DRBD itself loses a block of a resync", "I18", "random_schedules",
        lambda: [(Transfer, "_on_sync", loses_a_block)]),
     *MUTANTS_OF_ENDS,
+    *MUTANTS_OF_MEMORY,
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from storage_agent.engine import run as run_module
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.records import Records
 from storage_agent.engine.report import Report
 from storage_agent.engine.run import Run
 from storage_agent.model.clock import Deadline
@@ -47,7 +48,7 @@ MUTANTS_OF_ENDS = (
     _m("nobody names the state", "I17", "switchover",
        lambda: [(run_module, "name_state", lambda volume, snapshot: "")]),
     _m("the same id gets another answer", "I8", "switchover",
-       lambda: [(Engine, "show", shows_less)]),
+       lambda: [(Records, "known", shows_less)]),
     _m("an answer shows the incident of before", "I8", "answered_twice",
        lambda: [(Arbitration, "answer", shows_before)]),
     _m("a forged answer is taken", "I7", "forged",

@@ -10,6 +10,7 @@ from typing import Any
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
+from storage_agent.engine.records import Records
 from storage_agent.engine.report import Report
 from storage_agent.engine.run import Run
 from storage_agent.model.errors import OperationFailed
@@ -32,12 +33,12 @@ def ends_as(state: OperationState) -> Callable[[Engine, OperationRecord], Operat
     return lambda self, record: dataclasses.replace(original(self, record), state=state)
 
 
-def shows_less(self: Engine, operation_id: str) -> OperationRecord | None:
+def shows_less(self: Records, operation_id: str) -> OperationRecord | None:
     record = _SHOW(self, operation_id)
     return None if record is None else dataclasses.replace(record, steps=())
 
 
-_SHOW = Engine.show
+_SHOW = Records.known
 
 
 def shows_before(

@@ -37,6 +37,13 @@ from tests.simulation.checkers import Violation
 from tests.simulation.coordinated import old_sight, record_restored, sole_dies
 from tests.simulation.ending import finish
 from tests.simulation.ends import at_rest, crashed, hanging_step, one_left
+from tests.simulation.forgetting import (
+    broken_fence,
+    forgotten_and_asked,
+    replayed_below_epoch,
+    truncated_below_newer,
+    truncated_newest,
+)
 from tests.simulation.found import (
     both_granted,
     decided_long_ago,
@@ -301,6 +308,11 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         standalone_wrong,
         there_and_back,
         end_not_recorded,
+        truncated_below_newer,
+        truncated_newest,
+        forgotten_and_asked,
+        replayed_below_epoch,
+        broken_fence,
         hanging_step,
         crashed,
         at_rest,

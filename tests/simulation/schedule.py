@@ -92,6 +92,8 @@ class Simulation:
         self.has_coordinator = rng.random() < 0.4
         self.is_lying = rng.random() < LYING_SHARE and not quiet
         self.courses: dict[str, Course] = {}
+        # (host, operation id) whose journal a fault has taken its end, or all.
+        self.harmed: set[tuple[str, str]] = set()
         self.touches: Counter[str] = Counter()
         identifier = self.world.new_uuid()
         self.machines = {

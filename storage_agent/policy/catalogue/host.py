@@ -167,9 +167,26 @@ HOST: dict[str, Explanation] = {
         next_steps=(_STATE_FOLDER, "storage-agent epoch restore VOLUME NUMBER"),
     ),
     "JOURNAL_DAMAGED": Explanation(
-        meaning="The journal of an operation cannot be read.",
+        meaning="The journal of an operation is not whole, has lost its end, or is another host's. "
+        "It is set aside as damaged-ID, and nothing goes on with it.",
         risk="what that operation meant to do is not known; the volume itself can be looked at",
-        next_steps=(_STATUS, "move the file that the message names away"),
+        next_steps=(_STATUS, "rm /var/lib/storage-agent/damaged-ID"),
+    ),
+    "JOURNAL_LOST": Explanation(
+        meaning="The file that says which operations a volume has had on this host is missing, "
+        "damaged, older than their journals, or another host's.",
+        risk="what was done long ago could be done again, so nothing is changed",
+        next_steps=(_STATE_FOLDER, "storage-agent epoch restore VOLUME NUMBER"),
+    ),
+    "OPERATION_LOST": Explanation(
+        meaning="An operation was accepted, has no end, and its journal is gone.",
+        risk="the volume may stand half-way",
+        next_steps=(_STATUS, "ask for what is wanted: the next operation goes on from there"),
+    ),
+    "OPERATION_FORGOTTEN": Explanation(
+        meaning="An operation of this id was accepted before, or could have been; its record is "
+        "gone. It is not run again, and counts as one that may have been carried out.",
+        next_steps=(_STATUS, "ask for it under a new id, if it is still wanted"),
     ),
     "GOAL_NOT_SEEN": Explanation(
         meaning="A command ended, but what it should have brought about was not seen.",
@@ -188,7 +205,7 @@ HOST: dict[str, Explanation] = {
         next_steps=("ls -ld /etc/storage-agent/agent.d; df -h /etc",),
     ),
     "UNKNOWN_OPERATION": Explanation(
-        meaning="No operation of this id is remembered; the newest 200 are.",
+        meaning="No operation of this id was ever accepted on this host.",
         next_steps=("storage-agent operation",),
     ),
     "ANSWER_TOO_LARGE": Explanation(

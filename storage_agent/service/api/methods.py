@@ -162,11 +162,14 @@ def _status(agent: Agent, _call: Call, _parameters: Nothing) -> object:
 def _restore_epoch(agent: Agent, _call: Call, parameters: EpochParameters) -> object:
     agent.require_volume(parameters.volume)
     agent.engine.restore_epoch(parameters.volume, parameters.number)
+    agent.told(parameters.volume, f"its epoch is {parameters.number}, a person has said so")
     return VolumeEpoch(volume=parameters.volume, epoch=agent.engine.epoch(parameters.volume))
 
 
 def _show(agent: Agent, _call: Call, parameters: ShowParameters) -> object:
-    record = agent.engine.show(parameters.operation_id)
+    if parameters.volume is not None:
+        agent.require_volume(parameters.volume)
+    record = agent.engine.show(parameters.operation_id, parameters.volume, parameters.epoch)
     if record is None:
         raise UsageError(
             f"there is no operation {parameters.operation_id[:64]!a}",

@@ -211,7 +211,12 @@ class SplitBrainParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowParameters:
+    """volume, epoch: of the operation, where the caller knows them: by them one that took an epoch
+    long ago is told from one that never was."""
+
     operation_id: str
+    volume: str | None = None
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,14 @@ from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.failover import check_takeover, fail_over
 from storage_agent.coordinator.incidents import answer_incidents
 from storage_agent.coordinator.switchover import switch_over
+from storage_agent.engine.account import Accounts
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import DiskState
 from tests.unit.coordinator.pair import FIRST_EPOCH, VOLUME, Killed, Pair, make_coordinator
+from tests.unit.fakes import MemoryStore
 from tests.unit.replicas import in_sync_replica
 from tests.unit.service.parts import wait_until
 
@@ -146,10 +148,12 @@ def test_a_target_that_was_primary_for_a_moment_keeps_the_grant(
     assert pair.serving() == ["beta"]
 
 
+@pytest.mark.parametrize("memory", ["whole", "journal gone", "ids forgotten"])
 def test_what_an_earlier_try_has_done_is_not_taken_back(
-    pair: Pair, coordinator: Coordinator
+    pair: Pair, coordinator: Coordinator, memory: str
 ) -> None:
-    """The first coordinator died after beta had taken over; the second one's grant is refused."""
+    """The first coordinator died after beta had taken over; the second one's grant is refused. Not
+    to know the promotion any more is not that it never was."""
 
     def die(_host: str, method: str) -> None:
         if method == "promote":
@@ -162,6 +166,8 @@ def test_what_an_earlier_try_has_done_is_not_taken_back(
         fail_over(coordinator, VOLUME, "beta")
     pair.after = lambda _host, _method: None
     wait_until(lambda: pair.serving() == ["beta"])
+    wait_until(lambda: not pair.agents["beta"].engine.running())
+    _forget(pair.stores["beta"], memory)
     again = make_coordinator(pair)
 
     def refuse(_host: str, method: str) -> None:
@@ -177,6 +183,17 @@ def test_what_an_earlier_try_has_done_is_not_taken_back(
     (answered,) = answer_incidents(make_coordinator(pair), "alpha")
     assert answered.verdict == "deny"
     assert pair.serving() == ["beta"]
+
+
+def _forget(store: MemoryStore, memory: str) -> None:
+    if memory != "whole":
+        (journal,) = store.names("operation-takeover-")
+        store.remove(journal)
+    if memory == "ids forgotten":
+        accounts = Accounts(store, "beta")
+        account = accounts.read("data")
+        assert account is not None
+        accounts.write("data", dataclasses.replace(account, recent=()))
 
 
 def test_what_would_be_lost_is_shown(pair: Pair, coordinator: Coordinator) -> None:

@@ -88,7 +88,8 @@ def test_the_same_id_joins_the_operation_while_it_runs() -> None:
     engine = make_engine(host, store)
     first = engine.begin(request(OperationKind.PROMOTE))
     assert engine.begin(request(OperationKind.PROMOTE)) == first == engine.show("op-1")
-    assert (first.state, store.writes) == (OperationState.RUNNING, 1)
+    # The account of the volume, and the operation's own journal.
+    assert (first.state, store.writes) == (OperationState.RUNNING, 2)
     with pytest.raises(UsageError, match="was used for promote data"):
         engine.begin(request(OperationKind.PROMOTE, epoch=9))
 

@@ -120,7 +120,7 @@ def test_a_host_that_went_down_in_the_middle_of_leave_has_left() -> None:
     host.faults[StepKind.REPLICA_DOWN] = power_off
     with pytest.raises(Crash):
         run(make_engine(host, store), OperationKind.LEAVE)
-    assert [r.request.operation_id for r in unfinished(Journal(store))] == ["op-leave"]
+    assert [r.request.operation_id for r in unfinished(Journal(store, "alpha"))] == ["op-leave"]
     after = FakeHost(boot="boot-2")
     after.replica = None
     engine = make_engine(after, store)

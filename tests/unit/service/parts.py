@@ -96,6 +96,7 @@ class FakeEngine:
         self.breaks: Exception | None = None
         self.resume_fails: AgentError | None = None
         self.record_fails: AgentError | None = None
+        self.damaged: tuple[Finding, ...] = ()
         self.epochs: dict[str, int] = {"data": 5}
         self.host = FakeHost(written={"proof-1": b"text"})
         self.store = MemoryStore()
@@ -161,8 +162,16 @@ class FakeEngine:
         if self.record_fails:
             raise self.record_fails
 
-    def show(self, operation_id: str) -> OperationRecord | None:
+    def show(
+        self, operation_id: str, volume: str | None = None, epoch: int | None = None
+    ) -> OperationRecord | None:
         return self.records.get(operation_id)
+
+    def lately(self, volume: str) -> tuple[OperationRecord, ...]:
+        return self.history(100)
+
+    def damage(self) -> tuple[Finding, ...]:
+        return self.damaged
 
     def history(self, limit: int) -> tuple[OperationRecord, ...]:
         return tuple(self.records.values())[:limit]

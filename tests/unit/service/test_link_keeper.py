@@ -35,7 +35,7 @@ class World:
             clock=self.clock,
             boot_id=boot_id,
             start=self._begin,
-            history=lambda: tuple(reversed(self.records)),
+            lately=lambda _volume: tuple(reversed(self.records)),
             epoch=lambda volume: 7,
         )
         return self.keeper

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.replica import DiskState
+from tests.simulation.daemon import Daemon
 from tests.simulation.ending import finish
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.schedule import Simulation
@@ -58,7 +59,16 @@ def decided_long_ago(seed: int) -> Simulation:
 def killed_before_epoch(seed: int) -> Simulation:
     """The daemon is killed between the journal's record and the epoch's own file."""
     simulation = pair(seed, None)
-    strike_at(simulation, "alpha", "replace", POINT_KINDS[0])
+    alpha = simulation.machines["alpha"]
+
+    def strike(daemon: Daemon, name: str, before: bool) -> str:
+        is_there = name == "replace" and b'"planned"' in alpha.files.get("operation-op", b"")
+        if not is_there or daemon.machine is not alpha:
+            return ""
+        simulation.faults.crash_at = lambda d, n, b: ""
+        return POINT_KINDS[0]
+
+    simulation.faults.crash_at = strike
     course = ask(simulation, "alpha", PROMOTE, "op")
     simulation.wait_for(lambda: course.record is not None)
     finish(simulation)

@@ -306,6 +306,110 @@ def test_without_a_frozen_primary_there_is_no_incident(
     assert not asking.incident.exists()
 
 
+# Recorded in the field, 8.4.11: the protocol's letter is blank.
+ALONE = " 0: cs:StandAlone ro:Primary/Unknown ds:UpToDate/Outdated   r-----\n    ns:1250 nr:0\n"
+
+
+@pytest.mark.parametrize(
+    "shown", [ALONE.replace("r-----", flags) for flags in ("s-----", "sa----")]
+)
+def test_a_frozen_primary_that_stands_alone_opens_one_and_keeps_it(
+    asking: Asking, shown: str
+) -> None:
+    asking.kernel_shows(shown)
+    asking.begin_and_open()
+    time.sleep(0.6)
+    assert asking.incident.exists()
+    asking.answer(f"continue {BOOT} {NONCE} 17\n")
+    assert asking.ended() == CONTINUE
+
+
+def test_one_that_stands_alone_and_writes_ends_it(asking: Asking) -> None:
+    asking.begin_and_open()
+    asking.kernel_shows(ALONE)
+    assert asking.ended() == NO
+    assert "not frozen any more" in asking.logged()
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "",
+        " 0: cs:Unconfigured\n",
+        " 0: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown\n",
+        " 0: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C ?-----\n",
+        " 0: cs:WFConnection ro:Tertiary/Unknown ds:UpToDate/DUnknown C r-----\n",
+    ],
+)
+def test_what_is_not_understood_closes_no_incident(asking: Asking, shown: str) -> None:
+    asking.begin_and_open()
+    asking.kernel_shows(shown)
+    time.sleep(0.6)
+    assert asking.incident.exists()
+    asking.answer(f"continue {BOOT} {NONCE} 17\n")
+    assert asking.ended() == CONTINUE
+
+
+# As recorded of 9.1.23, drbdsetup-events2-now: frozen-by-fencing, after-fencing-reconnected.
+NINE_SHOWS = (
+    "exists resource name:home role:{role} suspended:{suspended} may_promote:no\n"
+    "exists connection name:home peer-node-id:1 conn-name:b connection:Connecting role:Unknown\n"
+    "exists -\n"
+)
+
+
+def nine_shows(asking: Asking, role: str, suspended: str) -> None:
+    (asking.root / "events2").write_text(NINE_SHOWS.format(role=role, suspended=suspended))
+
+
+@pytest.fixture
+def nine(asking: Asking, tool: Tool) -> Asking:
+    tool(
+        "drbdsetup",
+        f"[ \"$*\" = 'events2 --now home' ] || exit 20\ncat '{asking.root}/events2'",
+    )
+    asking.kernel_shows("", NINE)
+    return asking
+
+
+@pytest.mark.parametrize("suspended", ["fencing", "user,fencing", "fencing,quorum"])
+def test_a_primary_of_nine_that_is_frozen_asks_too(nine: Asking, suspended: str) -> None:
+    nine_shows(nine, "Primary", suspended)
+    nine.begin_and_open()
+    nine.answer(f"continue {BOOT} {NONCE} 17\n")
+    assert nine.ended() == CONTINUE
+
+
+def test_a_primary_of_nine_whose_peer_is_back_asks_no_more(nine: Asking) -> None:
+    nine_shows(nine, "Primary", "fencing")
+    nine.begin_and_open()
+    (nine.root / "events2").write_text("")
+    time.sleep(0.6)
+    assert nine.incident.exists()
+    nine_shows(nine, "Primary", "no")
+    assert nine.ended() == NO
+    assert not nine.incident.exists()
+
+
+def test_a_secondary_of_nine_is_promoted_by_its_grant_alone(nine: Asking) -> None:
+    nine_shows(nine, "Secondary", "no")
+    nine.begin()
+    assert nine.ended() == NO
+    (nine.run / "grants/home").write_text(f"promote {BOOT} op-17\n")
+    nine.begin()
+    assert nine.ended() == CONTINUE
+
+
+@pytest.mark.parametrize(("role", "suspended"), [("Primary", "no"), ("Primary", "quorum")])
+def test_a_primary_of_nine_that_is_not_frozen_by_fencing_gets_nothing(
+    nine: Asking, role: str, suspended: str
+) -> None:
+    (nine.run / "grants/home").write_text(f"promote {BOOT} op-17\n")
+    nine_shows(nine, role, suspended)
+    nine.begin()
+    assert nine.ended() == NO
+
+
 def test_another_minor_is_not_taken_for_it(asking: Asking) -> None:
     asking.kernel_shows(SECONDARY + FROZEN.replace(" 0:", "10:").replace("ns:1", "ns:2"))
     asking.begin()

@@ -9,8 +9,11 @@ from storage_agent.coordinator import fencing
 from storage_agent.coordinator.commands import Ended
 from storage_agent.engine import damage, journal, records
 from storage_agent.engine.account import Account, Accounts
+from storage_agent.engine.engine import Engine
 from storage_agent.engine.entry import Entry
 from storage_agent.engine.journal import Journal
+from storage_agent.model.errors import Busy
+from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from tests.simulation.hunting import Mutant, Patch
 from tests.simulation.hunting import seeded as _m
 
@@ -39,7 +42,16 @@ def _without_epoch(self: Journal, operation_id: str, volume: str, epoch: int | N
     _REQUIRE_UNUSED(self, operation_id, volume, None)
 
 
+def _acts_first(self: Engine, request: OperationRequest) -> OperationRecord:
+    record = _BEGIN(self, request)
+    if record.state is OperationState.RUNNING:
+        self.run(request.operation_id)
+        raise Busy("it was done, and is refused all the same")
+    return record
+
+
 _REQUIRE_UNUSED = Journal.require_unused
+_BEGIN = Engine.begin
 
 MUTANTS_OF_MEMORY: tuple[Mutant, ...] = (
     _m("a journal that lost its end is gone on with", "I8", "truncated_below_newer",
@@ -50,6 +62,8 @@ MUTANTS_OF_MEMORY: tuple[Mutant, ...] = (
        lambda: [(Accounts, "knows", lambda self, volume, account, operation_id: False)]),
     _m("an old operation is asked again below its epoch", "I8", "replayed_below_epoch",
        lambda: [(Journal, "require_unused", _without_epoch)]),
+    _m("what is refused was done", "I13", "switchover",
+       lambda: [(Engine, "begin", _acts_first)]),
     _m("an end is not in the account", "I8", "truncated_newest",
        lambda: [(Journal, "turns", lambda self, request, phase: None)]),
     _m("a fence agent's exit status of 2 is off", "I1", "broken_fence",

@@ -137,8 +137,8 @@ def _watched(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, .
         return (
             warning(
                 "ARBITRATION_NEEDS_84",
-                f"DRBD {replica.driver_version} does not show the fence-peer handler who asks: a "
-                f"frozen primary of {volume.name} opens no incident, and nobody can answer it",
+                f"with DRBD {replica.driver_version} the fence-peer handler of {volume.name} has "
+                "to ask drbdsetup who is frozen, which was tried with recorded outputs alone",
                 measured=f"driver {replica.driver_version}",
                 limit="driver 8.4, which comes with the kernel",
                 remedy='use the kernel\'s own driver, or set arbitration = "none" in agent.toml',

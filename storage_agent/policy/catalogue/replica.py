@@ -54,9 +54,10 @@ REPLICA: dict[str, Explanation] = {
         next_steps=("drbdsetup show VOLUME", "storage-agent config show"),
     ),
     "ARBITRATION_NEEDS_84": Explanation(
-        meaning="A coordinator is configured, but with DRBD 9 the fence-peer handler cannot tell "
-        "a frozen primary from a promoting secondary.",
-        risk="when the hosts lose each other, the primary freezes and nobody can answer it",
+        meaning="A coordinator is configured, and the driver is DRBD 9: there the fence-peer "
+        "handler asks drbdsetup for role and freeze, which was tried with recorded outputs alone.",
+        risk="should it fail, the primary freezes and nobody can answer it once the hosts lose "
+        "each other",
         next_steps=(
             "modinfo -F version drbd",
             'use the driver of the kernel, or set arbitration = "none"',

@@ -169,9 +169,8 @@ def test_a_daemon_that_dies_comes_back(tree: Path) -> None:
     assert service.values("Restart")[-1:] in (["on-failure"], ["always"])
 
 
-def test_drbd_service_is_skipped_or_bounded(tree: Path) -> None:
+def test_drbd_service_is_skipped_where_all_is_ours_and_else_left_as_it_is(tree: Path) -> None:
     drop_in = unit(tree, "drbd.service.d/storage-agent.conf")
     assert drop_in.lines == [
         ("ExecCondition", "/usr/lib/storage-agent/other-drbd-resources"),
-        ("TimeoutStartSec", "120"),
     ]

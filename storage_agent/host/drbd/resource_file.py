@@ -46,7 +46,7 @@ DISK = f"""\
         c-max-rate           700M;"""
 
 # Ours is never brought up by drbd.service. Should that be enabled for other resources, it waits
-# this long and not for ever (the default).
+# this long for ours, and not for ever (the default).
 STARTUP = """\
     startup {
         wfc-timeout          5;

@@ -7,7 +7,9 @@ while drbd is not loaded).
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import struct
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,9 @@ from storage_agent.model.observed import Unobserved
 T = TypeVar("T")
 
 TIMEOUT_S = 5.0
+NFS_PORT = 2049
+# Kernel include/net/tcp_states.h
+_ESTABLISHED = "01"
 
 
 def parse_fstab(text: str) -> tuple[FstabLine, ...]:
@@ -122,6 +127,31 @@ def parse_module_names(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def parse_connected(text: str, port: int) -> tuple[str, ...]:
+    """/proc/net/tcp and tcp6: addresses of established connections to a local port. Raises
+    ParseError."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < 4 or fields[3] != _ESTABLISHED:
+            continue
+        try:
+            if int(fields[1].rpartition(":")[2], 16) != port:
+                continue
+            found.append(parse_address(fields[2].partition(":")[0]))
+        except (ValueError, struct.error) as exc:
+            raise ParseError("/proc/net/tcp", f"not an address: {exc}", line) from exc
+    return tuple(found)
+
+
+def parse_address(words: str) -> str:
+    """Hexadecimal words in the host's byte order, as /proc/net has addresses. Raises ValueError,
+    struct.error."""
+    parts = (words[i : i + 8] for i in range(0, len(words), 8))
+    address = ipaddress.ip_address(b"".join(struct.pack("=I", int(part, 16)) for part in parts))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
 class DoctorFactsReader:
     """Reads one host below `root`."""
 
@@ -143,6 +173,7 @@ class DoctorFactsReader:
             units=_seen(self._units),
             fstab=_seen(lambda: parse_fstab(self._text("etc/fstab"))),
             exports=_seen(self._exports),
+            export_clients=_seen(self._export_clients),
             mdadm_lines=_seen(self._mdadm_lines),
             is_clock_synchronised=_seen(self._is_clock_synchronised),
             state_folder=_seen(self._state_folder),
@@ -185,6 +216,12 @@ class DoctorFactsReader:
         for path in sorted((self._root / "etc/exports.d").glob("*.exports")):
             found += parse_exports(path.read_text(errors="replace"), f"/etc/exports.d/{path.name}")
         return found
+
+    def _export_clients(self) -> tuple[str, ...]:
+        """Who is connected to the NFS port of the host's own namespace: any version, any client."""
+        texts = (self._text(f"proc/net/{name}") for name in ("tcp", "tcp6"))
+        found = (end for text in texts for end in parse_connected(text, NFS_PORT))
+        return tuple(sorted(set(found)))
 
     def _mdadm_lines(self) -> tuple[str, ...]:
         found = parse_mdadm_conf(self._text("etc/mdadm/mdadm.conf"))

@@ -104,6 +104,7 @@ class StateFolder:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorFacts:
     """modules: those that are loaded, built in or can be loaded.  drbd_version: of the module.
+    export_clients: addresses that use the host's own NFS server now.
     mdadm_lines: AUTO and ARRAY lines of mdadm.conf and mdadm.conf.d.  replica_settings: by
     resource, `section.option` -> value, as drbdadm reads its files; absent options are absent.
     keys: what is wrong with the file of coordinators' keys.
@@ -118,6 +119,7 @@ class DoctorFacts:
     units: dict[str, UnitFact] | Unobserved
     fstab: tuple[FstabLine, ...] | Unobserved
     exports: tuple[HostExport, ...] | Unobserved
+    export_clients: tuple[str, ...] | Unobserved
     mdadm_lines: tuple[str, ...] | Unobserved
     is_clock_synchronised: bool | Unobserved
     state_folder: StateFolder | Unobserved | None

@@ -325,7 +325,8 @@ class Supervisor:
             if getattr(settings, name) != getattr(self._settings, name):
                 raise OperationFailed(
                     f"{name} of {settings.volume} has changed in the configuration",
-                    remedy=f"systemctl restart storage-agent-nfs@{settings.volume}",
+                    remedy="while it is not served here, because this interrupts clients: "
+                    f"systemctl restart storage-agent-nfs@{settings.volume}",
                     code="NFS_RESTART_NEEDED",
                 )
         if settings.mount_point != self._settings.mount_point:

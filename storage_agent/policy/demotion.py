@@ -52,7 +52,8 @@ def demotion_findings(
                     f"{volume.device()} is also mounted elsewhere",
                     measured=", ".join(elsewhere),
                     limit=f"only {volume.mount_point}",
-                    remedy=f"umount {elsewhere[0]}",
+                    remedy=f"see who uses it, this interrupts them: fuser -vm {elsewhere[0]}; "
+                    f"then: umount {elsewhere[0]}",
                 )
             )
     return (

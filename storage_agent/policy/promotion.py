@@ -364,7 +364,8 @@ def mount_point_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tupl
                 f"{volume.device()} is mounted where it does not belong",
                 measured=", ".join(elsewhere),
                 limit=volume.mount_point,
-                remedy=f"umount {elsewhere[0]}",
+                remedy=f"see who uses it, this interrupts them: fuser -vm {elsewhere[0]}; "
+                f"then: umount {elsewhere[0]}",
             )
         )
     return tuple(found)

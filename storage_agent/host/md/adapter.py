@@ -199,7 +199,8 @@ def _select_array(
         names = ", ".join(array.name for array in found)
         raise Refused(
             f"{names} are made of the disks of one array",
-            remedy="cat /proc/mdstat; stop the one that is not in use: mdadm --stop /dev/mdN",
+            remedy="see which of them is in use: cat /proc/mdstat; lsblk; only the other one: "
+            "mdadm --stop /dev/mdN",
             code="DUPLICATE_ARRAY",
         )
     return found[0] if found else None

@@ -14,7 +14,8 @@ DOCTOR: dict[str, Explanation] = {
         meaning="The running kernel has no such module, loaded or to be loaded.",
         risk="volumes that need it cannot be brought up on this host",
         next_steps=(
-            "apt install linux-image-amd64, and reboot into it",
+            "apt install linux-image-amd64",
+            "reboot into it only when that interrupts nobody: storage-agent safe-to-terminate",
             "ls /lib/modules/$(uname -r) (an upgraded but not rebooted kernel has lost its own)",
         ),
     ),
@@ -25,12 +26,12 @@ DOCTOR: dict[str, Explanation] = {
         next_steps=("cat /sys/module/drbd/version", "modinfo drbd"),
     ),
     "DRBD_SERVICE": Explanation(
-        meaning="drbd.service is enabled and not tamed: at boot it brings up every resource and "
-        "waits for the peers, by default for ever.",
-        risk="this host may hang at boot while its peer is down",
+        meaning="drbd.service is enabled, and without storage-agent's drop-in it brings up the "
+        "agent's resources too, also where every resource is the agent's.",
+        risk="a resource is brought up on an array that nobody has looked at",
         next_steps=(
-            "systemctl disable drbd.service",
-            "or restore the drop-in: apt install --reinstall storage-agent",
+            "/usr/lib/storage-agent/other-drbd-resources (who else has resources)",
+            "only if it names none: systemctl disable drbd.service",
         ),
     ),
     "HOST_EXPORT": Explanation(
@@ -38,7 +39,10 @@ DOCTOR: dict[str, Explanation] = {
         "has a server of its own; this one is not moved, not stopped and not proven with it.",
         risk="an empty directory is exported where the volume is not mounted, and the volume "
         "cannot be unmounted where it is",
-        next_steps=("remove the line that doctor names", "exportfs -ra"),
+        next_steps=(
+            "ss -tn sport = :2049 (who uses it)",
+            "when that interrupts nobody: remove the line that doctor names, then exportfs -ra",
+        ),
     ),
     "FSTAB_VOLUME": Explanation(
         meaning="/etc/fstab mounts something that the agent mounts, or a DRBD device, at boot.",

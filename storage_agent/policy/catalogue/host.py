@@ -94,7 +94,11 @@ HOST: dict[str, Explanation] = {
     ),
     "NFS_SERVER_LOST": Explanation(
         meaning="The process of the volume's NFS server is gone, its nfsd may still run.",
-        next_steps=("systemctl restart storage-agent-nfs@VOLUME", _SERVER_LOG),
+        next_steps=(
+            _SERVER_LOG,
+            "move the volume away first, this interrupts its clients: systemctl restart "
+            "storage-agent-nfs@VOLUME",
+        ),
     ),
     "NFS_SERVER_ANSWER": Explanation(
         meaning="The volume's NFS server did not answer in time.",

@@ -89,7 +89,11 @@ KERNEL: dict[str, Explanation] = {
     ),
     "MOUNT_POINT_OCCUPIED": Explanation(
         meaning="Something else is mounted on the mount point.",
-        next_steps=("findmnt MOUNT_POINT", "umount it, or choose another mount point"),
+        next_steps=(
+            "findmnt MOUNT_POINT",
+            "see who uses it: findmnt MOUNT_POINT; fuser -vm MOUNT_POINT",
+            "choose another mount point",
+        ),
     ),
     "MOUNT_POINT_UNSAFE": Explanation(
         meaning="The mount point is a link, no directory, or others than root may change its path.",

@@ -102,7 +102,7 @@ VOLUME: dict[str, Explanation] = {
     "MOUNTED_ELSEWHERE": Explanation(
         meaning="The volume's device is mounted at a place that is not configured.",
         risk="it cannot be given to the other host while that stands",
-        next_steps=("findmnt -S DEVICE", "umount the other place"),
+        next_steps=("findmnt -S DEVICE", "fuser -vm PLACE (unmounting it interrupts them)"),
     ),
     "NOT_MOUNTED": Explanation(
         meaning="The volume is primary here, but its filesystem is not mounted.",

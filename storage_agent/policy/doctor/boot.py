@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
-from storage_agent.model.doctor import CLUSTER_MANAGERS, DoctorFacts, FstabLine
+from storage_agent.model.doctor import CLUSTER_MANAGERS, DoctorFacts, FstabLine, HostExport
 from storage_agent.model.observed import Unobserved
 from storage_agent.policy.common import blocker, warning
 from storage_agent.policy.doctor.check import Check, not_checked
 
+NAMED = 5
 DROP_IN = "/drbd.service.d/storage-agent.conf"
 
 
@@ -31,16 +32,19 @@ def _drbd_service(facts: DoctorFacts) -> Iterator[Check]:
     if unit is None or unit.load != "loaded":
         return
     tamed = any(path.endswith(DROP_IN) for path in unit.drop_ins)
-    seen = f"{unit.enabled}, {'bounded by our drop-in' if tamed else 'as Debian ships it'}"
+    seen = f"{unit.enabled}, {'with our drop-in' if tamed else 'as Debian ships it'}"
     if tamed or not unit.enabled.startswith("enabled"):
         yield Check(title="drbd.service", seen=seen)
         return
-    finding = blocker(
+    finding = warning(
         "DRBD_SERVICE",
-        "drbd.service is enabled and waits at boot for the peers, without end",
+        "drbd.service is enabled and brings up the agent's resources too, before the agent has "
+        "looked at their arrays",
         measured=seen,
-        limit="disabled, or with storage-agent's drop-in",
-        remedy="systemctl disable drbd.service",
+        limit="with storage-agent's drop-in, or disabled where every resource is the agent's",
+        remedy="see whose the resources are: /usr/lib/storage-agent/other-drbd-resources; none but "
+        "the agent's: systemctl disable drbd.service; else bring the drop-in back: "
+        "ls -l /etc/systemd/system/drbd.service.d",
     )
     yield Check(title="drbd.service", seen=seen, finding=finding)
 
@@ -138,9 +142,25 @@ def _exports(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
             f"{entry.file}:{entry.line} exports {entry.path} by the host's own NFS server",
             measured=entry.path,
             limit="only by the volume's own server",
-            remedy=f"remove line {entry.line} of {entry.file}, then: exportfs -ra",
+            remedy=_unexport(entry, facts.export_clients),
         )
         yield Check(title="host's NFS exports", seen=finding.summary, finding=finding)
+
+
+def _unexport(entry: HostExport, clients: tuple[str, ...] | Unobserved) -> str:
+    """What serves somebody now is not advised to be ended without saying so."""
+    then = f"remove line {entry.line} of {entry.file}, then: exportfs -ra"
+    if isinstance(clients, Unobserved):
+        return (
+            f"see first who uses it, because this would cut them off: ss -tn sport = :2049; {then}"
+        )
+    if not clients:
+        return f"nobody is connected now: {then}"
+    named = ", ".join(clients[:NAMED]) + (" and others" if len(clients) > NAMED else "")
+    return (
+        f"do not yet: {named} use this host's NFS server now, and this interrupts them; once they "
+        f"have unmounted it (ss -tn sport = :2049 shows nobody): {then}"
+    )
 
 
 def _auto_assembly(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:

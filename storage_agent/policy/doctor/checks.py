@@ -81,7 +81,8 @@ def _modules(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
             f"the running kernel has no module {', '.join(missing)}",
             measured=f"missing: {', '.join(missing)}",
             limit="loaded, built in or to be loaded",
-            remedy="apt install linux-image-amd64, and reboot into it",
+            remedy="apt install linux-image-amd64; a reboot interrupts what is served here, so ask "
+            "before: storage-agent safe-to-terminate",
         )
         yield Check(
             title="kernel modules", seen=f"missing: {', '.join(missing)}", finding=finding

@@ -113,6 +113,7 @@ def facts(**changes: Any) -> DoctorFacts:
         drbd_version="8.4.11",
         units={unit.name: unit, logind.name: logind},
         fstab=(),
+        export_clients=(),
         exports=(),
         mdadm_lines=(f"ARRAY <ignore> UUID={ARRAY_UUID}",),
         is_clock_synchronised=True,

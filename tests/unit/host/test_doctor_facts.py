@@ -9,6 +9,7 @@ import pytest
 
 from storage_agent.host.doctor_facts import (
     DoctorFactsReader,
+    parse_connected,
     parse_exports,
     parse_fstab,
     parse_mdadm_conf,
@@ -203,3 +204,15 @@ def test_all_units_are_asked_in_one_call() -> None:
     assert argv[:2] == ("systemctl", "show")
     assert "drbd.service" in argv
     assert "pacemaker.service" in argv
+
+
+def test_who_is_connected_to_the_hosts_own_nfs_server() -> None:
+    lines = (
+        "  0: 0100080A:0801 6400090A:02E5 01 0\n"
+        "  1: 0100080A:0801 00000000:0000 0A 0\n"
+        "  2: 0100080A:0016 6400090A:02E5 01 0\n"
+        "  3: 0000000000000000FFFF00000100080A:0801 0000000000000000FFFF00006500090A:1 01\n"
+    )
+    assert parse_connected(lines, 2049) == ("10.9.0.100", "10.9.0.101")
+    with pytest.raises(ParseError):
+        parse_connected("  0: 0100080A:0801 zz:02E5 01 0\n", 2049)

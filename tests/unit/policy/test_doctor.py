@@ -72,7 +72,7 @@ FAIL, WARN = Outcome.FAIL, Outcome.WARN
         ({"drbd_version": None}, {"DRBD_VERSION": WARN}),
         ({"drbd_version": "9.1.23"}, {"REPLICA_UNSAFE": FAIL}),  # auto-promote is on by default
         ({"host": "alpha.example.org"}, {"HOST_NAME": WARN}),
-        ({"units": units(unit("drbd.service"))}, {"DRBD_SERVICE": FAIL}),
+        ({"units": units(unit("drbd.service"))}, {"DRBD_SERVICE": WARN}),
         ({"units": units(unit("drbd.service", enabled="disabled"))}, {}),
         ({"units": units(unit("drbd.service", load="not-found"))}, {}),
         ({"units": units(unit("pacemaker.service"))}, {"CLUSTER_MANAGER": WARN}),
@@ -201,3 +201,23 @@ def test_only_who_is_not_root_is_told_to_be_root() -> None:
 
     assert remedy(is_root=False) == "run it as root: sudo storage-agent doctor"
     assert "sudo" not in remedy(is_root=True)
+
+
+@pytest.mark.parametrize(
+    ("clients", "said"),
+    [
+        ((), "nobody is connected now: remove line"),
+        (("10.9.0.100",), "do not yet: 10.9.0.100 use this host's NFS server now"),
+        (tuple(f"10.9.0.{n}" for n in range(7)), "10.9.0.4 and others use"),
+        (Unobserved(reason="x"), "see first who uses it, because this would cut them off"),
+    ],
+)
+def test_an_export_that_is_in_use_is_not_ended_without_a_word(clients: Any, said: str) -> None:
+    seen = facts(exports=(EXPORT,), export_clients=clients)
+    (finding,) = (
+        check.finding
+        for check in run_checks(seen, agent_config(), None, None)
+        if check.finding and check.finding.code == "HOST_EXPORT"
+    )
+    assert said in finding.remedy
+    assert finding.remedy.endswith("then: exportfs -ra")

@@ -26,7 +26,7 @@ class ThisHost:
     def config_problems(self) -> tuple[str, ...]:
         from storage_agent.configuration.load import check
 
-        return check()
+        return check() or _problems_here()
 
     def config_document(self, *, origin: bool) -> dict[str, Any]:
         from storage_agent.configuration.load import DEFAULT_PATHS, load_document
@@ -89,6 +89,37 @@ class ThisHost:
         from storage_agent.host.keys.authorized_keys import KeyFile
 
         return KeyFile()
+
+
+def _problems_here() -> tuple[str, ...]:
+    """What of a configuration that is right in itself does not fit this host. Empty on a machine
+    that is not one of the hosts; what cannot be seen without root is left out."""
+    from storage_agent.configuration.build import local_hostname
+    from storage_agent.configuration.load import DEFAULT_PATHS, load, load_document
+    from storage_agent.host.block.devices import Block
+    from storage_agent.host.drbd.adapter import Drbd
+    from storage_agent.host.md.adapter import MdRaid
+    from storage_agent.host.network import look_at_network
+    from storage_agent.host.surroundings import SurroundingsReader
+    from storage_agent.host.system.runner import Runner
+    from storage_agent.model.errors import AgentError
+    from storage_agent.policy.host_check import host_collisions
+
+    document, whole = load_document(DEFAULT_PATHS)
+    config = load()
+    if config.host != local_hostname() or config.host not in whole.hosts:
+        return ()
+    runner = Runner()
+    around = SurroundingsReader(runner, MdRaid(runner, Block()), Drbd(runner)).read()
+    try:
+        network = look_at_network(config, runner)
+    except AgentError:
+        network = None
+    return tuple(
+        f"{document.origin(found.key)}: error: {'.'.join(found.key)}: {found.finding.summary} "
+        f"({found.finding.measured}); try: {found.finding.remedy}"
+        for found in host_collisions(config, around, network)
+    )
 
 
 def _unfinished(config: AgentConfig) -> dict[str, Any]:

@@ -42,6 +42,23 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostInterface:
+    """A network interface of the host's own namespace. addresses: `10.9.0.1/24`."""
+
+    name: str
+    up: bool
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkView:
+    """answering: hardware address of whoever else has a service address now, by that address."""
+
+    interfaces: tuple[HostInterface, ...]
+    answering: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     replicas: tuple[OtherReplica, ...] | Unobserved
     arrays: tuple[ArrayName, ...] | Unobserved

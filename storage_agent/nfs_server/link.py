@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import hashlib
 import ipaddress
 import socket
 import struct
 from pathlib import Path
 
+from storage_agent.host.network import link_address
 from storage_agent.host.nfs.adapter import CANARY_NETWORK, CLOSED_GROUP, LINK, PORT
 from storage_agent.host.nfs.settings import ServerSettings
 from storage_agent.model.errors import Missing
@@ -37,10 +37,8 @@ _RTF_UP, _RTF_GATEWAY = 1, 2
 
 
 def hardware_address(settings: ServerSettings, host: str) -> bytes:
-    """Each host's own, locally administered: a frame of a host that was replaced and does not know
-    it yet would draw the clients back to it if switches took it for the new one's."""
-    digest = hashlib.sha256(f"{settings.volume} {settings.address} {host}".encode()).digest()
-    return bytes([0x02, *digest[:5]])
+    """See link_address."""
+    return link_address(settings.volume, settings.address, host)
 
 
 def link_batch(settings: ServerSettings, host: str, namespace: str) -> str:

@@ -165,3 +165,31 @@ def test_power_lost_in_the_middle_of_create_and_all_taken_back(lab: Lab, step: s
     done = alpha.run("storage-agent create data --abandon --dry-run", timeout_s=60, check=False)
     assert done.exit_status == REFUSED, done.stdout + done.stderr
     assert "NOTHING_TO_ABANDON" in done.stdout + done.stderr
+
+
+def test_config_check_knows_the_host(lab: Lab) -> None:
+    """Each mistake by file and line, on a host that is described by its own configuration."""
+    alpha = lab.hosts["alpha"]
+    alpha.write_file("/etc/drbd.d/hand.res", HAND)
+    wrong = one_volume().replace('"eth2"', '"eth7"').replace("10.9.0.10/24", "10.9.0.1/24")
+    alpha.write_file("/etc/storage-agent/agent.toml", wrong)
+    done = alpha.run("storage-agent config check", timeout_s=60, check=False)
+    assert done.exit_status == 8, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    shown = {
+        "volumes.data.replica.minor": "minor = 0",
+        "volumes.data.replica.port": "port = 7789",
+        "volumes.data.nfs.interface": '"eth7"',
+        "volumes.data.nfs.address": '"10.9.0.1/24"',
+    }
+    for key, what in (
+        ("volumes.data.replica.minor", "minor 0 of data belongs to the DRBD resource hand"),
+        ("volumes.data.replica.port", "port 7789 of data belongs to the DRBD resource hand"),
+        ("volumes.data.nfs.interface", "there is no network interface eth7"),
+        ("volumes.data.nfs.address", "10.9.0.1 of data is this host's own"),
+    ):
+        number = 1 + next(i for i, line in enumerate(wrong.splitlines()) if shown[key] in line)
+        assert f"/etc/storage-agent/agent.toml:{number}: error: {key}: {what}" in said, said
+    alpha.run("rm /etc/drbd.d/hand.res", timeout_s=30)
+    alpha.write_file("/etc/storage-agent/agent.toml", one_volume())
+    alpha.run("storage-agent config check", timeout_s=60)

@@ -66,6 +66,25 @@ CREATION: dict[str, Explanation] = {
         "back by the agent.",
         next_steps=("storage-agent status VOLUME",),
     ),
+    "HOST_ADDRESS": Explanation(
+        meaning="No interface of this host has the replication address that it is configured with.",
+        next_steps=("ip address", "storage-agent config check"),
+    ),
+    "ADDRESS_TAKEN": Explanation(
+        meaning="A volume's service address is an address of the host itself.",
+        risk="it could not move with the volume",
+        next_steps=("ip address", "storage-agent config check"),
+    ),
+    "ADDRESS_OUTSIDE": Explanation(
+        meaning="A volume's service address is not in the network of its interface.",
+        risk="clients would not reach it",
+        next_steps=("ip address", "storage-agent config check"),
+    ),
+    "ADDRESS_ANSWERS": Explanation(
+        meaning="Another machine answers for the service address of a volume that is not made yet.",
+        risk="two machines with one address: clients would reach the wrong one",
+        next_steps=("ip neighbour", "storage-agent config check"),
+    ),
     "SURROUNDINGS_UNSEEN": Explanation(
         meaning="What else there is on this host could not be looked at, so nothing is made.",
         risk="a volume that takes what another one has would end both",

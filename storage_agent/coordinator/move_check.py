@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage_agent.coordinator.agreement import agreement_findings
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.deciding.arbiter import GrantKind
 from storage_agent.coordinator.views import HostView, VolumeView
@@ -54,6 +55,8 @@ def check_move(coordinator: Coordinator, view: VolumeView, target: str) -> MoveC
             continue
         plans[host.host] = answer.plan
         findings += answer.findings
+    if _do_both_answer(view) and source.is_primary:
+        findings += agreement_findings(coordinator, view)
     primary = view.primary()
     return MoveCheck(
         source=primary.host if primary else None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from storage_agent.model import errors
+from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRecord
@@ -88,6 +89,15 @@ def parse_plan(result: Any) -> PlanAnswer:
             digest=str(fields["digest"]),
             findings=_findings(fields["findings"]),
         )
+    except (WireError, KeyError, TypeError) as exc:
+        raise _foreign(exc) from exc
+
+
+def parse_config(result: Any) -> AgentConfig:
+    """Of `config.show`. Raises AgentError (PROTOCOL)."""
+    fields = _object(result)
+    try:
+        return from_wire(AgentConfig, fields["config"])
     except (WireError, KeyError, TypeError) as exc:
         raise _foreign(exc) from exc
 

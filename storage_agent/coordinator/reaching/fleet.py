@@ -31,8 +31,9 @@ from storage_agent.coordinator.reaching.rpc import (
     Unreachable,
 )
 from storage_agent.coordinator.settings import HostSettings, Settings
-from storage_agent.model.answers import PlanAnswer, StatusAnswer
+from storage_agent.model.answers import PlanAnswer, StatusAnswer, parse_config
 from storage_agent.model.clock import Clock, Deadline
+from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import (
     AgentError,
     Busy,
@@ -156,6 +157,10 @@ class Fleet:
         params = {"operation": str(operation), "volume": volume}
         params |= {key: value for key, value in more.items() if value is not None}
         return plan_of(host, self.ask_beside(host, "plan", params))
+
+    def config(self, host: str) -> AgentConfig:
+        """As the host's daemon has taken it up. Raises AgentError."""
+        return parse_config(self.ask_beside(host, "config.show", {}))
 
     def each(self, items: Iterable[str], ask: Callable[[str], T]) -> dict[str, T | AgentError]:
         """`ask(item)` for all, at most `parallel` at the same time; an error is that item's

@@ -10,6 +10,19 @@ from storage_agent.model.errors import Busy, UsageError
 from storage_agent.model.operation import OperationRecord, OperationRequest
 from storage_agent.model.plan import OperationKind
 
+# A host that goes down leaves its volumes also where their epoch is lost.
+WITH_EPOCH = frozenset(
+    {
+        OperationKind.PROMOTE,
+        OperationKind.DEMOTE,
+        OperationKind.STANDALONE,
+        OperationKind.REJOIN,
+        OperationKind.SPLIT_BRAIN,
+    }
+)
+# Judged by what lies on the disks.
+MAKING = frozenset({OperationKind.CREATE, OperationKind.ABANDON})
+
 OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -27,7 +40,7 @@ def require_free(
 ) -> None:
     """Raises Busy where an operation holds the volume, or one of the disks that `create` would
     overwrite and `abandon` erase."""
-    writes_disks = request.kind in (OperationKind.CREATE, OperationKind.ABANDON)
+    writes_disks = request.kind in MAKING
     wanted = _disks(config, request.volume) if writes_disks else frozenset()
     for record in running:
         kind, name = record.request.kind, record.request.volume

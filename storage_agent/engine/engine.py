@@ -12,7 +12,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from storage_agent.engine.acceptance import require_free, require_operation_id, same_operation
+from storage_agent.engine.acceptance import (
+    MAKING,
+    WITH_EPOCH,
+    require_free,
+    require_operation_id,
+    same_operation,
+)
 from storage_agent.engine.account import Phase
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.creation import Creations, as_begun
@@ -45,18 +51,6 @@ from storage_agent.policy.currency import count_on
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
 
-# A host that goes down leaves its volumes also where their epoch is lost.
-_WITH_EPOCH = frozenset(
-    {
-        OperationKind.PROMOTE,
-        OperationKind.DEMOTE,
-        OperationKind.STANDALONE,
-        OperationKind.REJOIN,
-        OperationKind.SPLIT_BRAIN,
-    }
-)
-# Judged by what lies on the disks.
-_MAKING = frozenset({OperationKind.CREATE, OperationKind.ABANDON})
 NOT_RECORDED = "that it has ended could not be written down"
 
 
@@ -99,7 +93,7 @@ class Engine:
         Raises Busy for `create` and `abandon` while an operation has the volume or its disks: what
         lies on them then is nobody's to judge."""
         volume = self._volume(request)
-        if request.kind in _MAKING:
+        if request.kind in MAKING:
             with self._lock:
                 require_free(request, self._running.values(), self._config)
         snapshot = self._host.observe(volume)
@@ -125,7 +119,7 @@ class Engine:
                 self._host.boot_id(),
                 self._clock.wall(),
                 self._owned(request.volume),
-                needs_account=request.kind in _WITH_EPOCH,
+                needs_account=request.kind in WITH_EPOCH,
             )
             record = OperationRecord(
                 request=request,
@@ -335,7 +329,7 @@ class Engine:
             # It has no epoch either, which is no reason to restore one.
             return run.refused(findings, half_made)
         epoch = None
-        if request.kind in _WITH_EPOCH:
+        if request.kind in WITH_EPOCH:
             known = self._epochs.read(volume.name)
             findings = (*findings, *epoch_findings(request, known))
             epoch = known.number if request.epoch is None else request.epoch
@@ -362,7 +356,7 @@ class Engine:
             is_granted=granted,
             creation=self._creations.read(volume.name),
         )
-        if request.kind in _WITH_EPOCH:
+        if request.kind in WITH_EPOCH:
             findings = (*findings, *self._journal.lost(volume.name))
         waits = request.kind is OperationKind.PROMOTE and "wait_s" in request.options
         return without_primary_peer(findings) if waits else findings
@@ -372,7 +366,6 @@ class Engine:
         marker does not count any more."""
         request = record.request
         if request.kind is OperationKind.CREATE and record.state is OperationState.ROLLED_BACK:
-            # Nothing of it is left.
             self._creations.end(request.volume)
         if record.state is not OperationState.SUCCEEDED:
             return
@@ -381,7 +374,7 @@ class Engine:
             self._epochs.write(request.volume, first)
             if self._journal.lost(request.volume):
                 self._journal.begin_anew(request.volume, first.number)
-        if request.kind in _MAKING:
+        if request.kind in MAKING:
             self._creations.end(request.volume)
         if request.options.get("choice") == "discard":
             self._epochs.forget_marker(request.volume)
@@ -389,10 +382,9 @@ class Engine:
     def _volume(self, request: OperationRequest) -> VolumeConfig:
         volume = self._config.volumes.get(request.volume)
         if volume is None:
-            known = ", ".join(sorted(self._config.volumes)) or "none"
             raise UsageError(
                 f"there is no volume {request.volume!r}",
-                remedy=f"configured volumes: {known}",
+                remedy=f"configured: {', '.join(sorted(self._config.volumes)) or 'none'}",
                 code="UNKNOWN_VOLUME",
             )
         if request.kind is OperationKind.CREATE:

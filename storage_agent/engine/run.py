@@ -368,8 +368,7 @@ class Run(Report):
         self._note_undo("undone", step=undone)
 
     def _note_undo(self, phase: str, **fields: object) -> None:
-        """Taking back must go on even where the state folder cannot be written any more: a
-        volume half-way is worse than a journal that ends early, and undoing twice is harmless."""
+        """Taking back goes on also where it cannot be written down: twice is harmless."""
         try:
             self.journal.write(self.entry.request.operation_id, phase, **fields)
         except OperationFailed as exc:

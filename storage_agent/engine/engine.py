@@ -384,7 +384,7 @@ class Engine:
         if volume is None:
             raise UsageError(
                 f"there is no volume {request.volume!r}",
-                remedy=f"configured: {', '.join(sorted(self._config.volumes)) or 'none'}",
+                remedy=f"configured volumes: {', '.join(sorted(self._config.volumes)) or 'none'}",
                 code="UNKNOWN_VOLUME",
             )
         if request.kind is OperationKind.CREATE:

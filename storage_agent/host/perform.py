@@ -121,7 +121,6 @@ class Performer:
         has_connection = any(name.startswith("net.") for name in names)
         self._tools.drbd.take_options(
             volume.name,
-            has_disk=any(name.startswith("disk.") for name in names),
             has_connection=has_connection and held is not None and held.is_link_current,
             timeout_s=timeout_s,
         )

@@ -93,7 +93,7 @@ DEFINITIONS: dict[StepKind, Definition] = {
         title=lambda v: "let DRBD take the configured options, without interrupting anything",
         commands=lambda v, h: (
             f"edit /etc/drbd.d/storage-agent-{v.name}.res",
-            *(f"drbdadm {o}-options {v.name}" for o in ("disk", "net")),
+            f"drbdadm -d adjust {v.name}, and of that the lines with -options",
         ),
         check="drbdsetup show and drbdadm dump show them",
         goal=goals.options_taken,

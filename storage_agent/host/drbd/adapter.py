@@ -157,21 +157,19 @@ class Drbd:
         argv = commands.drbdadm("adjust", resource)
         self._run(argv, "bring up", resource, timeout_s=timeout_s)
 
-    def take_options(
-        self, resource: str, *, has_disk: bool, has_connection: bool, timeout_s: float
-    ) -> None:
-        """Makes the kernel take the options of the resource file, also while it serves: other than
-        `adjust` these never detach, attach, disconnect or connect. Those of a disk or connection
-        that the kernel does not have are read when it gets one. Idempotent."""
-        for verb, is_there in (
-            # 8.4 has none there that we set.
-            ("resource-options", self._is_9()),
-            ("disk-options", has_disk),
-            ("net-options", has_connection),
-        ):
-            if is_there:
-                argv = commands.drbdadm(verb, resource)
-                self._run(argv, "change the options of", resource, timeout_s=timeout_s)
+    def take_options(self, resource: str, *, has_connection: bool, timeout_s: float) -> None:
+        """Makes the kernel take the options of the resource file, also while it serves: of what
+        `adjust` would do only what changes options, never what detaches, attaches, disconnects or
+        connects. Those of a disk or connection that the kernel does not have are read when it gets
+        one. has_connection: by the addresses of the file. Idempotent.
+
+        (`drbdadm disk-options` by itself changes nothing and exits 0: drbd-utils 9.22 on 8.4.11.)
+        """
+        doing = "change the options of"
+        dry = self._run(commands.adjust_dry(resource), doing, resource, timeout_s=timeout_s)
+        for argv in commands.option_changes(dry.stdout):
+            if argv[1] != "net-options" or has_connection:
+                self._run(argv, doing, resource, timeout_s=timeout_s)
 
     def down(self, resource: str, *, timeout_s: float) -> None:
         """Disconnects, detaches, removes. Idempotent. Refused while held open: 8.4 has then

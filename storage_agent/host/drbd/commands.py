@@ -9,7 +9,10 @@ through /sbin/drbdadm, whoever asks.
 
 from __future__ import annotations
 
+import shlex
+
 Argv = tuple[str, ...]
+OPTION_VERBS = frozenset({"resource-options", "disk-options", "net-options", "peer-device-options"})
 
 
 def events2_now(resource: str) -> Argv:
@@ -33,6 +36,20 @@ def show(resource: str) -> Argv:
 
 def dump(resource: str) -> Argv:
     return ("drbdadm", "dump-xml", resource)
+
+
+def adjust_dry(resource: str) -> Argv:
+    return ("drbdadm", "-d", "adjust", resource)
+
+
+def option_changes(dry: str) -> tuple[Argv, ...]:
+    """Of what `adjust_dry` prints, a command a line, those that change options alone."""
+    found = (tuple(shlex.split(line)) for line in dry.splitlines())
+    return tuple(("drbdsetup", *argv[1:]) for argv in found if _changes_options(argv))
+
+
+def _changes_options(argv: Argv) -> bool:
+    return len(argv) > 2 and argv[0] in ("drbdsetup", "drbdsetup-84") and argv[1] in OPTION_VERBS
 
 
 def primary(resource: str, minor: int, *, driver_version_9: bool) -> Argv:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage_agent.host.drbd import Drbd
+from storage_agent.host.drbd.commands import option_changes
 from storage_agent.host.drbd.definitions import try_argv
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed, Refused
 from storage_agent.model.replica import DiskState
@@ -205,19 +206,41 @@ def test_a_resource_file_that_cannot_be_written(tmp_path: Path) -> None:
         drbd.write_resource_file("home", "resource home { }\n")
 
 
+DISK = "drbdsetup-84 disk-options 0 --set-defaults --fencing=resource-and-stonith"
+NET = "drbdsetup-84 net-options ipv4:10.8.0.1:7789 ipv4:10.8.0.2:7789 --set-defaults --ping-int=3"
+
+
 @pytest.mark.parametrize(
-    ("version", "has_disk", "has_connection", "verbs"),
+    ("has_connection", "dry", "verbs"),
     [
-        ("8.4.11", True, True, ["disk-options", "net-options"]),
-        ("8.4.11", False, True, ["net-options"]),
-        ("8.4.11", True, False, ["disk-options"]),
-        ("9.1.23", True, True, ["resource-options", "disk-options", "net-options"]),
+        (True, f"{DISK}\n{NET}\n", ["disk-options", "net-options"]),
+        (False, f"{DISK}\n{NET}\n", ["disk-options"]),
+        (True, "", []),
+        # What would interrupt is left alone.
+        (
+            True,
+            f"drbdsetup-84 disconnect ipv4:1 ipv4:2\ndrbdsetup-84 detach 0\n{DISK}\n"
+            "drbdmeta 0 v08 /dev/md/data internal apply-al\ndrbdsetup-84 attach 0 /dev/md/data\n"
+            "drbdsetup-84 connect data ipv4:1 ipv4:2\n",
+            ["disk-options"],
+        ),
     ],
 )
-def test_options_are_changed_where_the_kernel_has_something_to_change(
-    tmp_path: Path, version: str, has_disk: bool, has_connection: bool, verbs: list[str]
+def test_of_what_adjust_would_do_only_options_are_changed(
+    tmp_path: Path, has_connection: bool, dry: str, verbs: list[str]
 ) -> None:
-    argvs = [("drbdadm", f"{verb}-options", "r0") for verb in ("resource", "disk", "net")]
-    drbd, script = host(tmp_path, version, dict.fromkeys(argvs, SILENT))
-    drbd.take_options("r0", has_disk=has_disk, has_connection=has_connection, timeout_s=5)
-    assert [argv[1] for argv in script.asked] == verbs
+    lines = [("drbdsetup", *line.split()[1:]) for line in (DISK, NET)]
+    shown = Recorded("dry", (), 0, dry, "")
+    asked: Argv = ("drbdadm", "-d", "adjust", "r0")
+    drbd, script = host(tmp_path, "8.4.11", {asked: shown, **dict.fromkeys(lines, SILENT)})
+    drbd.take_options("r0", has_connection=has_connection, timeout_s=5)
+    assert [argv[1] for argv in script.asked[1:]] == verbs
+
+
+def test_what_adjust_would_do_as_recorded() -> None:
+    for version in ("8.4.11", "9.1.23"):
+        dry = recorded("drbdadm-adjust-dry", version, "syncing-2-alpha").stdout
+        for argv in option_changes(dry):
+            assert argv[1] in ("disk-options", "peer-device-options")
+    dry = recorded("drbdadm-adjust-dry", "9.1.23", "fencing-configured-alpha").stdout
+    assert not {"attach", "connect", "new-peer"} & {argv[1] for argv in option_changes(dry)}

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from storage_agent.host.drbd import Drbd, render_resource
+from storage_agent.host.drbd.dump import parse_replica_settings
 from storage_agent.host.drbd.guards import DUMP_LIFE_S, GuardReader, parse_show
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.errors import AgentError, ParseError
-from storage_agent.model.guards import FENCE_PEER, HANDLER, Guards
+from storage_agent.model.guards import FENCE_PEER, FENCING, HANDLER, SAFETY, TIMEOUTS, Guards
 from tests.unit.fakes import agent_config, volume_config
 from tests.unit.host.drbd_recorded import recorded
 from tests.unit.host.recorded import Answer, AnsweringRunner, Argv
@@ -53,6 +54,16 @@ def test_what_the_kernel_has(version: str) -> None:
     assert plain.different(wanted) == ()
     assert plain.different({"net.ping-int": "3"}) == (("net.ping-int", "4", "3"),)
     assert plain.options.get("options.auto-promote") == ("yes" if version[0] == "9" else None)
+
+
+def test_a_volume_of_ours_as_it_serves() -> None:
+    text = recorded("drbdsetup-show-show-defaults", "8.4.11", "serving-alpha").stdout
+    guards = parse_show(text, "data")
+    assert guards is not None
+    assert guards.different({**SAFETY, **TIMEOUTS, "disk.fencing": FENCING[Arbitration.NONE]}) == ()
+    assert (guards.local, guards.remote) == ("10.8.0.1:7789", "10.8.0.2:7789")
+    dump = recorded("drbdadm-dump-xml", "8.4.11", "serving-alpha").stdout
+    assert parse_replica_settings(dump)["data"]["handlers.fence-peer"] == FENCE_PEER
 
 
 def test_what_the_kernel_does_not_have_is_not_made_up() -> None:

@@ -26,7 +26,8 @@ def hold_room(at: str, place: str) -> None:
         f"{at} is full: there is no room for the records of its NFS clients "
         f"({space.root_free_bytes} bytes and {space.free_inodes} inodes free, "
         f"{space.lacking_bytes} bytes and {space.lacking_inodes} inodes wanted)",
-        remedy=f"make it primary and mount it at {at} by hand, remove files, look: df -i {at}; "
-        f"umount {at}; make it secondary; then promote again",
+        remedy=f"it is served nowhere, so this interrupts nobody: make it primary and mount it at "
+        f"{at} by hand, remove files, look: df -i {at}; umount {at}; make it secondary; then "
+        "promote again",
         code="NO_ROOM_FOR_SERVER",
     )

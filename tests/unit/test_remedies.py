@@ -30,6 +30,7 @@ FILLED = "data"
 FILLINGS = {
     "known": "7",
     "asked": "7",
+    "NUMBER": "7",
     "roles": "operate",
     "command": "promote data",
     "kind": "promote",

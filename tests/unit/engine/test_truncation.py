@@ -96,7 +96,8 @@ OLDS = {
 
 
 def test_every_kind_of_operation_is_walked() -> None:
-    assert {old.kind for old in OLDS.values()} == set(OperationKind)
+    """Taking back what create has made is walked with it: tests/simulation/create_walk.py."""
+    assert {old.kind for old in OLDS.values()} == set(OperationKind) - {K.ABANDON}
 
 
 def past(old: Old) -> MemoryStore:

@@ -166,7 +166,7 @@ def plan_of(kind: OperationKind, *findings: Any, **options: str) -> dict[str, An
         Step(
             kind=StepKind.MOUNT,
             title="mount /srv/data",
-            commands=("mount -t ext4 /dev/drbd0 /srv/data",),
+            commands=("mount -t ext4 -o nosuid,nodev /dev/drbd0 /srv/data",),
             check="mounted, read-write",
             undo=None,
             timeout_s=60,

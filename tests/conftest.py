@@ -127,6 +127,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_left_out(item: pytest.Item, commit: str | None) -> bool:
+    if item.get_closest_marker("unproven") is not None:
+        return True
     if item.get_closest_marker("long") is None:
         return False
     return commit is None or not is_in_share(item.nodeid, commit)

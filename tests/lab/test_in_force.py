@@ -31,6 +31,8 @@ from tests.lab.test_arbitration import (
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
+pytestmark = pytest.mark.unproven
+
 NOT_IN_FORCE = "ARBITRATION_NOT_IN_FORCE"
 ARBITRATED = one_volume().replace("mount_point", 'arbitration = "coordinator"\nmount_point')
 

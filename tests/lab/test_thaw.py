@@ -12,8 +12,9 @@ from tests.lab.situations import agent, status
 from tests.lab.test_arbitration import FREEZE_TIMEOUT_S, grant, server, take_over
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, client_kernel_messages, start_writer
 
+pytestmark = pytest.mark.unproven
 
-@pytest.mark.long
+
 @pytest.mark.lab_allows(WAITS_LONG)
 @pytest.mark.lab_situation("arbitrated-serving-on-alpha")
 @pytest.mark.parametrize("seconds", [60, 300])

@@ -36,6 +36,7 @@ GOOD = {
     "succeeds": "null", "expected_primary": '"beta"',
     "peer_is_off": "null", "marker_at_least": "[7,2]", "wait_s": "5", "role": '"first"',
     "key_id": '"observe"', "limit": "5", "number": "7", "confirm": '"0123"',
+    "marker_lost": "null", "name": '"proof-1"',
     "operation": '"demote"', "stop_serving": "null", "choice": '"discard"',
     "incident": '"0a1b"', "boot_id": '"boot-1"', "verdict": '"deny"', "client": '"desk"',
     "facts": '{"configuration":"c1","filesystem_uuid":"f1","array_uuid":"a1","members":["s1"],'

@@ -3,25 +3,14 @@ is known."""
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 
+from storage_agent.engine.acceptance import OPERATION_ID
 from storage_agent.engine.account import Account, digest
 from storage_agent.engine.entry import Entry, resumed
 from storage_agent.engine.journal import Journal, damaged, why_not_to_go_on
-from storage_agent.model.errors import OperationFailed, UsageError
-from storage_agent.model.operation import OperationRecord, OperationRequest
-
-_OPERATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def require_operation_id(operation_id: str) -> None:
-    """Raises UsageError for what is none."""
-    if not _OPERATION_ID.fullmatch(operation_id):
-        raise UsageError(
-            f"{operation_id[:80]!r} is not an operation id",
-            remedy="1 to 64 letters, digits, dots, dashes and underscores",
-        )
+from storage_agent.model.errors import OperationFailed
+from storage_agent.model.operation import OperationRecord
 
 
 class Records:
@@ -40,7 +29,7 @@ class Records:
         Raises OperationFailed (JOURNAL_DAMAGED), and Refused where it may have been: see
         Journal.require_unused. epoch: of the operation, as far as the caller knows."""
         found = self.known(operation_id)
-        if found is None and _OPERATION_ID.fullmatch(operation_id):
+        if found is None and OPERATION_ID.fullmatch(operation_id):
             for volume in volumes:
                 self._journal.require_unused(operation_id, volume, epoch)
         return found
@@ -50,7 +39,7 @@ class Records:
         for record in (*self.running.values(), *self.unrecorded.values()):
             if record.request.operation_id == operation_id:
                 return record
-        if not _OPERATION_ID.fullmatch(operation_id):
+        if not OPERATION_ID.fullmatch(operation_id):
             return None
         entry = self.entry(operation_id)
         return None if entry is None else self._record_in(entry)
@@ -99,15 +88,3 @@ class Records:
             if why := lost or why_not_to_go_on(entry, account or Account()):
                 raise damaged(f"operation-{operation_id}", why)
         return resumed(entry)
-
-
-def same_request(known: OperationRecord, request: OperationRequest) -> OperationRecord:
-    """The same id asked again gets the same answer; used for something else it is an error."""
-    asked = (request.kind, request.volume, request.epoch)
-    if (known.request.kind, known.request.volume, known.request.epoch) != asked:
-        raise UsageError(
-            f"operation id {request.operation_id} was used for "
-            f"{known.request.kind} {known.request.volume}",
-            remedy="choose a new id for a new operation",
-        )
-    return known

@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 
-from storage_agent.engine.account import REMEMBERED_IDS, Account, Accounts
+from storage_agent.engine.account import REMEMBERED_IDS, Account, Accounts, Phase
 from storage_agent.engine.engine import Engine
+from storage_agent.engine.entry import Entry
 from storage_agent.engine.epoch import EpochStore
-from storage_agent.engine.journal import Journal
+from storage_agent.engine.journal import Journal, why_not_to_go_on
 from storage_agent.model.configuration import AgentConfig, Arbitration
 from storage_agent.model.errors import Refused
 from storage_agent.model.operation import Epoch, OperationRequest, OperationState
@@ -240,3 +241,26 @@ def test_killed_between_the_account_and_the_journal_it_did_not_begin() -> None:
     engine._journal.accounts.write("data", Account().accepts(1, "old"))
     assert engine.resume() == ()
     assert run(engine, request(PROMOTE, "old")).state is OperationState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("phase", "undoing", "why"),
+    [
+        (Phase.ACCEPTED, "", ""),
+        (Phase.UNDOING, "it failed", ""),
+        (Phase.UNDOING, "", "it was being taken back, and its last records are lost"),
+        (Phase.ENDED, "", "it had ended, and its last records are lost"),
+    ],
+)
+def test_an_operation_without_an_end_goes_on_only_where_its_account_says_the_same(
+    phase: Phase, undoing: str, why: str
+) -> None:
+    entry = Entry(
+        request=request(OperationKind.DEMOTE, "old"),
+        boot_id="boot-1",
+        accepted_wall_s=0.0,
+        number=3,
+        undoing=undoing,
+    )
+    account = Account(number=3, operation_id="old", phase=phase)
+    assert why_not_to_go_on(entry, account) == why

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from storage_agent.engine.epoch import EpochStore
@@ -89,3 +91,12 @@ def test_what_cannot_be_written_is_not_remembered() -> None:
     with pytest.raises(OperationFailed):
         seals.want("data")
     assert seals.record("data") is None
+
+
+def test_what_a_client_has_written_is_taken_from_the_volume_once() -> None:
+    host = FakeHost(written={"proof-1": b"x"})
+    seals = make(host, MemoryStore())
+    assert seals.take_proof(VOLUME, "proof-1") == sha256(b"x").hexdigest()
+    with pytest.raises(OperationFailed) as caught:
+        seals.take_proof(VOLUME, "proof-1")
+    assert caught.value.code == "NO_PROOF"

@@ -221,3 +221,9 @@ def test_an_export_that_is_in_use_is_not_ended_without_a_word(clients: Any, said
     )
     assert said in finding.remedy
     assert finding.remedy.endswith("then: exportfs -ra")
+
+
+def test_what_is_wrong_with_the_keys_is_told_as_it_was_found() -> None:
+    damaged = problem("KEY_LINE_DAMAGED", "storage-agent authorize revoke damaged-lines")
+    checks = run_checks(facts(keys=(damaged,)), agent_config(), None, None)
+    assert [(c.title, c.seen) for c in checks if c.finding == damaged] == [("keys", "this")]

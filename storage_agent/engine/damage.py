@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from storage_agent.engine.account import Phase
 from storage_agent.engine.entry import Entry
 from storage_agent.engine.journal import Journal, why_not_to_go_on
-from storage_agent.model.errors import OperationFailed
+from storage_agent.model.errors import OperationFailed, Refused
 from storage_agent.model.finding import Finding
 from storage_agent.model.ports import Store
 from storage_agent.policy.history import record_damaged, record_lost
@@ -25,27 +26,42 @@ class Damage:
         self._store = store
         self._journal = journal
         self._host = host
+        # By the names of their files, why they are not gone on with.
+        self._left: dict[str, str] = {}
 
     def set_aside(self, volumes: Iterable[str]) -> None:
         """volumes: those that are configured. With the account of a volume lost, its journals stay
-        where they are: nothing is gone on with there. Raises OperationFailed."""
+        where they are: nothing is gone on with there. So do they where the state folder cannot be
+        written: that keeps nothing else from going on. Raises OperationFailed where it cannot be
+        read."""
         entries = {entry.request.operation_id: entry for entry in self._journal.entries()}
-        self._note_ends(entries.values())
-        for operation_id, why in (*self._unreadable(), *self._misplaced(entries.values())):
+        damaged = (*self._unreadable(), *self._misplaced(entries.values()))
+        with suppress(OperationFailed):
+            self._note_ends(entries.values())
+        self._left = {}
+        for operation_id, why in damaged:
             entry = entries.get(operation_id)
-            for volume in volumes if entry is None else (entry.request.volume,):
-                account = self._journal.readable_account(volume)
-                if account is not None:
-                    # Asked for again, it is not taken for a new one.
-                    self._journal.accounts.forget(volume, account, self._journal.kept, operation_id)
-            content = self._store.read(f"operation-{operation_id}") or b""
-            self._store.replace(f"damaged-{operation_id}", f"{why}\n".encode() + content)
-            self._store.remove(f"operation-{operation_id}")
+            owners = volumes if entry is None else (entry.request.volume,)
+            try:
+                self._set_one_aside(operation_id, why, owners)
+            except (OperationFailed, Refused):
+                self._left[f"operation-{operation_id}"] = why
         self._journal.forget_numbers()
+
+    def _set_one_aside(self, operation_id: str, why: str, owners: Iterable[str]) -> None:
+        for volume in owners:
+            account = self._journal.readable_account(volume)
+            if account is not None:
+                # Asked for again, it is not taken for a new one.
+                self._journal.accounts.forget(volume, account, self._journal.kept, operation_id)
+        content = self._store.read(f"operation-{operation_id}") or b""
+        self._store.replace(f"damaged-{operation_id}", f"{why}\n".encode() + content)
+        self._store.remove(f"operation-{operation_id}")
 
     def findings(self, volumes: Iterable[str]) -> tuple[Finding, ...]:
         """What a person has to know. Raises OperationFailed, also for one that is damaged since."""
-        found: list[Finding] = []
+        left = set(self._store.names("operation-")) & self._left.keys()
+        found = [record_damaged(name, self._left[name]) for name in sorted(left)]
         for name in self._store.names("damaged-"):
             why = (self._store.read(name) or b"").partition(b"\n")[0].decode("ascii", "replace")
             found.append(record_damaged(name, why))

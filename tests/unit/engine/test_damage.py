@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from storage_agent.engine.account import Accounts, Phase
 from storage_agent.engine.entry import body_of, sealed_after
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.sealed import pack
@@ -89,6 +90,42 @@ def test_one_that_goes_on_where_it_cannot_is_damaged(phase: str, said: str) -> N
     host, engine = restart(store)
     assert (host.performed, codes(engine)) == ([], ["JOURNAL_DAMAGED"])
     assert said in engine.damage()[0].measured
+
+
+def test_a_full_state_folder_keeps_nothing_from_going_on() -> None:
+    """What cannot be set aside stays, is told, and is not gone on with all the same."""
+    store = with_newer(past(OLDS["demote"]))
+    whole = store.files[OLD]
+    lines = whole.splitlines(keepends=True)
+    store.files[OLD] = b"".join(lines[:3])
+    # Killed between the newest one's end and the account's note of it.
+    account = Accounts(store, "alpha").read("data")
+    assert account is not None
+    Accounts(store, "alpha").write("data", dataclasses.replace(account, phase=Phase.BEGUN))
+    store.full = True
+    host, engine = restart(store)
+    assert host.performed == []
+    (finding,) = engine.damage()
+    assert (finding.code, finding.measured) == (
+        "JOURNAL_DAMAGED", "it has no end, and a newer operation of its volume was accepted",
+    )  # fmt: skip
+    assert finding.remedy.endswith("rm /var/lib/storage-agent/operation-old")
+    with pytest.raises(OperationFailed, match="no end"):
+        engine.begin(request(DEMOTE, "old"))
+    store.full = False
+    host, engine = restart(store)
+    assert host.performed == []
+    (finding,) = engine.damage()
+    assert finding.remedy.endswith("rm /var/lib/storage-agent/damaged-old")
+    assert OLD not in store.files
+
+
+def test_digests_that_are_lost_keep_nothing_from_going_on() -> None:
+    store = with_newer(past(OLDS["demote"]))
+    store.files[OLD] = store.files[OLD].splitlines(keepends=True)[0]
+    store.files["forgotten-data"] = b"garbage\n"
+    host, engine = restart(store)
+    assert (host.performed, codes(engine)) == ([], ["JOURNAL_DAMAGED", "JOURNAL_LOST"])
 
 
 def test_two_with_one_number_are_told() -> None:

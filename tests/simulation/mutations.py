@@ -9,7 +9,6 @@ from typing import Any
 
 from storage_agent.coordinator.deciding import arbiter
 from storage_agent.coordinator.deciding.arbiter import State, decide_incident
-from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal
 from storage_agent.engine.run import Run
@@ -110,21 +109,6 @@ def refused_undo() -> Patch:
         return dataclasses.replace(record, state=OperationState.REFUSED)
 
     return (Run, "_undo", undo)
-
-
-class _Forgetful(dict[str, Any]):
-    def get(self, key: str, default: Any = None) -> Any:
-        return default
-
-
-def not_busy() -> Patch:
-    original = Engine.__init__
-
-    def init(self: Engine, **more: Any) -> None:
-        original(self, **more)
-        self._running = _Forgetful()
-
-    return (Engine, "__init__", init)
 
 
 def goes_on(self: Run, volume: Any) -> OperationRecord:

@@ -19,8 +19,9 @@ from tests.simulation.small_world import ANY, Limits, Rules, start
 
 # Some 25 s where nothing else runs.
 WHOLE = Limits(grants=3, crashes=ANY, admin=0)
-# Some 110 s.
-WITH_ADMIN = Limits(grants=3, crashes=1, admin=1)
+# With three grants the claims that are remembered make it too large for a test:
+# python -m tests.simulation.small_walk 3 1 1 0
+WITH_ADMIN = Limits(grants=2, crashes=1, admin=1)
 SMALL = Limits(grants=3, crashes=0, admin=0)
 COVERED = Limits(grants=2, crashes=ANY, admin=0)
 # Some 10 s. With three grants, which is what a rule that is left out needs to be missed, two
@@ -29,11 +30,12 @@ TWO_COORDINATORS = Limits(grants=2, adoptions=1)
 THREE_GRANTS = Limits(grants=3, adoptions=1)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("limits", "states"),
     [
         (WHOLE, 100_000),
-        (WITH_ADMIN, 500_000),
+        (WITH_ADMIN, 5_000),
         (TWO_COORDINATORS, 20_000),
     ],
     ids=["one coordinator", "an admin beside it", "two coordinators"],

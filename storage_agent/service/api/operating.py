@@ -108,37 +108,34 @@ def _require_confirmed(call: Call, parameters: OperateParameters) -> None:
 
 
 def split_brain(agent: Agent, call: Call, parameters: SplitBrainParameters) -> object:
-    agent.require_volume(parameters.volume)
-    request = OperationRequest(
-        kind=OperationKind.SPLIT_BRAIN,
-        volume=parameters.volume,
-        operation_id=callers_id(parameters.operation_id),
-        origin=call.session.origin,
-        options={"choice": str(parameters.choice), "confirm": parameters.confirm},
-    )
-    return _start(agent, call, request)
+    choice = str(parameters.choice)
+    return _begin_confirmed(OperationKind.SPLIT_BRAIN, agent, call, parameters, choice=choice)
 
 
 def create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
-    agent.require_volume(parameters.volume)
-    request = OperationRequest(
-        kind=OperationKind.CREATE,
-        volume=parameters.volume,
-        operation_id=callers_id(parameters.operation_id),
-        origin=call.session.origin,
-        options={"role": str(parameters.role), "confirm": parameters.confirm},
-    )
-    return _start(agent, call, request)
+    role = str(parameters.role)
+    return _begin_confirmed(OperationKind.CREATE, agent, call, parameters, role=role)
 
 
 def abandon(agent: Agent, call: Call, parameters: AbandonParameters) -> object:
+    return _begin_confirmed(OperationKind.ABANDON, agent, call, parameters)
+
+
+def _begin_confirmed(
+    kind: OperationKind,
+    agent: Agent,
+    call: Call,
+    parameters: SplitBrainParameters | CreateParameters | AbandonParameters,
+    **options: str,
+) -> object:
+    """What can give up data: for root at the host, who has read the plan."""
     agent.require_volume(parameters.volume)
     request = OperationRequest(
-        kind=OperationKind.ABANDON,
+        kind=kind,
         volume=parameters.volume,
         operation_id=callers_id(parameters.operation_id),
         origin=call.session.origin,
-        options={"confirm": parameters.confirm},
+        options={**options, "confirm": parameters.confirm},
     )
     return _start(agent, call, request)
 

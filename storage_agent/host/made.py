@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +27,11 @@ STATE = Path("var/lib/storage-agent")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeFile:
     """digest: SHA-256 of what was written; empty for a folder.  before: what the file held then,
-    base64; None where there was none."""
+    base64; None where there was none.  mode: which permissions that had."""
 
     digest: str
     before: str | None
+    mode: int = 0o600
 
 
 class MadeFiles:
@@ -42,8 +45,10 @@ class MadeFiles:
         """Durable on return. path: below the root. Raises OperationFailed."""
         known = self._read()
         name = str(path)
+        mode = 0o600
         try:
             before: bytes | None = (self._root / path).read_bytes()
+            mode = stat.S_IMODE((self._root / path).stat().st_mode)
         except FileNotFoundError:
             before = None
         except OSError as exc:
@@ -52,10 +57,10 @@ class MadeFiles:
         earlier = known.get(name)
         if earlier is not None:
             # What was there before the first time is what is put back.
-            kept = earlier.before
+            kept, mode = earlier.before, earlier.mode
         else:
             kept = None if before is None else base64.b64encode(before).decode()
-        self._write(known | {name: MadeFile(digest=digest, before=kept)})
+        self._write(known | {name: MadeFile(digest=digest, before=kept, mode=mode)})
 
     def will_make_folder(self, name: str) -> None:
         """As will_write, by an absolute path; one that exists is not ours."""
@@ -95,7 +100,8 @@ class MadeFiles:
                     os.rmdir(path)
                 return
             if file.before is not None:
-                replace_file(path, base64.b64decode(file.before), mode=0o644)
+                content = base64.b64decode(file.before)
+                replace_file(path, content, mode=file.mode, exactly=True)
                 return
             path.unlink(missing_ok=True)
             sync_folder(path.parent)
@@ -121,7 +127,9 @@ class MadeFiles:
         try:
             found = json.loads(self._record.read_bytes())
             return {
-                name: MadeFile(digest=entry["digest"], before=entry["before"])
+                name: MadeFile(
+                    digest=entry["digest"], before=entry["before"], mode=int(entry["mode"])
+                )
                 for name, entry in found.items()
             }
         except FileNotFoundError:
@@ -137,7 +145,7 @@ class MadeFiles:
             ) from exc
 
     def _write(self, made: dict[str, MadeFile]) -> None:
-        content = {name: {"digest": m.digest, "before": m.before} for name, m in made.items()}
+        content = {name: dataclasses.asdict(file) for name, file in made.items()}
         try:
             self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_file(self._record, json.dumps(content).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,12 @@ def test_what_was_not_there_is_removed(root: Path) -> None:
 
 def test_what_was_there_comes_back_whatever_was_written_between(root: Path) -> None:
     (root / TOML).write_text("the other host's\n")
+    (root / TOML).chmod(0o640)
     made = make(root, TOML, "first\n")
+    (root / TOML).chmod(0o644)
     make(root, TOML, "second\n")
     made.take_back()
+    assert stat.S_IMODE((root / TOML).stat().st_mode) == 0o640
     assert (root / TOML).read_text() == "the other host's\n"
 
 

@@ -27,9 +27,11 @@ NEVER_SEEN = Attachment(
 # What this side calls in sync the other one may not: the source of a resync that has missed its end
 # goes on alone without being frozen (simulation, seed 250099), and a frozen Primary turns a peer
 # away that is only Consistent and goes on under a new generation (drbd_receiver.c receive_state()).
-# Either ends the connection at once, or by DRBD's own ping: ping-int 10 s, ping-timeout.
+# So does a Primary without its disk with an older copy, which being connected has made UpToDate.
+# Each ends the connection at once, or by DRBD's own ping: ping-int 10 s, ping-timeout.
 SETTLE_S = 30.0
 _JUST_IN_SYNC = "both copies are in sync only just now, and the peer may not know it yet"
+_JUST_WRITTEN = "the peer writes to this copy alone only just now, and may still turn it away"
 
 # A copy that was UpToDate and loses its peer is shown as one of these.
 _STILL_THIS_ATTACHMENT = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
@@ -39,11 +41,10 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
     """The record after one more state, in the order in which the kernel showed them."""
     if replica is None:
         return _broken("the resource was taken down")
-    if replica.in_sync():
-        is_proven = attachment.in_sync_until_loss
-        return settled(attachment) if is_proven else _broken(_JUST_IN_SYNC)
-    if _has_every_write(replica):
-        return settled(attachment)
+    if replica.in_sync() or _has_every_write(replica):
+        if attachment.in_sync_until_loss:
+            return settled(attachment)
+        return _broken(_JUST_IN_SYNC if replica.in_sync() else _JUST_WRITTEN)
     if settles(attachment):
         return _broken("it was in sync too short a time: the peer may not have known it")
     if not attachment.in_sync_until_loss:
@@ -67,8 +68,8 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
 
 
 def _has_every_write(replica: Replica) -> bool:
-    """A Primary without its disk writes here alone, and connects only to the generation that it
-    had last (drbd_receiver.c receive_uuids(): "Can only connect to data with current UUID"). So
+    """A Primary without its disk writes here alone, and stays connected only to the generation that
+    it had last (drbd_receiver.c receive_uuids(): "Can only connect to data with current UUID"). So
     this copy is the good one, whatever was or was not watched before."""
     peer = replica.peer
     return (
@@ -82,8 +83,8 @@ def _has_every_write(replica: Replica) -> bool:
 
 
 def settles(attachment: Attachment) -> bool:
-    """Only this side's view says so far that both copies are in sync."""
-    return attachment.broken_by == _JUST_IN_SYNC
+    """Only this side's view says so far that this copy has every write."""
+    return attachment.broken_by in (_JUST_IN_SYNC, _JUST_WRITTEN)
 
 
 def settled(attachment: Attachment) -> Attachment:

@@ -20,8 +20,8 @@ from tests.gateway.host import Session, StorageHost, code_of, frame, keygen, wai
 
 PING = frame("ping")
 OBSERVERS = ("watcher-1", "watcher-2")
-# Of a machine with two cores that others use, too.
-SLOWEST_S = 2.0
+# Shut out is who waits as long as a flood lasts, and longer; how fast it is, the bench says.
+SLOWEST_S = 20.0
 
 
 @pytest.fixture(scope="module")

@@ -222,8 +222,11 @@ class Node:
             self.unbroken = not self.md.bits
             self.whole_connection = self.connects
         elif ns.with_peer() and ns.disk is UP_TO_DATE and ns.pdsk in GONE:
-            # Connected all the time: every write since came to this copy as well.
-            self.unbroken = self.unbroken and self.whole_connection == self.connects
+            # Connected all the time: every write since came to this copy as well. Or the Primary
+            # without its disk writes to this generation alone.
+            is_same = self.unbroken and self.whole_connection == self.connects
+            serves_it = ns.peer is Role.PRIMARY and self.link.other(self).exposed_uuid == self.md.current
+            self.unbroken = is_same or serves_it
         elif ns.with_peer() or RANK[ns.disk] < 7:
             self.unbroken = False
 

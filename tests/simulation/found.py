@@ -185,3 +185,21 @@ def newer_copy_lost(seed: int) -> Simulation:
     steps(simulation, 100)
     simulation.checks.mounted(simulation.machines["alpha"])
     return simulation
+
+
+def turned_away_without_disk(seed: int) -> Simulation:
+    """beta is away while alpha goes on, and alpha loses its disk. beta's older copy connects to it
+    and is turned away, as each try ends; then alpha dies."""
+    simulation = pair(seed, "alpha")
+    alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
+    beta.power_off()
+    simulation.wait_for(lambda: not alpha.node.session)
+    steps(simulation, 60)
+    alpha.lose_disk()
+    simulation.boot(beta)
+    simulation.wait_for(lambda: beta.node.s.pdsk is DiskState.DISKLESS)
+    simulation.wait_for(lambda: beta.daemon is not None and not beta.daemon.active)
+    alpha.power_off()
+    simulation.wait_for(lambda: not beta.node.session)
+    done(simulation, "beta", PROMOTE, "stale", peer_is_off="alpha")
+    return simulation

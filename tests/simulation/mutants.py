@@ -86,6 +86,8 @@ MUTANTS = (
        lambda: [(attachments, "follow", ever_in_sync)]),
     _m("one side's view of a connection is evidence", "I1", "turned_away",
        lambda: [(attachments, "follow", at_once)]),
+    _m("a Primary without its disk turns nobody away", "I4", "turned_away_without_disk",
+       lambda: [(attachments, "follow", at_once)]),
     _m("a fresh daemon believes it was in sync", "I4", "blind_restart",
        lambda: [(attachments, "NEVER_SEEN", Attachment(in_sync_until_loss=True))]),
     _m("a broken watch is not noticed", "I4", "blind_hole",

@@ -55,6 +55,7 @@ from tests.simulation.found import (
     old_disk_back,
     parted_unheard,
     torn_record,
+    turned_away_without_disk,
 )
 from tests.simulation.leaving import (
     standalone_and_dead,
@@ -297,6 +298,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         record_restored,
         old_sight,
         turned_away,
+        turned_away_without_disk,
         thawed_by_diskless,
         another_operation,
         leftover_grant,

@@ -68,3 +68,18 @@ def between(disk: DiskState, low: DiskState, high: DiskState) -> DiskState:
     if RANK[disk] < RANK[low]:
         return low
     return high if RANK[disk] > RANK[high] else disk
+
+# design.md section 5.2, in the words of the commands.
+FORBIDDEN_WORDS = (
+    "--force",
+    "--discard-my-data",
+    "resume-io",
+    "create-md",
+    "invalidate",
+    "new-current-uuid",
+    "umount -l",
+    "umount -f",
+    "--run",
+    "--zero-superblock",
+    "fsck",
+)

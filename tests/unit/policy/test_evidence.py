@@ -58,10 +58,14 @@ BACK_ALONE = lost_peer(SYNCED, DiskState.CONSISTENT)
         ([SYNCED, PEER_DISKLESS, TIME], False),
         # Nor does the word on the way to Diskless break it (DRBD 9).
         ([SYNCED, TIME, DETACHING, PEER_DISKLESS, LOST], True),
-        # A Primary without its disk writes here alone, whatever was watched before.
-        ([TO_DISKLESS_PRIMARY], True),
-        ([TO_DISKLESS_PRIMARY, PEER_DISKLESS, LOST], True),
-        ([LOST, TIME, TO_DISKLESS_PRIMARY, LOST], True),
+        # A Primary without its disk writes here alone, whatever was watched before …
+        ([TO_DISKLESS_PRIMARY, TIME], True),
+        ([TO_DISKLESS_PRIMARY, TIME, PEER_DISKLESS, LOST], True),
+        ([LOST, TIME, TO_DISKLESS_PRIMARY, TIME, LOST], True),
+        # … unless it turns this one away at once, as an older generation.
+        ([TO_DISKLESS_PRIMARY], False),
+        ([TO_DISKLESS_PRIMARY, LOST, TIME], False),
+        ([LOST, TIME, TO_DISKLESS_PRIMARY, LOST, TIME], False),
         ([TO_DISKLESS_PRIMARY, DISKLESS], False),
         ([dataclasses.replace(TO_DISKLESS_PRIMARY, disk=DiskState.INCONSISTENT)], False),
         ([with_peer(TO_DISKLESS_PRIMARY, replication=ReplicationState.OFF)], False),

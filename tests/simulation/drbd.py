@@ -223,10 +223,11 @@ class Node:
             self.whole_connection = self.connects
         elif ns.with_peer() and ns.disk is UP_TO_DATE and ns.pdsk in GONE:
             # Connected all the time: every write since came to this copy as well. Or the Primary
-            # without its disk writes to this generation alone.
+            # without its disk writes to this generation alone, just begun or not.
             is_same = self.unbroken and self.whole_connection == self.connects
-            serves_it = ns.peer is Role.PRIMARY and self.link.other(self).exposed_uuid == self.md.current
-            self.unbroken = is_same or serves_it
+            exposed = self.link.other(self).exposed_uuid
+            serves_it = ns.peer is Role.PRIMARY and exposed in (self.md.current, self.md.bitmap)
+            self.unbroken = is_same or (exposed != 0 and serves_it)
         elif ns.with_peer() or RANK[ns.disk] < 7:
             self.unbroken = False
 

@@ -7,8 +7,11 @@ if a test was skipped or a required part ran none.
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from hashlib import sha256
@@ -53,6 +56,8 @@ STARTS_PROCESS = frozenset(
         "subprocess.Popen",
     }
 )
+DESCRIPTORS_LEFT = 3
+THREADS_END_S = 5.0
 USES_ADDRESS = frozenset({"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.sendto"})
 
 
@@ -101,6 +106,25 @@ def no_child_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for child in left:
         child.kill()
     assert not left, f"left processes behind: {left}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_descriptor_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What is dropped closes what it held, once its threads have ended. The interpreter keeps a
+    few of its own."""
+    limit = _descriptors() + DESCRIPTORS_LEFT
+    yield
+    if part_of(request.path) not in GUARDED:
+        return
+    deadline_s = time.monotonic() + THREADS_END_S
+    while (left := _descriptors()) > limit and time.monotonic() < deadline_s:
+        gc.collect()
+        time.sleep(0.02)
+    assert left <= limit, f"{left} descriptors are open: {left - limit + DESCRIPTORS_LEFT} more"
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 # -- what runs, and how long it may ----------------------------------------------------------------

@@ -69,6 +69,7 @@ def between(disk: DiskState, low: DiskState, high: DiskState) -> DiskState:
         return low
     return high if RANK[disk] > RANK[high] else disk
 
+
 # design.md section 5.2, in the words of the commands.
 FORBIDDEN_WORDS = (
     "--force",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,12 @@ from tests.lab.clients.verify import compare, parse_record, read_acknowledged, r
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Writer:
+def writer(tmp_path: Path) -> Iterator[Writer]:
     made = Writer(str(tmp_path / "file"), str(tmp_path / "log"))
     for _ in range(5):
         made.write_one()
-    return made
+    yield made
+    os.close(made._file)
 
 
 def check(folder: Path) -> dict[str, object]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import select
 import socket
 import struct
 import time
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage_agent.host.system.runner import Runner
+from storage_agent.host.system.runner import Runner, is_readable
 from storage_agent.model.errors import Missing, OperationFailed, ParseError
 
 IP_TIMEOUT_S = 5.0
@@ -159,7 +158,7 @@ def _ask(probe: socket.socket, interface: str, target: str, timeout_s: float) ->
         probe.sendto(request, (interface, ETH_P_ARP, 0, 0, BROADCAST))
         until_s = begin_s + timeout_s * number / PROBES
         while (left_s := until_s - time.monotonic()) > 0:
-            if not select.select([probe], [], [], left_s)[0]:
+            if not is_readable(probe.fileno(), left_s):
                 break
             answer = parse_answer(probe.recv(1500), target, own)
             if answer is not None:

@@ -5,11 +5,10 @@ journal replay on a dead one). Runs no host tool."""
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable
 
-from storage_agent.host.system.runner import has_ended, wait_forked
+from storage_agent.host.system.runner import has_ended, is_readable, wait_forked
 from storage_agent.model.errors import AgentError, CommandStuck, CommandTimeout, OperationFailed
 
 # Fits into a pipe, so that the child never waits for us.
@@ -64,7 +63,7 @@ def _read(answers: int, deadline_s: float) -> bytes:
     pipe open as long as it lives."""
     content = b""
     with os.fdopen(answers, "rb", buffering=0) as pipe:
-        while select.select((pipe,), (), (), max(0.0, deadline_s - time.monotonic()))[0]:
+        while is_readable(pipe.fileno(), deadline_s - time.monotonic()):
             chunk = pipe.read(ANSWER_BYTES)
             if not chunk:
                 break

@@ -157,10 +157,10 @@ def wait_forked(pid: int, *, timeout_s: float) -> bool:
     left behind if it does not even die of that."""
     descriptor = os.pidfd_open(pid)
     try:
-        has_ended = _is_readable(descriptor, timeout_s)
+        has_ended = is_readable(descriptor, timeout_s)
         if not has_ended:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        if has_ended or _is_readable(descriptor, KILL_GRACE_S):
+        if has_ended or is_readable(descriptor, KILL_GRACE_S):
             os.waitpid(pid, 0)
         return has_ended
     finally:
@@ -175,8 +175,11 @@ def has_ended(pid: int) -> bool:
         return True
 
 
-def _is_readable(descriptor: int, timeout_s: float) -> bool:
-    return bool(select.select((descriptor,), (), (), timeout_s)[0])
+def is_readable(descriptor: int, timeout_s: float) -> bool:
+    """Or at its end, within that time. select(2) could not take descriptors above 1023."""
+    looked = select.poll()
+    looked.register(descriptor, select.POLLIN)
+    return bool(looked.poll(max(0.0, timeout_s) * 1000))
 
 
 def _text(raw: bytes) -> str:

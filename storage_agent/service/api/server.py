@@ -11,6 +11,7 @@ import os
 import selectors
 import socket
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -69,6 +70,8 @@ class Server:
         self._credentials = credentials
         self._selector = selectors.DefaultSelector()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Not in stop(): another thread may still write to it.
+        weakref.finalize(self, os.close, self._wake_fd)
         self._posted: deque[Callable[[], None]] = deque()
         self._connections: set[Connection] = set()
         self._timers: list[Timer] = []

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import select
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Observer:
         self._poll = select.poll()
         self._polled: dict[int, int] = {}
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Not in stop(): another thread may still write to it.
+        weakref.finalize(self, os.close, self._wake_fd)
         self._inbox: deque[Callable[[], None]] = deque()
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)

@@ -7,6 +7,7 @@ import dataclasses
 import queue
 import shlex
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -250,6 +251,10 @@ class PipeSession:
     def take_pipes(self) -> None: ...
 
 
+# A reader of the coordinator waits at each until it is closed: see tests/unit/conftest.py.
+OPEN: weakref.WeakSet[Pipe] = weakref.WeakSet()
+
+
 class Pipe:
     """Implements rpc.Channel; at its other end the host's real dispatcher."""
 
@@ -260,6 +265,7 @@ class Pipe:
         self.out: queue.Queue[bytes] = queue.Queue()
         self.is_closed = False
         self.besides: list[Pipe] = []
+        OPEN.add(self)
 
     def send(self, line: bytes) -> None:
         if self.is_closed:

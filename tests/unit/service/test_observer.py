@@ -90,8 +90,10 @@ class PipeSource(Source):
         self.followed += 1
 
     def close(self) -> None:
-        self.is_closed = True
-        os.close(self.read_fd)
+        if not self.is_closed:
+            self.is_closed = True
+            os.close(self.read_fd)
+            os.close(self.write_fd)
 
     def speak(self) -> None:
         os.write(self.write_fd, b".")
@@ -127,6 +129,7 @@ def bench() -> Iterator[Bench]:
     yield made
     made.host.free.set()
     made.observer.stop()
+    made.source.close()
 
 
 def test_before_the_first_look_all_is_unknown(bench: Bench) -> None:

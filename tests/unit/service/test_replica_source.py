@@ -49,16 +49,16 @@ class Child:
         self.stderr, self.err = self._pipe()
 
     @staticmethod
-    def _pipe() -> tuple[IO[bytes], int]:
+    def _pipe() -> tuple[IO[bytes], IO[bytes]]:
         read_fd, write_fd = os.pipe()
-        return os.fdopen(read_fd, "rb", buffering=0), write_fd
+        return os.fdopen(read_fd, "rb", buffering=0), os.fdopen(write_fd, "wb", buffering=0)
 
     def say(self, text: str) -> None:
-        os.write(self.out, text.encode())
+        self.out.write(text.encode())
 
     def die(self) -> None:
-        for fd in (self.out, self.err):
-            os.close(fd)
+        for pipe in (self.out, self.err):
+            pipe.close()
 
 
 class Bench:
@@ -248,7 +248,7 @@ def test_other_volumes_start_it_anew_and_the_same_ones_do_not(bench: Bench) -> N
 
 def test_what_it_writes_to_stderr_is_no_event(bench: Bench) -> None:
     child = bench.started()
-    os.write(child.err, b"could not do something\n")
+    child.err.write(b"could not do something\n")
     err = max(bench.source.descriptors())
     assert bench.source.ready(err, 0.0) == ()
     assert bench.ended == []

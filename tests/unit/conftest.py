@@ -1,0 +1,17 @@
+"""What every unit test leaves behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.coordinator.pair import OPEN
+
+
+@pytest.fixture(autouse=True)
+def pipes_end() -> Iterator[None]:
+    """A test's coordinator is dropped, not closed: its readers would keep all that it made."""
+    yield
+    for pipe in list(OPEN):
+        pipe.close()

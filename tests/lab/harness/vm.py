@@ -23,7 +23,9 @@ from .state import LabState, StateFile
 from .topology import NETWORKS
 
 PORT_TAKEN = "Could not set up host forwarding rule"
-PORT_TRIES = 5
+# Seen once, at a start on a busy machine: the switch was there and gave no port.
+NO_SWITCH_PORT = "Could not open vde"
+LAUNCH_TRIES = 5
 UNLIMITED = 1 << 40
 # As it comes, vde_switch keeps a hardware address at its port for three seconds (src/hash.c), and
 # frames for a service address that moves faster go to the old host. Real switches follow at once.
@@ -127,19 +129,31 @@ class Machines:
     ) -> None:
         """Until QEMU answers and has loaded the memory it was given."""
         deadline = Deadline(timeout_s, f"start of {host}")
-        for _ in range(PORT_TRIES):
+        for _ in range(LAUNCH_TRIES):
             try:
                 with self.qmp(state, host, timeout_s=deadline.remaining_s()) as qmp:
                     while qmp.execute("query-status")["status"] == "inmigrate":
                         deadline.pause()
                 return
             except (LabError, OSError) as error:
-                if PORT_TAKEN not in self._log(host):
-                    raise LabError(f"{host} did not start: {error}; {self._log(host)}") from error
+                said = self._log(host)
+                if PORT_TAKEN not in said and NO_SWITCH_PORT not in said:
+                    raise LabError(f"{host} did not start: {error}; {said}") from error
             # Somebody else took the port between the look and the start.
             del state.ports[host]
+            self.start_switches(state, timeout_s=deadline.remaining_s())
             self.launch(state, host, incoming)
-        raise LabError(f"no free port for ssh to {host}")
+        raise LabError(f"{host} did not start: {self._log(host)}; {self._switches(state)}")
+
+    def _switches(self, state: LabState) -> str:
+        """Which run, and what lies in their folders."""
+        shown = []
+        for network in NETWORKS:
+            folder = self._switch(network)
+            content = sorted(os.listdir(folder)) if folder.exists() else "no folder"
+            runs = "runs" if state.process(f"vde-{network}") else "does not run"
+            shown.append(f"the switch of {network} {runs}: {content}")
+        return "; ".join(shown)
 
     def save_memory(self, state: LabState, host: str, file: Path, timeout_s: float) -> None:
         """Writes a paused guest's memory and devices to a file and completes its disk images."""

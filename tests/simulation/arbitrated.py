@@ -64,7 +64,7 @@ def granted_to_secondary(seed: int) -> Simulation:
 
 def frozen_without_disk(seed: int) -> Simulation:
     """alpha is frozen and loses its disk: it cannot be told to go on. The link comes back."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha = simulation.machines["alpha"]
     cut(simulation)
@@ -79,7 +79,7 @@ def frozen_without_disk(seed: int) -> Simulation:
 def turned_away(seed: int) -> Simulation:
     """alpha is frozen, beta is rebooted: the link comes back, alpha turns beta away and goes on by
     itself; it is cut off again before they have found together, and beta is granted."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
@@ -99,7 +99,7 @@ def turned_away(seed: int) -> Simulation:
 def thawed_by_diskless(seed: int) -> Simulation:
     """alpha is frozen, beta serves by a grant, is demoted and loses its disk. The link comes back:
     DRBD thaws alpha, which has older data and must not let its clients in."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
@@ -120,7 +120,7 @@ def thawed_by_diskless(seed: int) -> Simulation:
 
 def primary_dies(seed: int) -> Simulation:
     """alpha loses its power: beta is granted without any incident."""
-    simulation = _pair(seed, automatic=True)
+    simulation = paired(seed, automatic=True)
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     alpha.power_off()
     _must(simulation, serves(simulation, beta), "alpha is gone, beta does not serve")
@@ -131,7 +131,7 @@ def primary_dies(seed: int) -> Simulation:
 def never_told(seed: int) -> Simulation:
     """The configuration wants a coordinator, the kernel of alpha was never told. alpha is cut off
     from everybody but its clients: it writes on alone, and nobody may take over from it."""
-    simulation = _pair(seed, automatic=True, never_told=("alpha",))
+    simulation = paired(seed, automatic=True, never_told=("alpha",))
     beta = simulation.machines["beta"]
     simulation.control.cut.add("alpha")
     cut(simulation)
@@ -142,7 +142,7 @@ def never_told(seed: int) -> Simulation:
 
 def told_while_serving(seed: int) -> Simulation:
     """The same; this time somebody brings both up to what is configured. Then alpha is cut off."""
-    simulation = _pair(seed, never_told=("alpha", "beta"))
+    simulation = paired(seed, never_told=("alpha", "beta"))
     alpha = simulation.machines["alpha"]
     for machine in simulation.machines.values():
         course = done(simulation, machine.name, ASSEMBLE, f"told-{machine.name}")
@@ -160,7 +160,7 @@ def told_while_serving(seed: int) -> Simulation:
 
 def nobody_answers(seed: int) -> Simulation:
     """The coordinator is down: alpha freezes and shuts its clients out; the link comes back."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha = simulation.machines["alpha"]
     cut(simulation)
@@ -173,7 +173,7 @@ def nobody_answers(seed: int) -> Simulation:
 
 def killed_while_answering(seed: int) -> Simulation:
     """alpha's agent is killed, or alpha loses its power, with the answer half taken."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     how = POINT_KINDS[seed % 2]
     points = ("replace", "answer")
 
@@ -195,7 +195,7 @@ def killed_while_answering(seed: int) -> Simulation:
 
 def rebooted_with_grant(seed: int) -> Simulation:
     """beta was granted and loses its power before it acts; alpha stays frozen."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     beta = simulation.machines["beta"]
     cut(simulation)
@@ -215,7 +215,7 @@ def rebooted_with_grant(seed: int) -> Simulation:
 
 def another_operation(seed: int) -> Simulation:
     """alpha may go on. An old grant to beta is for another operation than the one that comes."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     grant(simulation, beta, 9, "granted")
@@ -230,7 +230,7 @@ def another_operation(seed: int) -> Simulation:
 def second_coordinator(seed: int) -> Simulation:
     """Another coordinator, to which nobody listens, gives beta the volume; alpha's own one tells
     alpha to go on. Both with an epoch that is new to whoever hears it."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
@@ -246,7 +246,7 @@ def second_coordinator(seed: int) -> Simulation:
 def leftover_grant(seed: int) -> Simulation:
     """beta was promoted alone, and its own grant is still there when it loses alpha again: the
     coordinator has chosen alpha meanwhile."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha, beta = simulation.machines["alpha"], simulation.machines["beta"]
     cut(simulation)
@@ -261,7 +261,7 @@ def leftover_grant(seed: int) -> Simulation:
 def twice_in_one_epoch(seed: int) -> Simulation:
     """A frozen alpha gets two words of one epoch, one for each of two incidents, and forged
     ones."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     alpha = simulation.machines["alpha"]
     for number in range(2):
@@ -278,7 +278,7 @@ def twice_in_one_epoch(seed: int) -> Simulation:
     return end(simulation)
 
 
-def _pair(seed: int, *, automatic: bool = False, never_told: tuple[str, ...] = ()) -> Simulation:
+def paired(seed: int, *, automatic: bool = False, never_told: tuple[str, ...] = ()) -> Simulation:
     simulation = pair(seed, "alpha", Arbitration.COORDINATOR, never_told)
     simulation.control.begin(automatic=automatic)
     simulation.control.is_on = True
@@ -290,7 +290,7 @@ def _pair(seed: int, *, automatic: bool = False, never_told: tuple[str, ...] = (
 
 def lost(seed: int) -> Simulation:
     """The link is cut under a write; nobody has been answered yet."""
-    simulation = _pair(seed)
+    simulation = paired(seed)
     simulation.control.is_on = False
     cut(simulation)
     alpha = simulation.machines["alpha"]

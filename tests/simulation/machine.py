@@ -67,6 +67,8 @@ class Machine:
         self.mounted = False
         self.is_looking = False
         self.busy_until_s = 0.0
+        # What its agent, which is not to be trusted, shows in the place of the volume's epoch.
+        self.lied_epoch = 0
         self.state_fails_until_s = 0.0
         self.server = ServerState.ABSENT
         self.server_number = 0

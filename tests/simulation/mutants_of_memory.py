@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from storage_agent.coordinator import fencing
+from storage_agent.coordinator import fencing, requirements
+from storage_agent.coordinator.budget import Budget
 from storage_agent.coordinator.commands import Ended
 from storage_agent.engine import damage, journal, records
 from storage_agent.engine.account import Account, Accounts
@@ -68,4 +69,8 @@ MUTANTS_OF_MEMORY: tuple[Mutant, ...] = (
        lambda: [(Journal, "turns", lambda self, request, phase: None)]),
     _m("a fence agent's exit status of 2 is off", "I1", "broken_fence",
        lambda: [(fencing._FenceAgent, "status", _by_exit_status)]),
+    _m("any epoch that a host shows is believed", "I6", "lying_epoch",
+       lambda: [(requirements, "implausible", lambda *known: None)]),
+    _m("a host may open as many incidents as it likes", "I6", "flooding_host",
+       lambda: [(Budget, "take", lambda self, key, now_s: True)]),
 )  # fmt: skip

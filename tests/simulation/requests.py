@@ -148,7 +148,7 @@ class SimAgent:
                 drbd_version="8.4.11",
             ),
             readiness={},
-            epochs={"data": daemon.engine.epoch("data")},
+            epochs={"data": daemon.machine.lied_epoch or daemon.engine.epoch("data")},
             coordinators={"data": daemon.engine.coordinator("data")},
             seals={},
             operations=daemon.engine.running(),

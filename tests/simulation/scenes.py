@@ -34,7 +34,13 @@ from tests.simulation.breaking import (
     stale_member,
 )
 from tests.simulation.checkers import Violation
-from tests.simulation.coordinated import old_sight, record_restored, sole_dies
+from tests.simulation.coordinated import (
+    flooding_host,
+    lying_epoch,
+    old_sight,
+    record_restored,
+    sole_dies,
+)
 from tests.simulation.ending import finish
 from tests.simulation.ends import at_rest, crashed, hanging_step, one_left
 from tests.simulation.forgetting import (
@@ -297,6 +303,8 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         sole_dies,
         record_restored,
         old_sight,
+        lying_epoch,
+        flooding_host,
         turned_away,
         turned_away_without_disk,
         thawed_by_diskless,

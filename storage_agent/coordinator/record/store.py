@@ -8,10 +8,12 @@ machine that number is gone, and nothing is granted until both agents have accep
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from storage_agent.model.wire import from_wire, to_wire
 
 SCHEMA = 1
 LOCK_TIMEOUT_S = 10.0
+LOCK_POLL_S = 0.02
 # Of each volume, the newest.
 GRANTS_KEPT = 1000
 RUN_FOLDER = Path("/run/storage-coordinator")
@@ -238,11 +241,23 @@ class Store:
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """Raises OSError."""
+        """Raises OSError, TimeoutError where another process (stopped, say) holds it so long."""
         self._continuity.parent.mkdir(mode=0o700, exist_ok=True)
         with (self._continuity.parent / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            until_s = time.monotonic() + LOCK_TIMEOUT_S
+            while not _try_lock(lock.fileno()):
+                if time.monotonic() >= until_s:
+                    raise TimeoutError(errno.ETIMEDOUT, f"{lock.name} is held by another process")
+                time.sleep(LOCK_POLL_S)
             yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _put(

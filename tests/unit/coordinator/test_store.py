@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sqlite3
 import threading
@@ -200,3 +201,15 @@ def test_a_number_that_cannot_be_noted_is_said_so(store: Store, tmp_path: Path) 
         store.vouch(["p/data"])
     assert caught.value.code == "STORE_FAILED"
     assert str(tmp_path / "run" / "changes") in caught.value.message
+
+
+def test_a_stopped_process_holds_the_number_for_a_while_only(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT_S", 0.05)
+    store.vouch(["p/data"])
+    with (tmp_path / "run" / "lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(OutcomeUnknown, match="held by another process"):
+            store.vouch(["p/data"])
+    store.vouch(["p/data"])

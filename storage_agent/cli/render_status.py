@@ -57,9 +57,12 @@ def status_lines(
             yield from finding_lines(finding, screen)
         yield ""
     for problem in answer.problems:
-        yield screen.paint(f"!! agent: {clean(problem)}", Tone.BAD)
-    for problem in answer.snapshot.problems:
-        yield screen.paint(f"?? unknown: {clean(problem)}", Tone.UNKNOWN)
+        yield screen.paint(f"!! agent: {clean(problem.code)}: {clean(problem.message)}", Tone.BAD)
+        if problem.remedy:
+            yield f"      try: {clean(problem.remedy)}"
+        yield f"      see: storage-agent explain {clean(problem.code)}"
+    for unseen in answer.snapshot.problems:
+        yield screen.paint(f"?? unknown: {clean(unseen)}", Tone.UNKNOWN)
     if not answer.snapshot.volumes:
         yield f"no volume is configured on {answer.host}"
     yield _footer(answer, screen, now_monotonic_s)

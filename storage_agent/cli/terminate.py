@@ -60,7 +60,7 @@ def _volumes(config: AgentConfig, looked: StatusAnswer, *, serving_only: bool) -
             limit=LOOKED_AT,
             remedy="see what keeps the command from looking: storage-agent doctor",
         )
-        for problem in (*looked.problems, *looked.snapshot.problems)
+        for problem in (*(p.message for p in looked.problems), *looked.snapshot.problems)
     ]
     return unseen + [
         finding

@@ -28,9 +28,18 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An error as part of a healthy answer."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusAnswer:
     """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
-    agent itself, one line each.  epochs: by volume; None where the host has none it can read.
+    agent itself.  epochs: by volume; None where the host has none it can read.
     coordinators, seals: as in service.answers.Status.  config_digest: the same on both hosts of a
     healthy pair.  age_s: of the snapshot.  unreadable: volumes of which something is not
     understood; they are nowhere else then."""
@@ -40,7 +49,7 @@ class StatusAnswer:
     snapshot: HostSnapshot
     readiness: dict[str, Verdict]
     operations: tuple[OperationRecord, ...]
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
     epochs: dict[str, int | None] = field(default_factory=dict)
     coordinators: dict[str, str] = field(default_factory=dict)
     seals: dict[str, Seal | None] = field(default_factory=dict)
@@ -69,7 +78,7 @@ def parse_status(result: Any) -> StatusAnswer:
                 for name, item in _object(fields["readiness"]).items()
             },
             operations=from_wire(tuple[OperationRecord, ...], fields["operations"]),
-            problems=tuple(str(p["message"]) for p in fields.get("problems", ())),
+            problems=from_wire(tuple[Problem, ...], fields.get("problems", ())),
             epochs=from_wire(dict[str, int | None], fields.get("epochs", {})),
             coordinators=from_wire(dict[str, str], fields.get("coordinators", {})),
             seals=from_wire(dict[str, Seal | None], fields.get("seals", {})),

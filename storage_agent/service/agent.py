@@ -26,7 +26,7 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
-from storage_agent.service.api.answers import Changed, Problem, Setup, Status
+from storage_agent.service.api.answers import Changed, Setup, Status
 from storage_agent.service.api.rpc import BadRequest
 from storage_agent.service.inhibition import Inhibition
 from storage_agent.service.link_keeper import LAST_PAUSE_S, LinkKeeper
@@ -243,7 +243,7 @@ class Agent:
                 if (record := self.engine.seals.record(name)) is not None
             },
             operations=self.engine.running(),
-            problems=self._problems(),
+            problems=self._known_problems.of(self.setup),
         )
 
     def _with_markers(self, snapshot: HostSnapshot) -> HostSnapshot:
@@ -389,11 +389,8 @@ class Agent:
         self.events.add((event,))
         self._broadcast("event", event)
 
-    def _problems(self) -> tuple[Problem, ...]:
-        return self._known_problems.of(self.setup)
-
     def _named_problems(self) -> tuple[str, ...]:
-        return tuple(problem.message for problem in self._problems())
+        return tuple(problem.message for problem in self._known_problems.of(self.setup))
 
 
 def _running_text(record: OperationRecord) -> str:

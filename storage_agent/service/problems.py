@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from storage_agent.model.answers import Problem
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding
-from storage_agent.service.api.answers import Problem, Setup
+from storage_agent.service.api.answers import Setup
 from storage_agent.service.runs import EnginePort
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage_agent.model.answers import Problem
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import ConfigurationError
 from storage_agent.model.finding import Finding
@@ -29,15 +30,6 @@ class Setup:
     digest: str
     problem: ConfigurationError | None = None
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """An error as part of a healthy answer."""
-
-    code: str
-    message: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

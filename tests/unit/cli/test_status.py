@@ -67,7 +67,7 @@ def test_a_running_operation_and_the_agents_own_problems_are_shown() -> None:
     running = answers.record(
         OperationState.RUNNING, StepOutcome.DONE, StepOutcome.RUNNING, message=""
     )
-    problem = {"code": "CONFIGURATION", "message": "agent.toml:3: unknown key", "remedy": ""}
+    problem = {"code": "CONFIGURATION", "message": "agent.toml:3: unknown key", "remedy": "mend it"}
     world.answers["status"] = status_result(
         snapshots.secondary(),
         operations=[to_wire(running)],
@@ -76,7 +76,12 @@ def test_a_running_operation_and_the_agents_own_problems_are_shown() -> None:
     )
     world.run("status")
     assert "promote 00000000000000aa: running, mount /srv/data" in world.out
-    assert "!! agent: agent.toml:3: unknown key" in world.out
+    shown = [
+        "!! agent: CONFIGURATION: agent.toml:3: unknown key",
+        "      try: mend it",
+        "      see: storage-agent explain CONFIGURATION",
+    ]
+    assert "\n".join(shown) in world.out
     assert "?? unknown: md: no such folder" in world.out
 
 

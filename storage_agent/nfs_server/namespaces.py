@@ -17,6 +17,7 @@ from storage_agent.host.system.runner import Runner
 
 _NAMES_FOLDER = "/run/netns"
 STATE_FOLDER = "/var/lib/nfs"
+NFSD = "/proc/fs/nfsd"
 _STATE_FOLDERS = ("nfsdcld", "rpc_pipefs", "sm", "sm.bak", "v4recovery", "run")
 _STATE_FILES = ("etab", "rmtab", "xtab")
 _KEPT = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
@@ -86,7 +87,7 @@ def _arrange_mounts() -> None:
         Path(STATE_FOLDER, file).touch(mode=0o644)
     _arrange_run(Path(STATE_FOLDER, "run"))
     syscalls.mount("sysfs", "/sys", "sysfs", _KEPT)
-    syscalls.mount("nfsd", "/proc/fs/nfsd", "nfsd", _KEPT)
+    syscalls.mount("nfsd", NFSD, "nfsd", _KEPT)
 
 
 def _arrange_run(folder: Path) -> None:

@@ -23,6 +23,18 @@ class Notifier:
     def status(self, status: str) -> None:
         self._send(f"STATUS={status}")
 
+    def keep(self, name: str, path: str) -> None:
+        """Held open by systemd (sd_notify(3), FDSTORE) for as long as the unit runs or is to be
+        started again, however this process ends. One from before is held already."""
+        if self._channel is None or name in os.environ.get("LISTEN_FDNAMES", "").split(":"):
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            message = f"FDSTORE=1\nFDNAME={name}".encode()
+            socket.send_fds(self._channel, [message], [descriptor])
+        finally:
+            os.close(descriptor)
+
     def _send(self, text: str) -> None:
         if self._channel is not None:
             with contextlib.suppress(OSError):

@@ -155,6 +155,9 @@ def serve(volume: str) -> None:
     # 1: some may be built in or not exist under that name; what really misses shows below.
     runner.run(("modprobe", "-a", *MODULES), timeout_s=_MODPROBE_S, ok=frozenset({0, 1}))
     found = namespaces.enter(volume, runner)
+    # With its last mount the kernel ends the server (fs/nfsd/nfsctl.c nfsd_umount(), since 6.1.7x),
+    # and ours dies with our mount namespace.
+    notifier.keep("nfsd", namespaces.NFSD)
     supervisor = Supervisor(settings, host.read_settings, gateway, host.write_note)
     supervisor.prepare(lambda: host.make_link(settings, runner))
     supervisor.prepare_canary()

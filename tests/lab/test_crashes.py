@@ -10,7 +10,15 @@ import pytest
 from tests.lab.crash_points import Course, Point, kill, require_end_of_killed, walk
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, role, status
+from tests.lab.situations import (
+    is_at_rest,
+    is_in_sync,
+    is_mounted,
+    move,
+    operate,
+    role,
+    status,
+)
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
@@ -146,6 +154,33 @@ def test_clients_do_not_notice_a_killed_daemon(lab: Lab) -> None:
     result = writer.finish()
     assert_nothing_lost(result)
     print(f"longest gap {result['longest_gap_s']} s")
+
+
+@pytest.mark.lab_situation("data-serving-on-alpha")
+def test_clients_do_not_notice_a_killed_nfs_supervisor(lab: Lab) -> None:
+    """nfsd's threads are the kernel's, and go on: the same ones, in no grace period."""
+    alpha, unit = lab.hosts["alpha"], "storage-agent-nfs@data"
+    threads = "pgrep --exact nfsd"
+    before = alpha.run(threads, timeout_s=30).stdout
+    assert before
+    writer = start_writer(lab)
+    alpha.run(f"systemctl kill --kill-whom=main -s KILL {unit}", timeout_s=30)
+    lab.wait_until("it is taken over", lambda: "taken over" in journal(alpha, unit), timeout_s=120)
+    assert "taken over: serving" in journal(alpha, unit)
+    assert alpha.run(threads, timeout_s=30).stdout == before
+    writer.wait_for_more(20)
+    lab.wait_until("it is seen", lambda: is_back(alpha), timeout_s=60)
+    assert status(alpha, "data")["nfs"]["state"] == "serving"
+    result = writer.finish()
+    assert_nothing_lost(result)
+    print(f"longest gap {result['longest_gap_s']} s")
+    # Its records are kept on: a move finds them.
+    for record in move(lab, "data", "alpha", "beta"):
+        assert record["state"] == "succeeded", record
+
+
+def journal(host: Host, unit: str) -> str:
+    return host.run(f"journalctl --boot --unit {unit} --output cat", timeout_s=30).stdout
 
 
 def is_back(host: Host) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from storage_agent.model.array import ArrayView, Superblock
+from storage_agent.model.array import Array, ArrayMember, ArrayView, Superblock
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
@@ -79,18 +79,30 @@ def unseen_replica_findings(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
 
 def degraded_findings(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:
     """A running array with members missing: a warning, it serves."""
-    if view.array is None or not view.array.degraded:
+    array = view.array
+    if array is None or not array.degraded:
         return ()
+    in_sync = f"{array.raid_disks - array.degraded} of {array.raid_disks} members in sync"
+    rebuilt = [member for member in array.members if _is_rebuilt(array, member)]
+    summary = f"the array of {volume.name} runs with {array.degraded} member(s) missing"
+    measured = f"{in_sync}; not attached: {', '.join(view.missing) or 'none'}"
+    remedy = f"replace the disk, then: mdadm {volume.array_device()} --add DISK"
+    if rebuilt:
+        summary += f", and is being rebuilt onto {len(rebuilt)}"
+        measured += f"; rebuilt: {', '.join(m.serial or m.disk for m in rebuilt)}"
+    if len(rebuilt) >= array.degraded:
+        remedy = f"no disk is to be replaced; see how far it is: storage-agent status {volume.name}"
     return (
         warning(
-            "ARRAY_DEGRADED",
-            f"the array of {volume.name} runs with {view.array.degraded} member(s) missing",
-            measured=f"{view.array.raid_disks - view.array.degraded} of {view.array.raid_disks} "
-            f"members in sync; not attached: {', '.join(view.missing) or 'none'}",
-            limit="all members in sync",
-            remedy=f"replace the disk, then: mdadm {volume.array_device()} --add DISK",
+            "ARRAY_DEGRADED", summary, measured=measured, limit="all members in sync", remedy=remedy
         ),
     )
+
+
+def _is_rebuilt(array: Array, member: ArrayMember) -> bool:
+    """drivers/md/md.c: it has its slot, and is a spare until the recovery has ended."""
+    is_in = member.slot is not None and not {"in_sync", "faulty"} & set(member.state)
+    return array.sync_action == "recover" and is_in
 
 
 def only_missing(findings: tuple[Finding, ...]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage_agent.model.array import Array, ArrayState, ArrayView, Superblock
+from storage_agent.model.array import Array, ArrayMember, ArrayState, ArrayView, Superblock
 from storage_agent.model.finding import Severity
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Role
@@ -104,23 +104,43 @@ def test_a_disk_that_carries_something_else() -> None:
     assert finding.code == "MEMBER_NOT_RAID"
 
 
-def test_a_running_degraded_array_is_a_warning() -> None:
+def member(slot: int | None, *state: str) -> ArrayMember:
+    return ArrayMember(disk=f"vd{slot}", serial=f"alpha-{slot}", slot=slot, state=state)
+
+
+@pytest.mark.parametrize(
+    ("degraded", "sync_action", "members", "remedy"),
+    [
+        (1, "idle", (), "replace the disk"),
+        # Being rebuilt: md counts it as missing until that has ended.
+        (1, "recover", (member(2, "in_sync"), member(3, "spare")), "no disk is to be replaced"),
+        # One of two.
+        (2, "recover", (member(3, "spare"),), "replace the disk"),
+        # Neither a spare without a slot nor what has failed is rebuilt.
+        (1, "recover", (member(None, "spare"), member(3, "faulty")), "replace the disk"),
+        (1, "frozen", (member(3, "spare"),), "replace the disk"),
+    ],
+)
+def test_a_running_degraded_array_is_a_warning(
+    degraded: int, sync_action: str, members: tuple[ArrayMember, ...], remedy: str
+) -> None:
     array = Array(
         name="md127",
         uuid=ARRAY_UUID,
         level="raid10",
         state=ArrayState.CLEAN,
         raid_disks=4,
-        degraded=1,
+        degraded=degraded,
         size_bytes=1,
-        sync_action="idle",
-        members=(),
+        sync_action=sync_action,
+        members=members,
     )
     snapshot = FakeHost().observe(VOLUME)
     view = ArrayView(array=array, attached=(), missing=("alpha-3",))
     (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
     assert (finding.code, finding.severity) == ("ARRAY_DEGRADED", Severity.WARNING)
-    assert "3 of 4" in finding.measured
+    assert f"{4 - degraded} of 4" in finding.measured
+    assert finding.remedy.startswith(remedy)
 
 
 def test_not_created_and_not_seen() -> None:

@@ -10,7 +10,16 @@ import pytest
 from tests.lab.coordination import coordinate, is_killed_after, refused, words_of
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import ask, assert_same_data, is_in_sync, operate, proc_drbd, role, status
+from tests.lab.situations import (
+    SYNC_TIMEOUT_S,
+    ask,
+    assert_same_data,
+    is_in_sync,
+    operate,
+    proc_drbd,
+    role,
+    status,
+)
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 BY_HAND = pytest.mark.lab_situation("coordinated-by-hand")
@@ -82,7 +91,7 @@ def test_it_lets_a_lone_primary_go_on_and_replaces_one_that_is_out_of_reach(lab:
     lab.power_off("alpha")
     lab.power_on("alpha")
     operate(beta, "rejoin", "data")
-    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=SYNC_TIMEOUT_S)
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())
     assert_same_data(lab)
@@ -142,7 +151,7 @@ def test_killed_after_each_of_its_steps_in_turn_a_failover_ends(lab: Lab) -> Non
     lab.power_on("alpha")
     for link in ("replication", "service"):
         lab.mend("alpha", link=link)
-    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=240)
+    lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=SYNC_TIMEOUT_S)
     assert (role(alpha), role(beta)) == ("Secondary", "Primary")
     assert_nothing_lost(writer.finish())
     assert_same_data(lab)

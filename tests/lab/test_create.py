@@ -88,7 +88,7 @@ def test_create_while_another_one_runs(lab: Lab) -> None:
         assert "data is busy with create" in said
         assert "wipefs" not in said
     lab.wait_until(
-        "create has ended", lambda: agent(alpha, "status")["operations"] == [], timeout_s=240
+        "create has ended", lambda: agent(alpha, "status")["operations"] == [], timeout_s=420
     )
     first.kill()
     history = agent(alpha, "operation")
@@ -113,11 +113,11 @@ def lose_power_at(lab: Lab, step: str) -> None:
     lab.wait_until(
         "create is held",
         lambda: alpha.run("test -e /run/held", timeout_s=30, check=False).exit_status == 0,
-        timeout_s=240,
+        timeout_s=420,
     )
     lab.power_off("alpha")
     lab.power_on("alpha")
-    lab.wait_until("alpha answers", lambda: quietly(alpha), timeout_s=240)
+    lab.wait_until("alpha answers", lambda: quietly(alpha), timeout_s=420)
     problems = agent(alpha, "status")["problems"]
     assert [problem["code"] for problem in problems] == ["CREATION_UNFINISHED"]
 
@@ -133,7 +133,7 @@ def quietly(host: Host) -> bool:
 
 def abandon(host: Host) -> None:
     digest = agent(host, "create", "data", "--abandon", "--dry-run")["digest"]
-    record = agent(host, "create", "data", "--abandon", "--confirm", digest, timeout_s=240)
+    record = agent(host, "create", "data", "--abandon", "--confirm", digest, timeout_s=420)
     assert record["state"] == "succeeded", record
 
 

@@ -11,14 +11,22 @@ import pytest
 from tests.lab.harness.errors import LabError
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
-from tests.lab.situations import is_at_rest, is_in_sync, is_mounted, operate, proc_drbd, role
+from tests.lab.situations import (
+    SYNC_TIMEOUT_S,
+    is_at_rest,
+    is_in_sync,
+    is_mounted,
+    operate,
+    proc_drbd,
+    role,
+)
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, start_writer
 
 pytestmark = pytest.mark.lab_situation("data-serving-on-alpha")
 INHIBITOR = "storage-agent-inhibit@data.service"
 # Emulated: many times what hardware needs.
-BOOT_TIMEOUT_S = 300
+BOOT_TIMEOUT_S = 420
 
 
 def reasons(host: Host) -> list[str]:
@@ -118,7 +126,7 @@ def test_a_reboot_of_the_serving_host_is_orderly(lab: Lab) -> None:
     assert seen.index("peer( Primary -> Secondary )") < seen.index("conn( Connected -> TearDown )")
     before = alpha.run("journalctl -b -1 -o cat -u storage-agent-shutdown", timeout_s=60).stdout
     assert "data: leave succeeded" in before
-    lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=240)
+    lab.wait_until("in sync again", lambda: is_in_sync(alpha), timeout_s=SYNC_TIMEOUT_S)
     assert role(alpha) == "Secondary"
     lab.wait_until("alpha is at rest", lambda: is_at_rest(alpha), timeout_s=120)
     operate(alpha, "promote", "data")

@@ -19,7 +19,7 @@ from tests.lab.situations import (
 )
 from tests.lab.writing import UNFLUSHED, WAITS_LONG, assert_nothing_lost, start_writer
 
-BACK_TIMEOUT_S = 240
+BACK_TIMEOUT_S = 420
 UNFLUSHED_S = 1.0
 
 

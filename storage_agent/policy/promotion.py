@@ -26,6 +26,7 @@ from storage_agent.policy.common import (
     warning,
     wrong_primary,
 )
+from storage_agent.policy.evidence import SETTLE_S, settles
 from storage_agent.policy.guards import guard_findings
 from storage_agent.policy.standalone import split_brain
 
@@ -298,13 +299,16 @@ def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tupl
     attachment = snapshot.attachment
     if attachment is not None and attachment.in_sync_until_loss:
         return ()
+    remedy = f"bring {peer} back with its disk, so that the two compare their data"
+    if attachment is not None and settles(attachment):
+        remedy = f"wait {SETTLE_S:g} s, then: storage-agent status {volume.name}"
     return (
         blocker(
             "CURRENCY_UNPROVEN",
             f"this copy of {volume.name} may miss writes that {peer} has acknowledged",
             measured=attachment.broken_by if attachment else "the attachment was not watched",
             limit="seen in sync and unbroken until the connection was lost",
-            remedy=f"bring {peer} back with its disk, so that the two compare their data",
+            remedy=remedy,
         ),
     )
 

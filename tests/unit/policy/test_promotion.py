@@ -21,7 +21,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import CHEAP_FACETS, Attachment, Facet
 from storage_agent.policy.content import content_findings
-from storage_agent.policy.evidence import NEVER_SEEN
+from storage_agent.policy.evidence import NEVER_SEEN, follow
 from storage_agent.policy.promotion import (
     needs_grant,
     peer_is_primary,
@@ -114,6 +114,13 @@ def test_connected_to_a_peer_without_disk_needs_the_evidence() -> None:
     replica = with_peer(SYNCED, disk=DiskState.DISKLESS, out_of_sync_bytes=4096)
     assert refusals(FakeHost(replica=replica)) == ["CURRENCY_UNPROVEN"]
     assert refusals(FakeHost(replica=replica, attachment=PROVEN)) == []
+
+
+def test_evidence_that_is_only_too_new_wants_time_and_nobody_brought_back() -> None:
+    replica = with_peer(SYNCED, disk=DiskState.DISKLESS, role=Role.PRIMARY)
+    host = FakeHost(replica=replica, attachment=follow(NEVER_SEEN, replica))
+    (finding,) = [f for f in findings(host) if f.code == "CURRENCY_UNPROVEN"]
+    assert finding.remedy == "wait 30 s, then: storage-agent status data"
 
 
 @pytest.mark.parametrize("disk", [DiskState.OUTDATED, DiskState.INCONSISTENT])

@@ -10,7 +10,7 @@ from tests.lab.situations import agent, move, operate, role
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, client_kernel_messages, start_writer
 
-pytestmark = [pytest.mark.unproven, pytest.mark.lab_situation("few-inodes-serving-on-alpha")]
+pytestmark = [pytest.mark.long, pytest.mark.lab_situation("few-inodes-serving-on-alpha")]
 LONGEST_GAP_S = 20.0
 # As root on the serving host, which may take all of it.
 FILL_INODES = """

@@ -13,8 +13,6 @@ from tests.lab.harness.ssh import Host
 from tests.lab.situations import agent, is_mounted, move, operate, role
 from tests.lab.writing import assert_nothing_lost, mount_client, start_writer
 
-pytestmark = pytest.mark.unproven
-
 OWN = "/srv/data/.storage-agent"
 # "within a few seconds": two looks of the daemon, on a slow machine.
 SOON_S = 30

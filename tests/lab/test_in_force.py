@@ -31,7 +31,7 @@ from tests.lab.test_arbitration import (
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
-pytestmark = pytest.mark.unproven
+pytestmark = pytest.mark.long
 
 NOT_IN_FORCE = "ARBITRATION_NOT_IN_FORCE"
 ARBITRATED = one_volume().replace("mount_point", 'arbitration = "coordinator"\nmount_point')

@@ -9,8 +9,6 @@ from tests.lab.harness.lab import Lab
 from tests.lab.situations import agent, is_mounted, operate, role
 from tests.lab.writing import assert_nothing_lost, start_writer
 
-pytestmark = pytest.mark.unproven
-
 FOLDER = "/var/lib/storage-agent"
 OLD = f"{FOLDER}/operation-old-demote"
 

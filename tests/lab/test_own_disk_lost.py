@@ -38,8 +38,9 @@ def test_a_primary_that_has_lost_its_disks_is_moved_as_status_says(lab: Lab) -> 
     assert findings(alpha)["OWN_DISK_LOST"].startswith(
         "on beta: storage-agent promote data --wait 60; then on alpha: storage-agent demote data"
     )
-    # What beta's daemon had watched is gone with it; what the kernels show is enough.
+    # What beta's daemon had watched is gone with it; what the kernels show for a while is enough.
     beta.run("systemctl restart storage-agentd", timeout_s=60)
+    lab.wait_until("beta may take over", lambda: findings(beta) == {}, timeout_s=120)
     demoted, promoted = move(lab, "data", "alpha", "beta")
     assert (demoted["state"], promoted["state"]) == ("succeeded", "succeeded")
     writer.wait_for_more()
@@ -54,10 +55,13 @@ def test_a_primary_that_has_lost_its_disks_is_moved_as_status_says(lab: Lab) -> 
 def test_a_primary_that_is_resynced_may_be_moved_meanwhile(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     writer = start_writer(lab)
-    for host in (alpha, beta):
-        host.run("drbdadm disk-options --c-plan-ahead=0 --resync-rate=500k data", timeout_s=30)
+    slow = "drbdadm disk-options --c-plan-ahead=0 --resync-rate=500k data"
+    beta.run(slow, timeout_s=30)
     alpha.run("drbdadm detach data", timeout_s=60)
-    alpha.run("drbdadm attach data; drbdadm invalidate data", timeout_s=60)
+    writer.wait_for_more()
+    # What was written since is resynced; slowly, and more of it.
+    alpha.run("dd if=/dev/zero of=/srv/data/more bs=1M count=64 conv=fsync", timeout_s=120)
+    alpha.run(f"drbdadm attach data && {slow}", timeout_s=60)
     lab.wait_until(
         "alpha is resynced under its clients",
         lambda: "cs:SyncTarget ro:Primary/Secondary ds:Inconsistent" in proc_drbd(alpha),

@@ -107,6 +107,8 @@ AT_STEP = (
 def lose_power_at(lab: Lab, step: str) -> None:
     """alpha, in the middle of `create data --first`; returns once it is up again."""
     alpha = lab.hosts["alpha"]
+    # Written by hand a moment ago; what create itself writes is on disk.
+    alpha.run("sync -f /etc/storage-agent", timeout_s=60)
     digest = agent(alpha, "create", "data", "--first", "--dry-run")["digest"]
     alpha.spawn(AT_STEP.format(step=step))
     alpha.spawn(f"storage-agent create data --first --confirm {digest} --operation-id cut")

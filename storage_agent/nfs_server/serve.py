@@ -154,7 +154,7 @@ def serve(volume: str) -> None:
     gateway = parse_gateway(Path("/proc/net/route").read_text(), settings)
     # 1: some may be built in or not exist under that name; what really misses shows below.
     runner.run(("modprobe", "-a", *MODULES), timeout_s=_MODPROBE_S, ok=frozenset({0, 1}))
-    found = namespaces.enter(volume, runner)
+    found = namespaces.enter(volume, settings.mount_point, runner)
     supervisor = Supervisor(settings, host.read_settings, gateway, host.write_note)
     supervisor.prepare(lambda: host.make_link(settings, runner))
     supervisor.prepare_canary()

@@ -70,6 +70,13 @@ def test_what_it_sees_of_the_host_is_the_hosts(name: str, setting: str) -> None:
     assert unit(name).values(setting) == []
 
 
+def test_every_block_device_is_left_to_them() -> None:
+    """Of all drivers, also those that are loaded later: `block-*`, and no names. Without it
+    ProtectClock= would take all of them away."""
+    assert unit(DAEMON).values("DeviceAllow") == ["block-* rwm"]
+    assert unit(SERVER).values("DeviceAllow") == ["block-* r"]
+
+
 @BOTH
 def test_it_can_go_outside_and_load_no_module(name: str) -> None:
     """setns(2) into pid 1's mounts takes the first three (storage_agent/host/system/outside.py)."""

@@ -47,6 +47,27 @@ FORKS = {
     "nfs_server/host_side.py": {"os.fork"},
 }
 
+# Who does something among the host's own mounts (host/system/outside.py).
+LEAVES = frozenset(
+    {
+        "host/system/apart.py",
+        "host/system/runner.py",
+        # A mount point made and removed, mount, umount, a server's view of its volume.
+        "host/filesystem/adapter.py",
+        "host/filesystem/mountpoint.py",
+        "host/made.py",
+        # What is written on a volume.
+        "host/linux.py",
+        "host/perform.py",
+        "host/volume/marker_tick.py",
+        # md's sysfs.
+        "host/md/adapter.py",
+        # The name of a network namespace.
+        "nfs_server/host_side.py",
+        "nfs_server/namespaces.py",
+    }
+)
+
 
 # Names by which a volume, or what lies on one, is opened or changed: never outside host/volume.
 OPENS = {
@@ -228,6 +249,21 @@ def test_only_the_runner_starts_processes(path: Path) -> None:
         assert "subprocess.Popen" in found
     else:
         assert found == FORKS.get(name_of(path), set())
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_who_leaves_the_units_mounts(path: Path) -> None:
+    """What goes outside is free of the unit's limits on files: so little of it, and each known."""
+    tree = ast.parse(path.read_text(), str(path))
+    words = [node for node in ast.walk(tree) if isinstance(node, ast.keyword)]
+    asked = any(word.arg == "outside" for word in words)
+    imported = any(
+        alias.name == "outside"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    )
+    assert (asked or imported) == (name_of(path) in LEAVES)
 
 
 def test_the_gateway_imports_nothing_that_is_written_in_python() -> None:

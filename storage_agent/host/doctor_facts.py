@@ -243,7 +243,7 @@ class DoctorFactsReader:
         except FileNotFoundError:
             return None
         space = os.statvfs(path)
-        lines = parse_mount_lines(self._text("proc/self/mountinfo"))
+        lines = parse_mount_lines(self._text("proc/1/mountinfo"))
         mount = covering(lines, STATE_FOLDER)
         return StateFolder(
             mode=status.st_mode & 0o7777,

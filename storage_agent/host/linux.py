@@ -222,6 +222,7 @@ class LinuxHost:
             lambda: take_proof(volume.mount_point, name),
             code="NO_PROOF",
             timeout_s=LOOK_TIMEOUT_S,
+            outside=True,
         ).decode()
 
     def answer(self, incident: Incident) -> None:

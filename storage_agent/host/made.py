@@ -17,6 +17,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage_agent.host.system import outside
 from storage_agent.host.system.files import replace_file, sync_folder
 from storage_agent.model.creation import FileState
 from storage_agent.model.errors import OperationFailed, Refused
@@ -85,7 +86,10 @@ class MadeFiles:
                     code="CREATION_CHANGED",
                 )
         for name, file in made.items():
-            self._take_back(self._root / name, file)
+            if file.digest:
+                self._take_back(self._root / name, file)
+            else:
+                _remove_folder(outside.tree(self._root) / name)
         try:
             self._record.unlink(missing_ok=True)
             sync_folder(self._record.parent)
@@ -94,11 +98,6 @@ class MadeFiles:
 
     def _take_back(self, path: Path, file: MadeFile) -> None:
         try:
-            if not file.digest:
-                # With something in it it stays: whoever put that there goes on with it.
-                with contextlib.suppress(OSError):
-                    os.rmdir(path)
-                return
             if file.before is not None:
                 content = base64.b64decode(file.before)
                 replace_file(path, content, mode=file.mode, exactly=True)
@@ -151,6 +150,12 @@ class MadeFiles:
             replace_file(self._record, json.dumps(content).encode())
         except OSError as exc:
             raise _unusable(self._record, exc) from exc
+
+
+def _remove_folder(path: Path) -> None:
+    """With something in it it stays: whoever put that there goes on with it."""
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
 
 
 def _unusable(path: Path, exc: OSError) -> OperationFailed:

@@ -204,7 +204,7 @@ class Performer:
             return b""
 
         what = f"writing the epoch to {volume.mount_point}"
-        run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s)
+        run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s, outside=True)
 
     def _unmount(self, volume: VolumeConfig, request: OperationRequest, timeout_s: float) -> None:
         for attempt in range(UNMOUNT_TRIES):

@@ -11,7 +11,7 @@ from pathlib import Path
 from storage_agent.host.nfs.adapter import RUN_FOLDER, namespace_name, parse_start_ticks
 from storage_agent.host.nfs.protocol import socket_path
 from storage_agent.host.nfs.settings import ServerSettings, parse_settings, settings_path
-from storage_agent.host.system import syscalls
+from storage_agent.host.system import outside, syscalls
 from storage_agent.host.system.files import replace_in
 from storage_agent.host.system.runner import Runner, wait_forked
 from storage_agent.host.volume.presence import NOTE_LIMIT_BYTES, NOTE_SUFFIX
@@ -29,10 +29,12 @@ class HostSide:
         self._volume = volume
         # In the volume's own namespace the name is the volume's.
         self._host = os.uname().nodename
-        os.makedirs(f"/{RUN_FOLDER}", mode=0o700, exist_ok=True)
-        self._folder = os.open(f"/{RUN_FOLDER}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # By the host's own mount, which outlives the ones that systemd has made for this process.
+        folder = outside.tree() / RUN_FOLDER
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._mounts = os.open(outside.mounts_path(), os.O_RDONLY | os.O_CLOEXEC)
 
     def listen(self) -> socket.socket:
         """The volume's socket, for root alone."""

@@ -1,8 +1,9 @@
 """The supervisor's namespaces: network (kept by name), UTS, and mount.
 
-The mount namespace gets the host's mounts and unmounts (slave) and gives none back. In it /run is
-almost empty: kernel and rpc.mountd would otherwise find the host's rpcbind by its socket there and
-withdraw the host's own NFS server from it. Host tools: ip (netns add).
+The mount namespace gets the host's mounts and unmounts (slave), by way of the unit's own, and gives
+none back; the name of the network namespace is made among the host's (system/outside.py). In it
+/run is almost empty: kernel and rpc.mountd would otherwise find the host's rpcbind by its socket
+there and withdraw the host's own NFS server from it. Host tools: ip (netns add).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import os
 import socket
 from pathlib import Path
 
+from storage_agent.host.filesystem.mountpoint import make_writable
 from storage_agent.host.nfs.adapter import namespace_name
-from storage_agent.host.system import syscalls
+from storage_agent.host.system import outside, syscalls
 from storage_agent.host.system.runner import Runner
 
-_NAMES_FOLDER = "/run/netns"
+_NAMES_FOLDER = "run/netns"
 STATE_FOLDER = "/var/lib/nfs"
 NFSD = "/proc/fs/nfsd"
 _STATE_FOLDERS = ("nfsdcld", "rpc_pipefs", "sm", "sm.bak", "v4recovery", "run")
@@ -23,7 +25,7 @@ _STATE_FILES = ("etab", "rmtab", "xtab")
 _KEPT = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
 
 
-def enter(volume: str, runner: Runner) -> bool:
+def enter(volume: str, mount_point: str, runner: Runner) -> bool:
     """Puts this process into the volume's namespaces. True: the network namespace was there
     already (left by a supervisor that died), with whatever still runs in it."""
     found = enter_network(volume, runner)
@@ -31,17 +33,18 @@ def enter(volume: str, runner: Runner) -> bool:
     # nfsd takes it as server scope: clients reclaim only from a server of the same name.
     socket.sethostname(volume)
     _arrange_mounts()
+    make_writable(mount_point)
     return found
 
 
 def enter_network(volume: str, runner: Runner) -> bool:
     """Makes the namespace if it is not there. Returns whether it was."""
-    path = f"{_NAMES_FOLDER}/{namespace_name(volume)}"
+    path = str(outside.tree() / _NAMES_FOLDER / namespace_name(volume))
     found = _try_network(path)
     if not found:
         # A name without a namespace: `ip netns add` would refuse it.
         Path(path).unlink(missing_ok=True)
-        runner.run(("ip", "netns", "add", namespace_name(volume)), timeout_s=30)
+        runner.run(("ip", "netns", "add", namespace_name(volume)), timeout_s=30, outside=True)
         enter_descriptor(path)
     return found
 

@@ -1,4 +1,5 @@
-"""The supervisor as a process: start, socket, signals, loop. Host tool: modprobe."""
+"""The supervisor as a process: start, socket, signals, loop. The kernel's modules that it needs are
+loaded by its unit: nothing here can."""
 
 from __future__ import annotations
 
@@ -24,9 +25,6 @@ from storage_agent.nfs_server.link import parse_gateway
 from storage_agent.nfs_server.notify import Notifier, log
 from storage_agent.nfs_server.supervisor import Supervisor
 
-# Loaded before a client waits for them; nfsd asks for sha256 when it starts.
-MODULES = ("nfsd", "nfsv4", "macvlan", "ipvlan", "veth", "nf_tables", "crypto-sha256")
-_MODPROBE_S = 60.0
 _REQUEST_S = 2.0
 _REQUEST_LIMIT_BYTES = 4096
 # Of the time that a caller of `prove` gives, what is not spent on waiting for grace to end.
@@ -152,11 +150,9 @@ def serve(volume: str) -> None:
     host, notifier, runner = HostSide(volume), Notifier(), Runner()
     listener = host.listen()
     gateway = parse_gateway(Path("/proc/net/route").read_text(), settings)
-    # 1: some may be built in or not exist under that name; what really misses shows below.
-    runner.run(("modprobe", "-a", *MODULES), timeout_s=_MODPROBE_S, ok=frozenset({0, 1}))
-    found = namespaces.enter(volume, runner)
-    # With its last mount the kernel ends the server (fs/nfsd/nfsctl.c nfsd_umount(), since 6.1.7x),
-    # and ours dies with our mount namespace.
+    found = namespaces.enter(volume, settings.mount_point, runner)
+    # With its last mount the kernel ends the server (fs/nfsd/nfsctl.c nfsd_umount(); seen with
+    # 6.1.192), and ours dies with our mount namespace.
     notifier.keep("nfsd", namespaces.NFSD)
     supervisor = Supervisor(settings, host.read_settings, gateway, host.write_note)
     supervisor.prepare(lambda: host.make_link(settings, runner))

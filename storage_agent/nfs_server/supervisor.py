@@ -2,7 +2,7 @@
 
 Runs inside the namespaces (namespaces.enter). Where the server stands is read from the kernel each
 time, never remembered, so a supervisor that starts anew goes on where the last one died.
-Host tools: ip, nft, modprobe, rpc.mountd while preparing; nfsdcld on start.
+Host tools: ip, nft, rpc.mountd while preparing; nfsdcld on start.
 """
 
 from __future__ import annotations

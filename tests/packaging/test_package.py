@@ -72,6 +72,9 @@ def test_all_that_is_the_packages_in_etc_is_sshds_drop_in(tree: Path, control: P
     assert {str(p.relative_to(tree)) for p in (tree / "etc").rglob("*")} == {
         "etc/storage-agent",
         "etc/storage-agent/agent.d",
+        # Its folder must exist when the daemon starts, to be one that it may write in.
+        "etc/mdadm",
+        "etc/mdadm/mdadm.conf.d",
         "etc/ssh",
         "etc/ssh/sshd_config.d",
         drop_in,

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from storage_agent.host.system import outside
 from tests.unit.coordinator.pair import OPEN
+
+
+@pytest.fixture(autouse=True)
+def nobody_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's own mounts are the host's for it."""
+    monkeypatch.setattr(outside, "HOST", "self")
 
 
 @pytest.fixture(autouse=True)

@@ -178,7 +178,7 @@ class Block:
 
     def _mounted(self) -> dict[str, list[str]]:
         """Mount points by `major:minor`, and by source too: btrfs shows an anonymous number."""
-        path = f"{self._root}/proc/self/mountinfo"
+        path = f"{self._root}/proc/1/mountinfo"
         try:
             with open(path, encoding="utf-8", errors="backslashreplace") as file:
                 lines = [

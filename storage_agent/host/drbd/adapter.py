@@ -1,6 +1,6 @@
 """The host's DRBD: looking at resources, changing them, their files.
 
-Host tools: drbdadm, drbdsetup, modprobe. Every command has the caller's timeout. A command that
+Host tools: drbdadm, drbdsetup, systemctl. Every command has the caller's timeout. A command that
 is ended at its deadline has taken nothing back: the kernel may still do what was asked.
 """
 
@@ -38,6 +38,8 @@ NO_SUCH_DEVICE = "No such device"
 # What drbdsetup 9 executes on the driver 8.4, after a start of its own (drbd-utils,
 # maybe_exec_legacy_drbdsetup()).
 DRBDSETUP_84 = "/lib/drbd/drbdsetup-84"
+# systemd's own; it succeeds also where the module cannot be loaded.
+LOAD_UNIT = "modprobe@drbd.service"
 MAIN_CONFIGURATION = "etc/drbd.conf"
 TRIAL_TIMEOUT_S = 10.0
 SPLIT_BRAIN_NOTES = Path("run/storage-agent/split-brain")
@@ -142,9 +144,15 @@ class Drbd:
         return done.stdout if done.exit_status == 0 else None
 
     def load_module(self, *, timeout_s: float) -> None:
-        """Idempotent."""
+        """Idempotent. By systemd: this process cannot load any. Raises Missing."""
         if self.driver_version() is None:
-            self._run(("modprobe", "drbd"), "load the module for", "drbd", timeout_s=timeout_s)
+            self.runner.run(("systemctl", "start", LOAD_UNIT), timeout_s=timeout_s)
+            if self.driver_version() is None:
+                raise Missing(
+                    "the kernel module drbd cannot be loaded",
+                    remedy="see why: modprobe drbd",
+                    code="DRBD_MODULE",
+                )
 
     def up(self, resource: str, *, timeout_s: float) -> None:
         """Attaches and begins to connect; returns without waiting for the peer. Idempotent, and

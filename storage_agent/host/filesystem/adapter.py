@@ -20,6 +20,7 @@ from storage_agent.host.filesystem.mounts import (
     parse_mountinfo,
     read_mount_lines,
 )
+from storage_agent.host.system import outside
 from storage_agent.host.system.runner import Runner
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import (
@@ -139,7 +140,7 @@ class Filesystem:
         # The kernel gives a mount's number to the next one.
         self._known.pop(here[-1].device, None)
         try:
-            self._runner.run(("umount", "--", mount_point), timeout_s=timeout_s)
+            self._runner.run(("umount", "--", mount_point), timeout_s=timeout_s, outside=True)
         except CommandFailed as exc:
             if "busy" not in exc.stderr:
                 raise
@@ -175,11 +176,11 @@ class Filesystem:
 
     def make_mount_point(self, mount_point: str) -> None:
         """See mountpoint.make_mount_point."""
-        make_mount_point(self._root, mount_point)
+        make_mount_point(outside.tree(self._root), mount_point)
 
     def _mount(self, argv: tuple[str, ...], timeout_s: float) -> None:
         try:
-            self._runner.run(argv, timeout_s=timeout_s)
+            self._runner.run(argv, timeout_s=timeout_s, outside=True)
         except CommandFailed as exc:
             said = exc.stderr.lower()
             remedies = (remedy for part, remedy in MOUNT_REMEDIES if part in said)

@@ -148,8 +148,11 @@ class _Scan:
                 self.found.append(Holder(kind="mount", what=what))
 
     def _foreign_mounts(self) -> None:
-        for space in self.namespaces.values():
-            if space.pid == HOST:
+        own = self.read.link("proc/self/ns/mnt")
+        is_hosts = any(line.mount.device == self.number for line in self.host)
+        for name, space in self.namespaces.items():
+            # Ours ends with the host's.
+            if space.pid == HOST or (name == own and is_hosts):
                 continue
             points = [x.mount.mount_point for x in space.lines if x.mount.device == self.number]
             if points:

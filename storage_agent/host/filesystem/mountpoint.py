@@ -1,4 +1,5 @@
-"""Whether a folder may be mounted on. No host tool, and no link is ever followed.
+"""Whether a folder may be mounted on, or what is mounted there be written to from here. No host
+tool, and no link is ever followed.
 
 The words for a mount point's state are those of model.filesystem.FilesystemView.
 """
@@ -9,8 +10,10 @@ import os
 import stat
 from pathlib import Path
 
-from storage_agent.host.filesystem.mounts import MountLine, covering
+from storage_agent.host.filesystem.mounts import MountLine, covering, read_mount_lines
+from storage_agent.host.system import outside, syscalls
 from storage_agent.model.errors import Missing, OperationFailed, Refused
+from storage_agent.model.filesystem import Mount
 
 REMEDIES = {
     "missing": "create it: mkdir {0}",
@@ -18,6 +21,14 @@ REMEDIES = {
     "occupied": "see what is mounted there or hides it: findmnt {0}",
     "unsafe": "every folder above it belongs to root, is written by root only, and none is a "
     "link: namei -l {0}",
+}
+
+# What a mount keeps when only its being read-only ends; its atime options it keeps by itself.
+_KEPT = {
+    "nosuid": syscalls.MS_NOSUID,
+    "nodev": syscalls.MS_NODEV,
+    "noexec": syscalls.MS_NOEXEC,
+    "nosymfollow": syscalls.MS_NOSYMFOLLOW,
 }
 
 
@@ -94,6 +105,25 @@ def make_mount_point(root: Path, mount_point: str) -> None:
                     remedy=f"mkdir {path}",
                     code="MOUNT_POINT_MISSING",
                 ) from exc
+
+
+def make_writable(mount_point: str) -> None:
+    """For this process, what the host has mounted there for writing. systemd gives a unit read-only
+    views of what is mounted when it starts: with ProtectHome=read-only of all below /home. Touches
+    neither the host's mount nor the filesystem. Raises Missing, OSError.
+    """
+    ours, hosts = (_top(process, mount_point) for process in ("self", outside.HOST))
+    if ours is None or hosts is None or ours.device != hosts.device or "ro" in hosts.options:
+        return
+    if "ro" in ours.options:
+        kept = sum(flag for option, flag in _KEPT.items() if option in ours.options)
+        flags = syscalls.MS_BIND | syscalls.MS_REMOUNT | kept
+        syscalls.mount("none", mount_point, flags=flags)
+
+
+def _top(process: str, mount_point: str) -> Mount | None:
+    lines = read_mount_lines(process, Path("/"))
+    return next((x.mount for x in reversed(lines) if x.mount.mount_point == mount_point), None)
 
 
 def _is_safe_parent(found: os.stat_result) -> bool:

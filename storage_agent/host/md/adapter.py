@@ -4,7 +4,8 @@ Never starts a degraded array (`--run`), never rewrites a superblock to make it 
 never scans (`--scan`); erases one (`--zero-superblock`) only where `create` has just made it.
 Whether a set may be assembled is decided in policy/assembly.py; here is what it needs to know.
 
-Host tools: mdadm. Looking at running arrays needs none: sysfs is enough.
+Host tools: mdadm; what it starts or stops it also writes to sysfs, so that is done outside
+(system/outside.py). Looking at running arrays needs none: sysfs is enough.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class MdRaid:
         On Debian (md_mod start_ro=1) it is auto-read-only until the first write. Raises
         CommandFailed, OperationFailed (ASSEMBLED_DEGRADED), CommandTimeout, CommandStuck.
         """
-        self._runner.run(assemble_argv(device, uuid, member_paths), timeout_s=timeout_s)
+        argv = assemble_argv(device, uuid, member_paths)
+        self._runner.run(argv, timeout_s=timeout_s, outside=True)
         members = {path.rpartition("/")[2] for path in member_paths}
         # mdadm leaves a stale member out, starts the rest and exits 0.
         for array in self._read_arrays(()):
@@ -103,11 +105,11 @@ class MdRaid:
     def stop(self, name: str, *, timeout_s: float) -> None:
         """Stops an array by kernel name, running, auto-read-only or half-assembled. mdadm itself
         waits some seconds for udev to let go of it. Raises CommandFailed while it is in use."""
-        self._runner.run(stop_argv(name), timeout_s=timeout_s)
+        self._runner.run(stop_argv(name), timeout_s=timeout_s, outside=True)
 
     def readwrite(self, name: str, *, timeout_s: float) -> None:
         """Ends (auto-)read-only."""
-        self._runner.run(readwrite_argv(name), timeout_s=timeout_s)
+        self._runner.run(readwrite_argv(name), timeout_s=timeout_s, outside=True)
 
     def create(
         self,
@@ -126,7 +128,7 @@ class MdRaid:
         ends in "create aborted", CommandFailed.
         """
         argv = create_argv(device, level, uuid, member_paths, name=name, homehost=homehost)
-        self._runner.run(argv, timeout_s=timeout_s)
+        self._runner.run(argv, timeout_s=timeout_s, outside=True)
 
     def erase(self, path: str, *, timeout_s: float) -> None:
         """Takes a disk out of an array that does not run. Only for what an unfinished `create`

@@ -247,7 +247,7 @@ class NfsObserver:
 
     def _require_no_leftover(self, volume: str) -> None:
         name = f"/run/netns/{namespace_name(volume)}"
-        if any(line.mount.mount_point == name for line in read_mount_lines("self", self._root)):
+        if any(line.mount.mount_point == name for line in read_mount_lines("1", self._root)):
             raise _lost(volume, f"its supervisor is gone, its network namespace {name} is not")
 
     def _observe(self, process: Path, address: str) -> NfsView:

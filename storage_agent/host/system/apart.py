@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 
+from storage_agent.host.system import outside as host_mounts
 from storage_agent.host.system.runner import has_ended, is_readable, wait_forked
 from storage_agent.model.errors import AgentError, CommandStuck, CommandTimeout, OperationFailed
 
@@ -18,8 +19,16 @@ _DESCRIPTORS = 1 << 30
 _DONE, _FAILED = b"+", b"!"
 
 
-def run_apart(what: str, call: Callable[[], bytes], *, code: str, timeout_s: float) -> bytes:
+def run_apart(
+    what: str,
+    call: Callable[[], bytes],
+    *,
+    code: str,
+    timeout_s: float,
+    outside: bool = False,
+) -> bytes:
     """What `call` returns, at most ANSWER_BYTES - 1 of it. what: its name, for people.
+    outside: among the host's own mounts (outside.py).
 
     Raises OperationFailed with this code (it has failed: OSError or AgentError), CommandTimeout
     (ended at the deadline), CommandStuck (cannot be ended).
@@ -32,7 +41,7 @@ def run_apart(what: str, call: Callable[[], bytes], *, code: str, timeout_s: flo
             # Not the daemon's lock and sockets: one that cannot be ended would keep them.
             os.closerange(3, ours)
             os.closerange(ours + 1, _DESCRIPTORS)
-            os.write(ours, _answer(call))
+            os.write(ours, _answer(call, outside=outside))
         finally:
             # Never back into the daemon.
             os._exit(0)
@@ -49,8 +58,10 @@ def run_apart(what: str, call: Callable[[], bytes], *, code: str, timeout_s: flo
     )
 
 
-def _answer(call: Callable[[], bytes]) -> bytes:
+def _answer(call: Callable[[], bytes], *, outside: bool) -> bytes:
     try:
+        if outside:
+            host_mounts.leave()
         return _DONE + call()
     except AgentError as exc:
         return _FAILED + exc.message.encode()

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage_agent.host.system import outside as host_mounts
 from storage_agent.model.errors import (
     CommandFailed,
     CommandStuck,
@@ -79,15 +80,16 @@ class Runner:
         timeout_s: float,
         ok: frozenset[int] = frozenset({0}),
         stdin: bytes = b"",
+        outside: bool = False,
     ) -> Completed:
-        """Runs one command to its end.
+        """Runs one command to its end. outside: among the host's own mounts (outside.py).
 
         Raises Missing (tool not installed), CommandFailed (exit status not in `ok`), ParseError
         (stdout longer than OUTPUT_LIMIT_BYTES), CommandTimeout (ended at the deadline, with all
         that it had started), CommandStuck (cannot be ended).
         """
         begin = time.monotonic()
-        child = self._start(argv, wants_stdin=bool(stdin))
+        child = self._start(argv, wants_stdin=bool(stdin), outside=outside)
         try:
             stdout, stderr = _communicate(child, stdin, begin + timeout_s)
         except TimeoutError:
@@ -125,8 +127,12 @@ class Runner:
         *,
         wants_stdin: bool = False,
         output: int | None = subprocess.PIPE,
+        outside: bool = False,
     ) -> Child:
         command = (tool_path(argv[0]), *argv[1:])
+        if outside:
+            entered = host_mounts.command(command)
+            command = (tool_path(entered[0]), *entered[1:])
         self.started += 1
         try:
             return subprocess.Popen(

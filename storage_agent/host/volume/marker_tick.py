@@ -46,7 +46,7 @@ def write_apart(volume: VolumeConfig, before: Marker, *, timeout_s: float) -> tu
             return write_into(root, marker).encode()
 
     what = f"writing the marker on {volume.mount_point}"
-    told = run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s)
+    told = run_apart(what, write, code="MARKER_UNWRITABLE", timeout_s=timeout_s, outside=True)
     return marker, told.decode(errors="replace")
 
 

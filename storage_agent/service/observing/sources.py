@@ -65,9 +65,9 @@ class Source:
 
 
 class MountSource(Source):
-    """Mounts and unmounts in the host's namespace: /proc/self/mountinfo, proc(5)."""
+    """Mounts and unmounts in the host's namespace: /proc/1/mountinfo, proc(5)."""
 
-    def __init__(self, path: Path = Path("/proc/self/mountinfo")) -> None:
+    def __init__(self, path: Path = Path("/proc/1/mountinfo")) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def descriptors(self) -> dict[int, int]:

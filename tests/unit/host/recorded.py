@@ -31,11 +31,12 @@ def recorded(slug: str, version: str, name: str) -> Answer:
 
 
 class AnsweringRunner(Runner, ABC):
-    """Starts nothing. asked: every argv, in order."""
+    """Starts nothing. asked: every argv, in order; outside: those among the host's own mounts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Argv] = []
+        self.outside: list[Argv] = []
 
     @abstractmethod
     def answer(self, argv: Argv, stdin: bytes) -> Answer: ...
@@ -47,9 +48,12 @@ class AnsweringRunner(Runner, ABC):
         timeout_s: float,
         ok: frozenset[int] = frozenset({0}),
         stdin: bytes = b"",
+        outside: bool = False,
     ) -> Completed:
         assert timeout_s > 0
         self.asked.append(tuple(argv))
+        if outside:
+            self.outside.append(tuple(argv))
         answer = self.answer(tuple(argv), stdin)
         if answer.exit_status not in ok:
             raise CommandFailed(tuple(argv), answer.exit_status, answer.stderr, answer.stdout)

@@ -56,7 +56,7 @@ def creating(root: Path, runner: AnsweringRunner) -> Creating:
     tree.folder("etc/drbd.d")
     tree.folder("srv")
     tree.write("etc/drbd.conf", 'include "drbd.d/*.res";\n')
-    tree.write("proc/self/mountinfo", "")
+    tree.write("proc/1/mountinfo", "")
     tree.write("sys/module/drbd/version", "8.4.11\n")
     block = Block(root, FakeUdev())
     drbd = Drbd(runner, root)

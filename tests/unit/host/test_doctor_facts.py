@@ -154,7 +154,7 @@ def test_a_configured_host(tmp_path: Path) -> None:
             "etc/mdadm/mdadm.conf": "AUTO -all\n",
             "etc/mdadm/mdadm.conf.d/storage-agent.conf": "ARRAY <ignore> UUID=1:1:1:1\n",
             "var/lib/storage-agent/x": "",
-            "proc/self/mountinfo": "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n",
+            "proc/1/mountinfo": "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n",
         },
     )
     outputs = {

@@ -178,7 +178,7 @@ def read(tree: Tree, **answers: Answer) -> Surroundings:
 def prepared(root: Path) -> Tree:
     tree = Tree(root)
     tree.folder("sys/block")
-    tree.write("proc/self/mountinfo", "")
+    tree.write("proc/1/mountinfo", "")
     tree.write("proc/net/tcp", recorded("proc-net-tcp", TCP, "listening-alpha").stdout)
     return tree
 

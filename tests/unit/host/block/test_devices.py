@@ -106,14 +106,14 @@ def test_btrfs_is_found_by_its_source(tree: Tree) -> None:
 def test_recorded_mounts_agree_with_the_whole_table(tree: Tree) -> None:
     name = "drbd-mounted-and-exported-alpha"
     text = (recorded("proc-self-mountinfo", KERNEL, name)).stdout
-    tree.write("proc/self/mountinfo", text)
+    tree.write("proc/1/mountinfo", text)
     expected = tuple(m.mount_point for m in parse_mountinfo(text) if m.device == "254:0")
     assert "/" in expected
     assert disks(tree)["vda"].mounted_at == expected
 
 
 def test_no_mount_table_is_an_error(tree: Tree) -> None:
-    (tree.root / "proc/self/mountinfo").unlink()
+    (tree.root / "proc/1/mountinfo").unlink()
     with pytest.raises(Missing, match="mountinfo"):
         disks(tree)
 

@@ -164,9 +164,11 @@ def test_only_first_primary_is_forced(tmp_path: Path) -> None:
 
 
 def test_the_module_is_loaded_once(tmp_path: Path) -> None:
-    drbd, script = host(tmp_path, None, {("modprobe", "drbd"): SILENT})
-    drbd.load_module(timeout_s=5)
-    assert script.asked == [("modprobe", "drbd")]
+    by_systemd = ("systemctl", "start", "modprobe@drbd.service")
+    drbd, script = host(tmp_path, None, {by_systemd: SILENT})
+    with pytest.raises(Missing, match="cannot be loaded") as caught:
+        drbd.load_module(timeout_s=5)
+    assert (caught.value.code, script.asked) == ("DRBD_MODULE", [by_systemd])
     drbd, script = host(tmp_path / "loaded", "8.4.11", {})
     drbd.load_module(timeout_s=5)
     assert script.asked == []

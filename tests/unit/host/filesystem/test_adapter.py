@@ -196,6 +196,7 @@ def test_mount(host: Host) -> None:
     assert host.runner.asked == [
         ("mount", "-t", "ext4", "-w", "-o", "noatime,nodev,nosuid", "--", "/dev/drbd0", "/srv/data")
     ]
+    assert host.runner.outside == host.runner.asked
     assert mount_argv("/dev/md/x", "xfs", (), "/srv/x") == (
         *("mount", "-t", "xfs", "-w", "--", "/dev/md/x", "/srv/x"),
     )
@@ -230,6 +231,7 @@ def test_unmount(host: Host) -> None:
     host.mounts(MOUNTED)
     host.filesystem.unmount("/srv/data")
     assert host.runner.asked == [("umount", "--", "/srv/data")]
+    assert host.runner.outside == host.runner.asked
 
 
 def test_unmount_busy(tmp_path: Path) -> None:

@@ -111,6 +111,16 @@ def test_namespace_after_the_host_has_unmounted(tree: Tree) -> None:
     ]
 
 
+def test_our_own_view_of_it_counts_only_where_the_host_has_none(tree: Tree) -> None:
+    tree.process(60, "python3", mounts=MOUNTED, mount_namespace="mnt:[2]")
+    tree.link("proc/self/ns/mnt", "mnt:[2]")
+    assert texts(tree) == []
+    tree.write("proc/1/mountinfo", ROOT_ONLY)
+    assert texts(tree) == [
+        "the mount namespace of process python3 (pid 60) has it mounted at /srv/data"
+    ]
+
+
 def test_namespace_is_read_through_a_process_that_is_not_in_a_chroot(tree: Tree) -> None:
     jailed = "901 27 147:0 / / rw - ext4 /dev/drbd0 rw\n"
     whole = ROOT_ONLY + "901 27 147:0 / /mnt/jail rw - ext4 /dev/drbd0 rw\n"

@@ -353,6 +353,19 @@ def create(host: Host, level: str) -> None:
     )
 
 
+def test_what_writes_to_sysfs_is_done_outside_the_unit(host: Host) -> None:
+    run_array(host)
+    md = host.md()
+    md.assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
+    md.readwrite("md127", timeout_s=30)
+    md.stop("md127", timeout_s=30)
+    create(host, "raid10")
+    assert len(host.mdadm.outside) == 4
+    md.erase("/dev/vdb", timeout_s=30)
+    md.view(CONFIG, "alpha")
+    assert len(host.mdadm.outside) == 4
+
+
 def test_create_answers_no_question(host: Host) -> None:
     host.mdadm.failures = ["mdadm: /dev/vdb appears to be part of a raid array\n"]
     with pytest.raises(CommandFailed, match="appears to be"):

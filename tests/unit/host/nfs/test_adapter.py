@@ -186,7 +186,7 @@ PID, TICKS = 812, 4711
 def tree(tmp_path: Path) -> Tree:
     """A server in standby."""
     made = Tree(tmp_path)
-    made.write("proc/self/mountinfo", "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
+    made.write("proc/1/mountinfo", "22 1 254:0 / / rw - ext4 /dev/vda rw\n")
     made.write("run/storage-agent/nfs/data.pid", f"{PID} {TICKS}\n")
     fields = " ".join(["S"] + ["0"] * 18 + [str(TICKS)] + ["0"] * 30)
     made.write(f"proc/{PID}/stat", f"{PID} (python3) {fields}\n")
@@ -253,7 +253,7 @@ def test_another_process_with_the_supervisors_pid_is_not_it(tree: Tree) -> None:
 def test_a_namespace_without_a_supervisor_is_unknown_not_absent(tree: Tree) -> None:
     (tree.root / "run/storage-agent/nfs/data.pid").unlink()
     line = "90 22 0:4 net:[4026532] /run/netns/storage-agent-data rw - nsfs nsfs rw\n"
-    tree.write("proc/self/mountinfo", line)
+    tree.write("proc/1/mountinfo", line)
     with pytest.raises(OutcomeUnknown) as caught:
         observe(tree)
     assert caught.value.code == "NFS_SERVER_LOST"

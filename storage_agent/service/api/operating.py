@@ -52,7 +52,7 @@ def plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         coordinator=coordinator_of(parameters.epoch, parameters.coordinator),
         expected_primary=parameters.expected_primary,
         peer_is_off=parameters.peer_is_off,
-        marker_at_least=_marker(parameters.marker_at_least),
+        marker_at_least=parameters.marker_at_least,
         marker_lost=parameters.marker_lost,
         stop_serving=parameters.stop_serving,
         origin=call.session.origin,
@@ -83,7 +83,7 @@ def operate(kind: OperationKind) -> Handler:
             coordinator=coordinator_of(parameters.epoch, parameters.coordinator),
             expected_primary=parameters.expected_primary,
             peer_is_off=parameters.peer_is_off,
-            marker_at_least=_marker(parameters.marker_at_least),
+            marker_at_least=parameters.marker_at_least,
             marker_lost=parameters.marker_lost,
             stop_serving=parameters.stop_serving,
             origin=_origin(call, parameters.operation_id),
@@ -168,9 +168,3 @@ def _origin(call: Call, operation_id: str) -> str:
     is_shutdown = operation_id.startswith(f"{SHUTDOWN_ORIGIN}-")
     is_local = call.session.role is Role.LOCAL
     return SHUTDOWN_ORIGIN if is_shutdown and is_local else call.session.origin
-
-
-def _marker(given: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if given is not None and len(given) != 2:
-        raise BadRequest("bad-type", "marker_at_least: epoch and counter are wanted")
-    return given

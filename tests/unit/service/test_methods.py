@@ -21,6 +21,7 @@ from tests.unit.fakes import COORDINATOR, agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 
 PROMOTE = {"volume": "data", "operation_id": "op-1"}
+SIXTH = {"epoch": 6, "coordinator": COORDINATOR}
 EIGHTH = {"epoch": 8, "coordinator": COORDINATOR}
 CREATE = {**PROMOTE, "role": "first", "confirm": "0123456789ab"}
 
@@ -239,7 +240,7 @@ def test_not_everybody_may_give_a_persons_word(
 ) -> None:
     parameters: dict[str, Any] = {"volume": "data", **word}
     parameters |= {"operation": "promote"} if method == "plan" else {"operation_id": "op-1"}
-    parameters |= {"epoch": 8, "coordinator": "claim-1"} if method == "promote" else {}
+    parameters |= {"epoch": 6, "coordinator": "claim-1"} if method == "promote" else {}
     refused = ask(agent, method, parameters, may_not)
     assert error_of(refused).code == "NOT_PERMITTED"
     assert engine.begun == []
@@ -346,8 +347,8 @@ def test_over_the_network_a_promotion_names_its_epoch(agent: Agent, engine: Fake
     refused = ask(agent, "promote", PROMOTE, Role.OPERATE)
     assert error_of(refused).code == "missing-key"
     assert engine.begun == []
-    assert ask(agent, "promote", {**PROMOTE, **EIGHTH}, Role.OPERATE).error is None
-    assert engine.begun[0].epoch == 8
+    assert ask(agent, "promote", {**PROMOTE, **SIXTH}, Role.OPERATE).error is None
+    assert engine.begun[0].epoch == 6
 
 
 def test_subscribing_answers_the_present_state(agent: Agent) -> None:

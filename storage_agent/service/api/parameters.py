@@ -89,8 +89,9 @@ class PlanParameters:
 class OperateParameters:
     """Of `promote`, `demote`, `leave`, `assemble`, `standalone` and `rejoin`. operation_id: chosen
     by the caller; the same one again joins the same operation. coordinator: with an epoch, and
-    only then: the claim by which whoever has given it adopted the volume.  peer_is_off: the peer's
-    name; a coordinator's word (role grant), or local root's.
+    only then: the claim by which whoever has given it adopted the volume.  expected_primary: the
+    host that the caller has seen as primary; refused where another one is seen to be.
+    peer_is_off: the peer's name; a coordinator's word (role grant), or local root's.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
     marker_lost: HOST/VOLUME whose copy is to be served whatever its marker says; local root only.
     stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.

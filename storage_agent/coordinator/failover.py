@@ -264,6 +264,7 @@ def _take_over(
     grant = decision.grant
     assert grant is not None
     named = _named(volume, grant, decision.state)
+    expected = view.expected_primary(target)
     try:
         proven = proof.require(volume, grant, old)
         if needs_grant:
@@ -277,7 +278,7 @@ def _take_over(
     record = coordinator.fleet.operate(
         target,
         OperationKind.PROMOTE,
-        named,
+        {**named, "expected_primary": expected},
         lambda record: on_progress(target, record),
     )
     if record.state is not OperationState.SUCCEEDED:

@@ -125,10 +125,10 @@ class _Move:
 
         grant = self._decided(rule)
         if view.of(self._source).is_primary:
-            record, begun_s = self._hand_over(grant, view.of(self._target).operation)
+            record, begun_s = self._hand_over(grant, view)
         else:
             begun_s = coordinator.clock.monotonic()
-            record = self._promote(grant, None)
+            record = self._promote(grant, view, None)
         gap_s = coordinator.clock.monotonic() - begun_s
         if record.state is not OperationState.SUCCEEDED:
             self._back(grant, record)
@@ -155,17 +155,15 @@ class _Move:
         assert decision.grant is not None
         return decision.grant
 
-    def _hand_over(
-        self, grant: Grant, running: OperationRecord | None
-    ) -> tuple[OperationRecord, float]:
-        """The target's record, and when the source began to let go. running: what the target is
-        doing, by an earlier try. Raises AgentError with the volume still on the source, or
-        unknown."""
+    def _hand_over(self, grant: Grant, view: VolumeView) -> tuple[OperationRecord, float]:
+        """The target's record, and when the source began to let go. Raises AgentError with the
+        volume still on the source, or unknown."""
         wait_s = self._coordinator.settings.deadlines.handover_s
         promotion = self._coordinator.in_background(
-            lambda heard: self._promote(grant, wait_s, heard)
+            lambda heard: self._promote(grant, view, wait_s, heard)
         )
-        if running is not None:
+        if (running := view.of(self._target).operation) is not None:
+            # By an earlier try.
             promotion.heard(running)
         promotion.wait_until_prepared()
         if promotion.has_ended():
@@ -191,7 +189,10 @@ class _Move:
             f"{self._source}: {record.message}; {self._target} stops waiting within {wait_s} s"
         )
         with contextlib.suppress(AgentError):
-            promotion.result()
+            taken = promotion.result()
+            if taken.state is OperationState.SUCCEEDED:
+                # The source had let go by itself, and shows the target as primary.
+                return taken, begun_s
         if record.state in (OperationState.REFUSED, OperationState.ROLLED_BACK):
             self._coordinator.finish(self._volume, self._source, grant.epoch)
             raise _ended(record, f"{self._volume.key} stays on {self._source}")
@@ -202,7 +203,7 @@ class _Move:
         )
 
     def _promote(
-        self, grant: Grant, wait_s: int | None, heard: OnRecord = _nobody
+        self, grant: Grant, view: VolumeView, wait_s: int | None, heard: OnRecord = _nobody
     ) -> OperationRecord:
         return self._operate(
             self._target,
@@ -210,7 +211,7 @@ class _Move:
             {
                 "operation_id": f"{grant.operation_id}-promote",
                 "epoch": grant.epoch,
-                "expected_primary": self._source,
+                "expected_primary": view.expected_primary(self._target),
                 "wait_s": wait_s,
             },
             heard,
@@ -239,7 +240,11 @@ class _Move:
         record = self._operate(
             source,
             OperationKind.PROMOTE,
-            {"operation_id": f"{back.operation_id}-promote", "epoch": back.epoch},
+            {
+                "operation_id": f"{back.operation_id}-promote",
+                "epoch": back.epoch,
+                "expected_primary": view.expected_primary(source),
+            },
         )
         if record.state is not OperationState.SUCCEEDED:
             raise OperationFailed(

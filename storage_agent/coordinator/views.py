@@ -120,6 +120,11 @@ class VolumeView:
         found = [view for view in self.hosts if view.is_primary]
         return found[0] if len(found) == 1 else None
 
+    def expected_primary(self, target: str) -> str:
+        """What a promotion of target names: the host that is seen to be primary; where none is,
+        the one that it is taken from."""
+        return target if self.of(target).is_primary else self.peer_of(target).host
+
     def epochs(self) -> dict[str, int | None]:
         return {view.host: view.epoch for view in self.hosts if view.error is None}
 

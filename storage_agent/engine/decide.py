@@ -14,7 +14,7 @@ from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.abandon import Begun, abandon_findings, unfinished_findings
 from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings
-from storage_agent.policy.common import unobserved
+from storage_agent.policy.common import unobserved, wrong_primary
 from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
@@ -53,6 +53,25 @@ def findings_for(
 
     What costs too much for every look is looked at here: for `create` the disks themselves.
     """
+    other = config.peer_of(config.host)
+    peer = other.name if other else ""
+    found = _of_its_kind(
+        config, volume, snapshot, request, host, peer, is_granted=is_granted, creation=creation
+    )
+    return (*found, *wrong_primary(volume, snapshot, request, peer))
+
+
+def _of_its_kind(
+    config: AgentConfig,
+    volume: VolumeConfig,
+    snapshot: VolumeSnapshot,
+    request: OperationRequest,
+    host: HostPort,
+    peer: str,
+    *,
+    is_granted: bool,
+    creation: Creation | None,
+) -> tuple[Finding, ...]:
     if creation is not None and request.kind is OperationKind.CREATE:
         # Its device is this operation's own, and udev looks at it as it comes up.
         snapshot = dataclasses.replace(snapshot, use=None)
@@ -70,8 +89,6 @@ def findings_for(
         return (*unobserved(snapshot), *used, *abandon_findings(volume, snapshot, begun))
     if request.kind is OperationKind.ASSEMBLE:
         return assembly_findings(volume, snapshot)
-    other = config.peer_of(config.host)
-    peer = other.name if other else ""
     if request.kind is OperationKind.DEMOTE:
         return demotion_findings(volume, snapshot, request, peer)
     if request.kind is OperationKind.LEAVE:

@@ -9,8 +9,9 @@ from enum import StrEnum
 class KeyRole(StrEnum):
     """What an SSH key may be bound to: sshd's forced command says which, the gateway repeats it.
 
-    observe: reads.  operate: also moves volumes, and lets one go on alone and come back.
-    grant: also answers incidents.
+    observe: reads.  operate: also moves volumes, and lets one go on alone and come back; where a
+    coordinator arbitrates, in an epoch that was granted only.  grant: also answers incidents, and
+    gives epochs.
     """
 
     OBSERVE = "observe"

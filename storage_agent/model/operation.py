@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from storage_agent.model.bounds import (
+    EpochAndCounter,
+    EpochNumber,
+    HostAndVolume,
+    HostName,
+    Name,
+    Options,
+    Origin,
+    VolumeName,
+)
 from storage_agent.model.finding import Finding
 from storage_agent.model.plan import OperationKind, StepKind
 
@@ -81,17 +91,17 @@ class OperationRequest:
     """
 
     kind: OperationKind
-    volume: str
-    operation_id: str
-    epoch: int | None = None
-    coordinator: str = ""
-    expected_primary: str | None = None
-    peer_is_off: str | None = None
-    marker_at_least: tuple[int, ...] | None = None
-    marker_lost: str | None = None
-    stop_serving: str | None = None
-    origin: str = ""
-    options: dict[str, str] = field(default_factory=dict)
+    volume: VolumeName
+    operation_id: Name
+    epoch: EpochNumber | None = None
+    coordinator: Name = ""
+    expected_primary: HostName | None = None
+    peer_is_off: HostName | None = None
+    marker_at_least: EpochAndCounter | None = None
+    marker_lost: HostAndVolume | None = None
+    stop_serving: HostAndVolume | None = None
+    origin: Origin = ""
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

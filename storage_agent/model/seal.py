@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage_agent.model.bounds import EpochNumber, Name, Serials, SizeBytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealFacts:
@@ -14,13 +16,13 @@ class SealFacts:
     possible_array_bytes: see Array.possible_bytes; it is compared, and does not break a seal.
     """
 
-    configuration: str
-    filesystem_uuid: str
-    array_uuid: str
-    members: tuple[str, ...]
-    array_bytes: int
-    replica_bytes: int
-    possible_array_bytes: int | None = None
+    configuration: Name
+    filesystem_uuid: Name
+    array_uuid: Name
+    members: Serials
+    array_bytes: SizeBytes
+    replica_bytes: SizeBytes
+    possible_array_bytes: SizeBytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,8 @@ class Seal:
     """epoch: of the volume at the go-live.  client: from where the export was proved; empty for a
     volume that is not exported.  facts: of this host."""
 
-    epoch: int
-    client: str
+    epoch: EpochNumber
+    client: Name
     facts: SealFacts
     sealed_unix_s: int
 

@@ -10,6 +10,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
 
+from storage_agent.model.bounds import TEXT_LIMIT_CHARS, Bound, cut
 from storage_agent.model.observed import Unobserved
 
 T = TypeVar("T")
@@ -21,28 +22,35 @@ class WireError(ValueError):
     """The JSON value does not have the shape that the type asks for."""
 
 
-class _MisfitError(Exception):
-    """path: where, below the value that the builder got."""
+class BoundError(WireError):
+    """It has the shape, and is too long, too large, or too many."""
 
-    def __init__(self, text: str, path: str = "") -> None:
+
+class _MisfitError(Exception):
+    """path: where, below the value that the builder got.  kind: what the caller gets."""
+
+    def __init__(self, text: str, path: str = "", kind: type[WireError] = WireError) -> None:
         self.text = text
         self.path = path
+        self.kind = kind
 
 
 def to_wire(value: object) -> Any:
-    """Dataclass, enum, tuple, dict, scalar -> what json.dumps takes."""
+    """Dataclass, enum, tuple, dict, scalar -> what json.dumps takes. Texts of more than
+    TEXT_LIMIT_CHARS are cut."""
     kind: Any = type(value)
     return _writer(kind)(value)
 
 
 def from_wire(kind: type[T], value: object) -> T:
-    """Builds a `kind` of a JSON value. Unknown and missing keys, wrong types: WireError."""
+    """Builds a `kind` of a JSON value. Unknown and missing keys, wrong types: WireError. What its
+    type bounds (model/bounds.py) and is beyond: BoundError."""
     hints: Any = kind
     try:
         return typing.cast(T, _builder(hints)(value))
     except _MisfitError as exc:
         name = getattr(kind, "__name__", str(kind))
-        raise WireError(f"{name}{exc.path}: {exc.text}") from None
+        raise exc.kind(f"{name}{exc.path}: {exc.text}") from None
 
 
 # What a type asks for is found out once: every step of an operation sends and keeps its record.
@@ -60,6 +68,8 @@ def _writer(kind: type) -> Writer:
         return lambda value: [to_wire(item) for item in value]
     if issubclass(kind, dict):
         return lambda value: {str(key): to_wire(item) for key, item in value.items()}
+    if kind is str:
+        return lambda value: cut(value, TEXT_LIMIT_CHARS)
     return lambda value: value
 
 
@@ -78,6 +88,9 @@ def _dataclass_writer(names: tuple[str, ...]) -> Writer:
 @cache
 def _builder(kind: Any) -> Builder:
     origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        inner, bound = typing.get_args(kind)
+        return _bounded_builder(_builder(inner), bound)
     if origin in (typing.Union, types.UnionType):
         return _union_builder(tuple(_builder(k) for k in typing.get_args(kind)))
     if origin is tuple:
@@ -113,6 +126,16 @@ def _union_builder(builders: tuple[Builder, ...]) -> Builder:
     return build
 
 
+def _bounded_builder(inner: Builder, bound: Bound) -> Builder:
+    def build(value: Any) -> Any:
+        built = inner(value)
+        if text := bound.misfit(built):
+            raise _MisfitError(text, kind=BoundError)
+        return built
+
+    return build
+
+
 def _tuple_builder(item: Builder) -> Builder:
     def build(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
@@ -135,7 +158,7 @@ def _below(key: str, builder: Builder, value: Any) -> Any:
     try:
         return builder(value)
     except _MisfitError as exc:
-        raise _MisfitError(exc.text, f".{key}{exc.path}") from None
+        raise _MisfitError(exc.text, f".{key}{exc.path}", exc.kind) from None
 
 
 def _dataclass_builder(kind: Any) -> Builder:
@@ -156,7 +179,7 @@ def _dataclass_builder(kind: Any) -> Builder:
 def _fields(kind: Any) -> tuple[dict[str, Builder], frozenset[str]]:
     """Of each field its builder, and which have no default. Asked when the first value is built,
     as a type may contain itself."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     required = frozenset(
         f.name
         for f in dataclasses.fields(kind)

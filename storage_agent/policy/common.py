@@ -10,7 +10,7 @@ from storage_agent.model.finding import warning as warning
 from storage_agent.model.incident import REBOOT_FROZEN, Incident, IncidentAnswer
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
-from storage_agent.model.replica import Replica
+from storage_agent.model.replica import ConnectionState, Replica, Role
 from storage_agent.model.sizes import bytes_text as bytes_text
 from storage_agent.model.snapshot import VolumeSnapshot
 
@@ -81,10 +81,12 @@ def mounted_elsewhere(volume: VolumeConfig, view: FilesystemView) -> list[str]:
 
 
 def wrong_primary(
-    volume: VolumeConfig, primary: str, request: OperationRequest
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
 ) -> tuple[Finding, ...]:
-    """The caller names another primary than the one that is seen."""
-    if request.expected_primary in (None, primary):
+    """The caller names another primary than the one that is seen, whatever it asks for. Where none
+    is seen, the one that it names may have let go. peer: the other host's name."""
+    primary = _seen_primary(snapshot, peer)
+    if request.expected_primary is None or primary in (None, request.expected_primary):
         return ()
     return (
         blocker(
@@ -96,3 +98,16 @@ def wrong_primary(
             remedy=f"see both hosts: storage-coordinator status {volume.name}; then name {primary}",
         ),
     )
+
+
+def _seen_primary(snapshot: VolumeSnapshot, peer: str) -> str | None:
+    """What a lost peer was last is not seen."""
+    replica = snapshot.replica
+    if not isinstance(replica, Replica):
+        return None
+    if replica.role is Role.PRIMARY:
+        return snapshot.host
+    view = replica.peer
+    if view is None or view.connection is not ConnectionState.CONNECTED:
+        return None
+    return peer if view.role is Role.PRIMARY else None

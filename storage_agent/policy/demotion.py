@@ -17,7 +17,6 @@ from storage_agent.policy.common import (
     thaw,
     unobserved,
     warning,
-    wrong_primary,
 )
 from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
 from storage_agent.policy.space import no_room_findings
@@ -31,18 +30,16 @@ def demotion_findings(
     name, for texts."""
     found = list(unobserved(snapshot))
     replica = snapshot.replica
-    if isinstance(replica, Replica) and replica.role is Role.PRIMARY:
-        if replica.suspended:
-            found.append(
-                blocker(
-                    "REPLICA_SUSPENDED",
-                    f"DRBD has frozen the writes of {volume.name}: unmounting would hang",
-                    measured=f"suspended: {', '.join(replica.suspended)}",
-                    limit="not suspended",
-                    remedy=thaw(volume, snapshot, replica, peer or "the other host"),
-                )
+    if isinstance(replica, Replica) and replica.role is Role.PRIMARY and replica.suspended:
+        found.append(
+            blocker(
+                "REPLICA_SUSPENDED",
+                f"DRBD has frozen the writes of {volume.name}: unmounting would hang",
+                measured=f"suspended: {', '.join(replica.suspended)}",
+                limit="not suspended",
+                remedy=thaw(volume, snapshot, replica, peer or "the other host"),
             )
-        found += wrong_primary(volume, snapshot.host, request)
+        )
     if not isinstance(snapshot.filesystem, Unobserved) and snapshot.filesystem is not None:
         elsewhere = mounted_elsewhere(volume, snapshot.filesystem)
         if elsewhere:

@@ -7,6 +7,7 @@ apart, each of which gives its own: a host listens to the one that has adopted t
 
 from __future__ import annotations
 
+from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import Epoch, OperationRequest
 from storage_agent.policy.common import blocker
@@ -62,6 +63,40 @@ def epoch_findings(
             ),
         )
     return ()
+
+
+def ungranted_findings(volume: VolumeConfig, asked: int, known: int) -> tuple[Finding, ...]:
+    """May somebody whose word is no grant ask with this epoch? Each one can be used once, and the
+    next one must be left for whoever answers an incident: where a coordinator arbitrates only the
+    epoch that was granted, else one more than what is known. known: it only ever grows."""
+    if volume.arbitration is Arbitration.COORDINATOR:
+        if asked <= known:
+            return ()
+        return (
+            blocker(
+                "EPOCH_NOT_GRANTED",
+                f"a new epoch of {volume.name} comes with a grant alone, and this key's word is "
+                "none",
+                measured=f"epoch {asked}, role operate",
+                limit=f"at most epoch {known}, or the role grant",
+                remedy="let the coordinator move it, see there: storage-coordinator status "
+                f"{volume.name}; for a coordinator of your own, as root: storage-agent authorize "
+                "--role grant KEYFILE",
+            ),
+        )
+    if asked <= known + 1:
+        return ()
+    return (
+        blocker(
+            "EPOCH_NOT_NEXT",
+            f"the epoch of the request for {volume.name} leaves some out, which is for the role "
+            "grant alone",
+            measured=f"epoch {asked}, role operate",
+            limit=f"at most epoch {known + 1}",
+            remedy=f"ask again with epoch {known + 1}; where the other host knows a newer one: "
+            f"storage-coordinator adopt {volume.name}",
+        ),
+    )
 
 
 def coordinator_findings(volume: str, coordinator: str, known: Epoch) -> tuple[Finding, ...]:

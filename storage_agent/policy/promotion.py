@@ -24,7 +24,6 @@ from storage_agent.policy.common import (
     thaw,
     unobserved,
     warning,
-    wrong_primary,
 )
 from storage_agent.policy.evidence import SETTLE_S, settles
 from storage_agent.policy.guards import guard_findings
@@ -128,8 +127,6 @@ def _replica(
         assert replica.peer is not None
         found += _local_disk(volume, replica, peer, frozenset({DiskState.UP_TO_DATE}))
         found += _connected_peer(volume, replica.peer, peer)
-        if replica.peer.role is Role.PRIMARY:
-            found += wrong_primary(volume, peer, request)
         if replica.peer.disk in WITHOUT_DISK:
             # Without its disk there was no comparison of generations with this copy.
             found += _currency(volume, snapshot, peer)

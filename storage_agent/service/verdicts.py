@@ -26,11 +26,8 @@ from storage_agent.service.api.parameters import (
     SealParameters,
     VolumeParameters,
 )
-from storage_agent.service.api.rpc import BadRequest
 from storage_agent.service.api.session import Call
 from storage_agent.service.link_keeper import ORIGIN as ARBITRATION_ORIGIN
-
-CLIENT_LIMIT_CHARS = 64
 
 
 def list_incidents(agent: Agent, _call: Call, _parameters: Nothing) -> object:
@@ -126,8 +123,6 @@ def give_proof(agent: Agent, call: Call, parameters: ProofParameters) -> object:
 def set_seal(agent: Agent, call: Call, parameters: SealParameters) -> object:
     volume = agent.require_volume(parameters.volume)
     agent.require_usable()
-    if len(parameters.client) > CLIENT_LIMIT_CHARS:
-        raise BadRequest("bad-string", f"client: at most {CLIENT_LIMIT_CHARS} characters")
     seal = Seal(
         epoch=parameters.epoch,
         client=parameters.client,

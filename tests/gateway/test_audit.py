@@ -30,11 +30,17 @@ def test_every_request_has_its_line(host: StorageHost) -> None:
 def test_a_callers_text_stays_in_its_line(host: StorageHost) -> None:
     before = len((host.folder / "daemon.log").read_bytes().splitlines())
     begun = len(host.daemon_log())
-    fake = "x' level=info root promote ok é"
-    host.exchange(frame("demote", volume=fake, operation_id="y" * 5000))
-    (line,) = wait_for(lambda: lines_of(host, begun, "demote"), "a line")
-    assert line["volume"].isascii()
-    assert len(line["operation_id"]) < 100
+    fake = "x' level=info root promote ok"
+    host.exchange(
+        frame("demote", volume=fake, operation_id="op-fake")
+        + frame("demote", volume=f"{fake} é", operation_id="y" * 5000)
+    )
+    wait_for(lambda: len(lines_of(host, begun, "demote")) == 2, "two lines")
+    lines = lines_of(host, begun, "demote")
+    assert [line["answer"] for line in lines] == ["bad-name", "out-of-bounds"]
+    assert lines[0]["volume"] == fake
+    # Nothing of what is beyond the bounds.
+    assert {"volume", "operation_id"} & set(lines[1]) == set()
     after = (host.folder / "daemon.log").read_bytes().splitlines()
     assert len(after) - before == len(host.daemon_log()) - begun
 

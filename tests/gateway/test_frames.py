@@ -55,7 +55,9 @@ NAMES = {
 @pytest.mark.parametrize("name", list(NAMES))
 def test_names_that_are_none(host: StorageHost, session: Session, name: str) -> None:
     session.send(promote(NAMES[name]) + b"\n")
-    expected = "UNKNOWN_VOLUME" if name == "drbdadm's keyword" else "bad-name"
+    is_beyond = len(NAMES[name]) > 31 or not NAMES[name].isascii()
+    expected = "out-of-bounds" if is_beyond else "bad-name"
+    expected = "UNKNOWN_VOLUME" if name == "drbdadm's keyword" else expected
     answer = session.ask("ping", "after")
     assert answer["result"]["protocol"] == 1
     assert code_of(session.lines[-2]) == expected

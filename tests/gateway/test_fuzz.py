@@ -17,7 +17,7 @@ from tests.gateway.host import ROOT
 
 EXPECTED = {"ok", "bad-json", "bad-type", "bad-request", "bad-encoding", "bad-string", "bad-name"}
 EXPECTED |= {"too-deep", "too-large", "unknown-key", "missing-key", "duplicate-key"}
-EXPECTED |= {"unknown-method", "NOT_PERMITTED", "UNKNOWN_VOLUME"}
+EXPECTED |= {"unknown-method", "out-of-bounds", "NOT_PERMITTED", "UNKNOWN_VOLUME"}
 
 
 def test_twenty_thousand_hostile_frames() -> None:

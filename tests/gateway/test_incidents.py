@@ -75,7 +75,8 @@ def test_a_forged_answer_leaves_it_frozen_and_the_true_one_is_heard(
             ({"boot_id": "boot-0"}, "INCIDENT_UNKNOWN"),
             ({"coordinator": "claim-2"}, "OTHER_COORDINATOR"),
             ({"epoch": epoch - 1}, "STALE_EPOCH"),
-            ({"epoch": 1 << 62}, "EPOCH_JUMP"),
+            ({"epoch": 1 << 52}, "EPOCH_JUMP"),
+            ({"epoch": 1 << 62}, "out-of-bounds"),
             ({"volume": "home"}, "UNKNOWN_VOLUME"),
             ({"verdict": "outdate"}, "bad-type"),
         ]

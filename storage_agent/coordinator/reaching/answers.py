@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from storage_agent.coordinator.reaching.decoding import cut
 from storage_agent.model.answers import (
     PlanAnswer,
     StatusAnswer,
@@ -21,6 +20,7 @@ from storage_agent.model.answers import (
     parse_record,
     parse_status,
 )
+from storage_agent.model.bounds import cut
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding

@@ -12,20 +12,17 @@ import json
 import math
 from typing import Any
 
+from storage_agent.model.bounds import (
+    ITEMS_LIMIT,
+    KEY_LIMIT_CHARS,
+    TEXT_LIMIT_CHARS,
+    cut,
+    items_limit,
+    number_range,
+)
+
 # Levels of lists and objects: an answer of the agent has ten at most.
 DEPTH_LIMIT = 32
-KEY_LIMIT_CHARS = 256
-TEXT_LIMIT_CHARS = 8192
-ITEMS_LIMIT = 4096
-# By the key under which they lie: what a person would have to read.
-_ITEMS_LIMITS = {"findings": 100, "problems": 100, "steps": 300, "commands": 300, "events": 1000}
-# What a double holds exactly: other JSON readers would change it.
-COUNT_LIMIT = (1 << 53) - 1
-BYTES_LIMIT = 1 << 62
-# Seconds of a duration or of a clock that begins with the boot: 300 years.
-SECONDS_LIMIT = 10**10
-# Seconds since 1970, until the year 9999: what a calendar can show.
-DATE_LIMIT_S = 253_402_300_799
 _NUMBER_LIMIT_CHARS = 32
 
 
@@ -83,7 +80,7 @@ def _bounded(value: Any, key: str, path: str, depth: int) -> Any:
         return value
     if depth >= DEPTH_LIMIT:
         raise OutOfBoundsError(f"{_shown(path)}: more than {DEPTH_LIMIT} levels")
-    limit = _ITEMS_LIMITS.get(key, ITEMS_LIMIT) if isinstance(value, list) else ITEMS_LIMIT
+    limit = items_limit(key) if isinstance(value, list) else ITEMS_LIMIT
     if len(value) > limit:
         raise OutOfBoundsError(f"{_shown(path)}: {len(value)} items, of {limit} at most")
     if isinstance(value, list):
@@ -98,27 +95,9 @@ def _bounded(value: Any, key: str, path: str, depth: int) -> Any:
 
 
 def _require_in_range(value: float, key: str, path: str) -> None:
-    low, high = _range(key)
+    low, high = number_range(key)
     if not low <= value <= high:
         raise OutOfBoundsError(f"{_shown(path)}: {value:.40g} is not from {low} to {high}")
-
-
-def _range(key: str) -> tuple[int, int]:
-    """By what the key's ending says that it is."""
-    if key in ("wall_s", "unix_s") or key.endswith(("_wall_s", "_unix_s")):
-        return 0, DATE_LIMIT_S
-    if key.endswith("_s"):
-        return -SECONDS_LIMIT, SECONDS_LIMIT
-    if key.endswith("_bytes"):
-        return 0, BYTES_LIMIT
-    if key in ("epoch", "epochs", "counter"):
-        return 0, COUNT_LIMIT
-    return -BYTES_LIMIT, BYTES_LIMIT
-
-
-def cut(text: str, limit_chars: int) -> str:
-    """At most so many characters, and it is seen that there were more."""
-    return text if len(text) <= limit_chars else f"{text[: limit_chars - 1]}…"
 
 
 def _shown(path: str) -> str:

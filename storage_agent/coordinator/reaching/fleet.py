@@ -20,7 +20,6 @@ from storage_agent.coordinator.reaching.answers import (
     record_of,
     status_of,
 )
-from storage_agent.coordinator.reaching.decoding import cut
 from storage_agent.coordinator.reaching.rpc import (
     Babbling,
     Channel,
@@ -32,6 +31,7 @@ from storage_agent.coordinator.reaching.rpc import (
 )
 from storage_agent.coordinator.settings import HostSettings, Settings
 from storage_agent.model.answers import PlanAnswer, StatusAnswer, parse_config
+from storage_agent.model.bounds import cut
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import (

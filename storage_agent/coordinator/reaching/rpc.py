@@ -14,7 +14,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from storage_agent.coordinator.reaching.answers import told_by
-from storage_agent.coordinator.reaching.decoding import cut, decode
+from storage_agent.coordinator.reaching.decoding import decode
+from storage_agent.model.bounds import cut
 from storage_agent.model.errors import AgentError, Missing, OutcomeUnknown
 
 LINE_LIMIT_BYTES = 1 << 20

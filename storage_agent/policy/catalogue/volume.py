@@ -35,6 +35,21 @@ VOLUME: dict[str, Explanation] = {
         meaning="The request's epoch is implausibly far ahead of what this host knows.",
         next_steps=("find out who sent it: journalctl -u storage-agentd",),
     ),
+    "EPOCH_NOT_GRANTED": Explanation(
+        meaning="A coordinator arbitrates the volume, so a new epoch is its to give: with a grant, "
+        "by a key of the role grant. A key of the role operate may name the one that was granted.",
+        risk="who uses epochs up takes them from the answer to an incident: a frozen primary would "
+        "wait longer",
+        next_steps=(
+            "storage-coordinator switchover VOLUME --to HOST",
+            "for a coordinator of your own: storage-agent authorize --role grant KEYFILE",
+        ),
+    ),
+    "EPOCH_NOT_NEXT": Explanation(
+        meaning="The request's epoch is more than one beyond what this host knows, and its key has "
+        "the role operate: only the role grant may leave epochs out.",
+        next_steps=(_STATUS, "ask again with the next epoch", "storage-coordinator adopt VOLUME"),
+    ),
     "MARKER_DISREGARDED": Explanation(
         meaning="A person has said that this copy is to be served whatever its marker says.",
         risk="if another host had a newer copy, what was written there is lost",

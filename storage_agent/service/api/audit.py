@@ -17,7 +17,7 @@ from storage_agent.model.clock import Clock
 from storage_agent.service.api.access import Role
 from storage_agent.service.api.call import OK
 from storage_agent.service.api.methods import METHODS, READS
-from storage_agent.service.api.rpc import Request
+from storage_agent.service.api.rpc import OUT_OF_BOUNDS, Request
 from storage_agent.service.api.session import Session
 
 BURST = 20
@@ -60,7 +60,7 @@ class Audit:
             method=_shown(method),
             answer=code,
             left_out=left_out or None,
-            **_subject(request),
+            **_subject(request, code),
         )
 
     def _allowance(self, key: tuple[str, str, bool]) -> _Allowance:
@@ -74,9 +74,9 @@ class Audit:
         return found
 
 
-def _subject(request: Request | None) -> dict[str, Any]:
-    """Volume and operation, as far as the caller gave text for them."""
-    given = {} if request is None else request.parameters
+def _subject(request: Request | None, code: str) -> dict[str, Any]:
+    """Volume and operation, as far as the caller gave text for them, and none that is too long."""
+    given = {} if request is None or code == OUT_OF_BOUNDS else request.parameters
     return {
         name: _shown(value)
         for name in ("volume", "operation_id")

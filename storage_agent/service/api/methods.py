@@ -77,8 +77,6 @@ from storage_agent.service.verdicts import (
     show_seal,
 )
 
-EVENTS_LIMIT = 1000
-HISTORY_LIMIT = 50
 log = structlog.get_logger()
 
 
@@ -180,18 +178,11 @@ def _show(agent: Agent, _call: Call, parameters: ShowParameters) -> object:
 
 
 def _list(agent: Agent, _call: Call, parameters: ListParameters) -> object:
-    limit = _limit(parameters.limit, HISTORY_LIMIT)
-    return Operations(operations=agent.engine.history(limit))
+    return Operations(operations=agent.engine.history(parameters.limit))
 
 
 def _events(agent: Agent, _call: Call, parameters: EventsParameters) -> object:
-    return Events(events=agent.events.last(_limit(parameters.limit, EVENTS_LIMIT)))
-
-
-def _limit(asked: int, most: int) -> int:
-    if not 1 <= asked <= most:
-        raise BadRequest("bad-type", f"limit: 1 to {most}")
-    return asked
+    return Events(events=agent.events.last(parameters.limit))
 
 
 def _subscribe(agent: Agent, call: Call, _parameters: Nothing) -> object:

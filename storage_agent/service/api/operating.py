@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from storage_agent.model.configuration import Arbitration
-from storage_agent.model.errors import Refused
+from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.errors import Refused, refuse_blockers
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.plan import OperationKind
+from storage_agent.policy.epoch import ungranted_findings
 from storage_agent.service.agent import Agent
-from storage_agent.service.api.access import Role, require_role
+from storage_agent.service.api.access import Role, rank, require_role
 from storage_agent.service.api.answers import Planned
 from storage_agent.service.api.parameters import (
     AbandonParameters,
@@ -52,7 +53,7 @@ def plan(agent: Agent, call: Call, parameters: PlanParameters) -> object:
         coordinator=coordinator_of(parameters.epoch, parameters.coordinator),
         expected_primary=parameters.expected_primary,
         peer_is_off=parameters.peer_is_off,
-        marker_at_least=_marker(parameters.marker_at_least),
+        marker_at_least=parameters.marker_at_least,
         marker_lost=parameters.marker_lost,
         stop_serving=parameters.stop_serving,
         origin=call.session.origin,
@@ -72,6 +73,7 @@ def operate(kind: OperationKind) -> Handler:
         is_local = call.session.role is Role.LOCAL
         if kind is OperationKind.PROMOTE and parameters.epoch is None and not is_local:
             raise BadRequest("missing-key", "the key 'epoch' is missing: promote needs it")
+        _require_epoch_given(agent, call, volume, parameters.epoch)
         options = wait_options(kind, parameters.wait_s)
         if parameters.confirm is not None:
             options["confirm"] = parameters.confirm
@@ -83,7 +85,7 @@ def operate(kind: OperationKind) -> Handler:
             coordinator=coordinator_of(parameters.epoch, parameters.coordinator),
             expected_primary=parameters.expected_primary,
             peer_is_off=parameters.peer_is_off,
-            marker_at_least=_marker(parameters.marker_at_least),
+            marker_at_least=parameters.marker_at_least,
             marker_lost=parameters.marker_lost,
             stop_serving=parameters.stop_serving,
             origin=_origin(call, parameters.operation_id),
@@ -92,6 +94,14 @@ def operate(kind: OperationKind) -> Handler:
         return _start(agent, call, request)
 
     return handle
+
+
+def _require_epoch_given(agent: Agent, call: Call, volume: VolumeConfig, asked: int | None) -> None:
+    """Before anything is written down. What is not known, or older, the engine refuses. Raises
+    Refused."""
+    known = agent.engine.epoch(volume.name)
+    if asked is not None and known is not None and rank(call.session.role) < rank(Role.GRANT):
+        refuse_blockers(ungranted_findings(volume, asked, known))
 
 
 def _require_confirmed(call: Call, parameters: OperateParameters) -> None:
@@ -168,9 +178,3 @@ def _origin(call: Call, operation_id: str) -> str:
     is_shutdown = operation_id.startswith(f"{SHUTDOWN_ORIGIN}-")
     is_local = call.session.role is Role.LOCAL
     return SHUTDOWN_ORIGIN if is_shutdown and is_local else call.session.origin
-
-
-def _marker(given: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    if given is not None and len(given) != 2:
-        raise BadRequest("bad-type", "marker_at_least: epoch and counter are wanted")
-    return given

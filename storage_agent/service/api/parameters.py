@@ -8,16 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
+from storage_agent.model.bounds import (
+    EpochAndCounter,
+    EpochNumber,
+    HostAndVolume,
+    HostName,
+    Name,
+    VolumeName,
+    Whole,
+)
 from storage_agent.model.key import KeyRole
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.seal import SealFacts
-from storage_agent.model.wire import WireError, from_wire
-from storage_agent.service.api.rpc import BadRequest
+from storage_agent.model.wire import BoundError, WireError, from_wire
+from storage_agent.service.api.rpc import OUT_OF_BOUNDS, BadRequest
 
 WAITING = frozenset({OperationKind.PROMOTE, OperationKind.ASSEMBLE})
 WAIT_LIMIT_S = 600
+HISTORY_LIMIT = 50
+EVENTS_LIMIT = 1000
+WaitSeconds = Annotated[int, Whole(0, WAIT_LIMIT_S)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +42,14 @@ class Hello:
     """The gateway's first request: the role and the name of the SSH key that it speaks for."""
 
     role: KeyRole
-    key_id: str
+    key_id: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyParameters:
     """Of `sessions.end`."""
 
-    key_id: str
+    key_id: Name
 
 
 class CreateRole(StrEnum):
@@ -60,15 +72,15 @@ class PlanParameters:
     in OperateParameters."""
 
     operation: OperationKind
-    volume: str
-    epoch: int | None = None
-    coordinator: str | None = None
-    expected_primary: str | None = None
-    peer_is_off: str | None = None
-    marker_at_least: tuple[int, ...] | None = None
-    marker_lost: str | None = None
-    wait_s: int | None = None
-    stop_serving: str | None = None
+    volume: VolumeName
+    epoch: EpochNumber | None = None
+    coordinator: Name | None = None
+    expected_primary: HostName | None = None
+    peer_is_off: HostName | None = None
+    marker_at_least: EpochAndCounter | None = None
+    marker_lost: HostAndVolume | None = None
+    wait_s: WaitSeconds | None = None
+    stop_serving: HostAndVolume | None = None
     role: CreateRole | None = None
     choice: SplitBrainChoice | None = None
 
@@ -77,26 +89,27 @@ class PlanParameters:
 class OperateParameters:
     """Of `promote`, `demote`, `leave`, `assemble`, `standalone` and `rejoin`. operation_id: chosen
     by the caller; the same one again joins the same operation. coordinator: with an epoch, and
-    only then: the claim by which whoever has given it adopted the volume.  peer_is_off: the peer's
-    name; a coordinator's word (role grant), or local root's.
+    only then: the claim by which whoever has given it adopted the volume.  expected_primary: the
+    host that the caller has seen as primary; refused where another one is seen to be.
+    peer_is_off: the peer's name; a coordinator's word (role grant), or local root's.
     marker_at_least: epoch and counter of the newest currency marker that the caller knows.
     marker_lost: HOST/VOLUME whose copy is to be served whatever its marker says; local root only.
     stop_serving: HOST/VOLUME that nobody shall be served from any more; local root only.
-    wait_s: 0 to 600, for disks that are not attached yet (assemble), or for a connected peer to
-    let go of the volume (promote).  confirm: the plan's digest; standalone where a coordinator
+    wait_s: for disks that are not attached yet (assemble), or for a connected peer to let go of
+    the volume (promote).  confirm: the plan's digest; standalone where a coordinator
     arbitrates only."""
 
-    volume: str
-    operation_id: str
-    epoch: int | None = None
-    coordinator: str | None = None
-    expected_primary: str | None = None
-    peer_is_off: str | None = None
-    marker_at_least: tuple[int, ...] | None = None
-    marker_lost: str | None = None
-    stop_serving: str | None = None
-    wait_s: int | None = None
-    confirm: str | None = None
+    volume: VolumeName
+    operation_id: Name
+    epoch: EpochNumber | None = None
+    coordinator: Name | None = None
+    expected_primary: HostName | None = None
+    peer_is_off: HostName | None = None
+    marker_at_least: EpochAndCounter | None = None
+    marker_lost: HostAndVolume | None = None
+    stop_serving: HostAndVolume | None = None
+    wait_s: WaitSeconds | None = None
+    confirm: Name | None = None
 
 
 class IncidentVerdict(StrEnum):
@@ -112,11 +125,11 @@ class AnswerParameters:
     which the coordinator has recorded together with the verdict.  coordinator: the claim by which
     it has adopted the volume."""
 
-    volume: str
-    incident: str
-    boot_id: str
-    epoch: int
-    coordinator: str
+    volume: VolumeName
+    incident: Name
+    boot_id: Name
+    epoch: EpochNumber
+    coordinator: Name
     verdict: IncidentVerdict
 
 
@@ -124,27 +137,27 @@ class AnswerParameters:
 class GrantParameters:
     """Of `grant.promote`: that of the one `promote` which it allows."""
 
-    volume: str
-    epoch: int
-    coordinator: str
-    operation_id: str
+    volume: VolumeName
+    epoch: EpochNumber
+    coordinator: Name
+    operation_id: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbandonParameters:
     """Of `abandon`: an unfinished `create`. confirm: the plan's digest."""
 
-    volume: str
-    operation_id: str
-    confirm: str
+    volume: VolumeName
+    operation_id: Name
+    confirm: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochParameters:
     """Of `epoch.restore`."""
 
-    volume: str
-    number: int
+    volume: VolumeName
+    number: EpochNumber
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,38 +167,38 @@ class ClaimParameters:
     on this host listens to nobody else; or the claim by which it was adopted.  succeeds: adopts it
     from that coordinator only."""
 
-    volume: str
-    epoch: int
-    operation_id: str
-    coordinator: str
-    succeeds: str | None = None
+    volume: VolumeName
+    epoch: EpochNumber
+    operation_id: Name
+    coordinator: Name
+    succeeds: Name | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeParameters:
     """Of `seal.show`."""
 
-    volume: str
+    volume: VolumeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofParameters:
     """name: of the file that a client has written in `.storage-agent/clients` of the export."""
 
-    volume: str
-    name: str
+    volume: VolumeName
+    name: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealParameters:
     """Of `seal.set`. epoch: the volume's newest.  coordinator: as in GrantParameters.  facts: as
     `seal.show` has given them, and as they must still be.  client: from where the export was
-    proved, at most 64 characters."""
+    proved."""
 
-    volume: str
-    epoch: int
-    coordinator: str
-    client: str
+    volume: VolumeName
+    epoch: EpochNumber
+    coordinator: Name
+    client: Name
     facts: SealFacts
 
 
@@ -193,20 +206,20 @@ class SealParameters:
 class CreateParameters:
     """confirm: the digest that `plan` gave for the same volume and role."""
 
-    volume: str
-    operation_id: str
+    volume: VolumeName
+    operation_id: Name
     role: CreateRole
-    confirm: str
+    confirm: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitBrainParameters:
     """confirm: the digest that `plan` gave for the same volume and choice."""
 
-    volume: str
-    operation_id: str
+    volume: VolumeName
+    operation_id: Name
     choice: SplitBrainChoice
-    confirm: str
+    confirm: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,23 +227,23 @@ class ShowParameters:
     """volume, epoch: of the operation, where the caller knows them: by them one that took an epoch
     long ago is told from one that never was."""
 
-    operation_id: str
-    volume: str | None = None
-    epoch: int | None = None
+    operation_id: Name
+    volume: VolumeName | None = None
+    epoch: EpochNumber | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListParameters:
-    """limit: 1 to 50, newest first."""
+    """Newest first."""
 
-    limit: int = 20
+    limit: Annotated[int, Whole(1, HISTORY_LIMIT)] = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsParameters:
-    """limit: 1 to 1000, the newest, oldest of them first."""
+    """The newest, oldest of them first."""
 
-    limit: int = 100
+    limit: Annotated[int, Whole(1, EVENTS_LIMIT)] = 100
 
 
 def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
@@ -243,6 +256,8 @@ def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
         raise BadRequest("missing-key", f"the key {missing[0]!a} is missing")
     try:
         return from_wire(kind, dict(given)) if known else kind()
+    except BoundError as exc:
+        raise BadRequest(OUT_OF_BOUNDS, str(exc)[:200]) from None
     except WireError as exc:
         raise BadRequest("bad-type", str(exc)[:200]) from None
 
@@ -255,7 +270,7 @@ def _keys(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(field.name for field in fields), tuple(required)
 
 
-def coordinator_of(epoch: int | None, coordinator: str | None) -> str:
+def coordinator_of(epoch: EpochNumber | None, coordinator: str | None) -> str:
     """What the engine takes: an epoch is somebody's. Raises BadRequest."""
     if (epoch is None) != (coordinator is None):
         raise BadRequest("missing-key", "the keys 'epoch' and 'coordinator' belong together")
@@ -266,8 +281,6 @@ def wait_options(kind: OperationKind, wait_s: int | None) -> dict[str, str]:
     """What the engine takes of a request's wait_s. Raises BadRequest."""
     if wait_s is None:
         return {}
-    if kind not in WAITING or not 0 <= wait_s <= WAIT_LIMIT_S:
-        raise BadRequest(
-            "bad-type", f"wait_s: 0 to {WAIT_LIMIT_S} seconds, for promote and assemble"
-        )
+    if kind not in WAITING:
+        raise BadRequest("bad-type", "the key 'wait_s' is for promote and assemble")
     return {"wait_s": str(wait_s)}

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from storage_agent.model.bounds import COUNT_LIMIT, TEXT_LIMIT_CHARS, cut
 from storage_agent.model.errors import AgentError, UsageError
 from storage_agent.model.wire import to_wire
 
@@ -21,6 +22,7 @@ DEPTH_LIMIT = 16
 # 2**63 has 19 digits: no number that we take needs more.
 DIGITS_LIMIT = 19
 ID_LIMIT_CHARS = 64
+OUT_OF_BOUNDS = "out-of-bounds"
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # Strings (an unclosed one runs to the end) and brackets. Possessive: linear on any input.
 _TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -35,6 +37,7 @@ _STANDARD_CODES = {
     "unknown-key": -32602,
     "missing-key": -32602,
     "bad-type": -32602,
+    OUT_OF_BOUNDS: -32602,
     "bad-string": -32602,
     "bad-name": -32602,
     "INTERNAL": -32603,
@@ -131,10 +134,10 @@ def encode_error(request_id: int | str | None, error: AgentError) -> bytes:
             "id": request_id,
             "error": {
                 "code": _STANDARD_CODES.get(error.code, -32000 - error.exit_status),
-                "message": error.message,
+                "message": cut(error.message, TEXT_LIMIT_CHARS),
                 "data": {
                     "code": error.code,
-                    "remedy": error.remedy,
+                    "remedy": cut(error.remedy, TEXT_LIMIT_CHARS),
                     "exit_status": error.exit_status,
                     "findings": to_wire(error.findings),
                 },
@@ -212,7 +215,9 @@ def _check_strings(value: object) -> None:
 
 
 def _is_id(value: object) -> bool:
-    return type(value) is int or (type(value) is str and len(value) <= ID_LIMIT_CHARS)
+    if type(value) is int:
+        return abs(value) <= COUNT_LIMIT
+    return type(value) is str and len(value) <= ID_LIMIT_CHARS
 
 
 def _decode_envelope(document: dict[str, Any]) -> Request:

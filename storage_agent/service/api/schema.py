@@ -15,6 +15,17 @@ from enum import Enum
 from typing import Any
 
 from storage_agent import __version__
+from storage_agent.model.bounds import (
+    COUNT_LIMIT,
+    ITEMS_LIMIT,
+    KEY_LIMIT_CHARS,
+    TEXT_LIMIT_CHARS,
+    Bound,
+    Text,
+    Whole,
+    items_limit,
+    number_range,
+)
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRecord
@@ -38,6 +49,8 @@ LIMITS = {
     "answer_bytes": rpc.ANSWER_LIMIT_BYTES,
     "depth": rpc.DEPTH_LIMIT,
     "id_chars": rpc.ID_LIMIT_CHARS,
+    "text_chars": TEXT_LIMIT_CHARS,
+    "items": ITEMS_LIMIT,
     "request_deadline_s": connection.FRAME_DEADLINE_S,
     "reader_deadline_s": connection.WRITE_DEADLINE_S,
     "idle_deadline_s": connection.IDLE_DEADLINE_S,
@@ -80,7 +93,12 @@ def api() -> Schema:
 def _request(name: str, parameters: Schema) -> Schema:
     known = {
         "jsonrpc": {"const": "2.0"},
-        "id": {"anyOf": [{"type": "integer"}, {"type": "string", "maxLength": rpc.ID_LIMIT_CHARS}]},
+        "id": {
+            "anyOf": [
+                {"type": "integer", "minimum": -COUNT_LIMIT, "maximum": COUNT_LIMIT},
+                {"type": "string", "maxLength": rpc.ID_LIMIT_CHARS},
+            ]
+        },
         "method": {"const": name},
         "params": parameters,
     }
@@ -90,12 +108,16 @@ def _request(name: str, parameters: Schema) -> Schema:
 def _error(types_: _Types) -> Schema:
     """The `error` of an answer."""
     data = {
-        "code": {"type": "string"},
-        "remedy": {"type": "string"},
-        "exit_status": {"type": "integer"},
-        "findings": {"type": "array", "items": types_.of(Finding)},
+        "code": types_.of(str),
+        "remedy": types_.of(str),
+        "exit_status": {"type": "integer", "minimum": 0, "maximum": 255},
+        "findings": types_.of(tuple[Finding, ...], "findings"),
     }
-    known = {"code": {"type": "integer"}, "message": {"type": "string"}, "data": _object(data)}
+    known = {
+        "code": {"type": "integer", "minimum": -32_767, "maximum": 0},
+        "message": types_.of(str),
+        "data": _object(data),
+    }
     return _object(known) | {
         "description": "code: JSON-RPC's own where it has one, else -32000 minus exit_status. "
         "data.code is what to branch on: `storage-agent explain CODE`."
@@ -107,7 +129,31 @@ def _object(
 ) -> Schema:
     made: Schema = {"type": "object", "properties": properties}
     made["required"] = list(properties) if required is None else required
-    return made | ({"additionalProperties": False} if is_closed else {})
+    # Open ones have more in later versions.
+    return made | ({"additionalProperties": False} if is_closed else _names(ITEMS_LIMIT))
+
+
+def _names(most: int) -> Schema:
+    return {"maxProperties": most, "propertyNames": {"maxLength": KEY_LIMIT_CHARS}}
+
+
+def _bounds_of(bound: Bound, kind: str) -> Schema:
+    if isinstance(bound, Text):
+        return {"maxLength": bound.most, "pattern": "^[ -~]*$"}
+    if isinstance(bound, Whole):
+        return {"minimum": bound.least, "maximum": bound.most}
+    what = "Items" if kind == "array" else "Properties"
+    return {f"min{what}": bound.least, f"max{what}": bound.most}
+
+
+def _bounds_under(key: str, kind: Any) -> Schema:
+    """Of a scalar whose type has none of its own."""
+    if kind is str:
+        return {"maxLength": TEXT_LIMIT_CHARS}
+    if kind in (int, float):
+        low, high = number_range(key)
+        return {"minimum": low, "maximum": high}
+    return {}
 
 
 class _Types:
@@ -118,16 +164,22 @@ class _Types:
         self.found: dict[str, Schema] = {}
         self._kinds: dict[str, type] = {}
 
-    def of(self, kind: Any, *, is_closed: bool = False) -> Schema:
+    def of(self, kind: Any, key: str = "", *, is_closed: bool = False) -> Schema:
+        """key: under which it lies."""
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+        if origin is typing.Annotated:
+            found = self.of(arguments[0], key)
+            return found | _bounds_of(arguments[1], found["type"])
         if origin in (typing.Union, types.UnionType):
-            return {"anyOf": [self.of(item) for item in arguments]}
+            return {"anyOf": [self.of(item, key) for item in arguments]}
         if origin is tuple:
-            return {"type": "array", "items": self.of(arguments[0])}
+            items = self.of(arguments[0], key)
+            return {"type": "array", "items": items, "maxItems": items_limit(key)}
         if origin is dict:
-            return {"type": "object", "additionalProperties": self.of(arguments[1])}
+            items = self.of(arguments[1], key)
+            return {"type": "object", "additionalProperties": items, **_names(ITEMS_LIMIT)}
         if kind in _SCALARS:
-            return {"type": _SCALARS[kind]}
+            return {"type": _SCALARS[kind], **_bounds_under(key, kind)}
         if self._kinds.setdefault(kind.__name__, kind) is not kind:
             raise TypeError(f"two types of the API are called {kind.__name__}")
         if kind.__name__ not in self.found:
@@ -145,12 +197,12 @@ class _Types:
         if not dataclasses.is_dataclass(kind):
             raise TypeError(f"{kind} has no form on the wire")
         if kind is Unobserved:
-            return {**described, **_object({"unobserved": {"type": "string"}})}
-        hints = typing.get_type_hints(kind)
+            return {**described, **_object({"unobserved": self.of(str)})}
+        hints = typing.get_type_hints(kind, include_extras=True)
         properties: Schema = {}
         required: list[str] = []
         for field in dataclasses.fields(kind):
-            properties[field.name] = self.of(hints[field.name])
+            properties[field.name] = self.of(hints[field.name], field.name)
             if is_closed and field.default is not dataclasses.MISSING:
                 properties[field.name] |= {"default": field.default}
             else:

@@ -45,6 +45,16 @@ def test_a_dead_primary_is_replaced(pair: Pair, coordinator: Coordinator) -> Non
     assert sole(coordinator) == "beta"
 
 
+def test_it_names_the_primary_that_was_seen(pair: Pair, coordinator: Coordinator) -> None:
+    """The dead one; and after an answer that was lost, the target itself."""
+    pair.kill("alpha")
+    fail_over(coordinator, VOLUME, "beta")
+    fail_over(coordinator, VOLUME, "beta")
+    records = pair.agents["beta"].engine.history(10)
+    assert [r.request.expected_primary for r in reversed(records)] == ["alpha", "beta"]
+    assert [str(r.state) for r in records] == ["succeeded", "succeeded"]
+
+
 def test_the_old_primary_is_denied_when_it_asks(pair: Pair, coordinator: Coordinator) -> None:
     """Cut off from all, it froze; it asks only after the other side has taken over."""
     pair.cut_link()

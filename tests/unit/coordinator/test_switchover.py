@@ -12,6 +12,7 @@ from storage_agent.coordinator.move_check import check_move
 from storage_agent.coordinator.switchover import Moved, switch_over
 from storage_agent.model.errors import AgentError, OperationFailed, OutcomeUnknown, Refused
 from storage_agent.model.finding import blockers
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRecord
 from storage_agent.model.plan import StepKind
 from storage_agent.model.replica import Role
@@ -23,6 +24,8 @@ from tests.unit.coordinator.pair import (
     make_coordinator,
     performed,
 )
+from tests.unit.replicas import in_sync_replica
+from tests.unit.service.parts import wait_until
 
 
 def test_adoption_raises_both_epochs(pair: Pair, coordinator: Coordinator) -> None:
@@ -58,6 +61,53 @@ def test_the_target_is_prepared_before_clients_notice(pair: Pair, coordinator: C
     assert methods == [("beta", "promote"), ("alpha", "demote")]
     steps = performed(pair, "beta")
     assert steps.index(StepKind.WAIT_FOR_PEER) < steps.index(StepKind.PRIMARY)
+
+
+def expected(pair: Pair) -> list[tuple[str, str, str | None]]:
+    """Host, operation, and who was named as primary; oldest first."""
+    found = [
+        (record.started_wall_s, host, str(record.request.kind), record.request.expected_primary)
+        for host, agent in pair.agents.items()
+        for record in agent.engine.history(50)
+    ]
+    return [one[1:] for one in sorted(found)]
+
+
+def test_each_operation_names_the_primary_that_was_seen(
+    pair: Pair, coordinator: Coordinator
+) -> None:
+    def fail() -> None:
+        raise OperationFailed("nfsd does not start")
+
+    pair.hosts["beta"].faults[StepKind.START_SERVER] = fail
+    with pytest.raises(OperationFailed, match="serves from alpha again"):
+        switch_over(coordinator, VOLUME, "beta")
+    del pair.hosts["beta"].faults[StepKind.START_SERVER]
+    # Nobody is when it goes back.
+    assert expected(pair) == [
+        ("beta", "promote", "alpha"),
+        ("alpha", "demote", "alpha"),
+        ("alpha", "promote", "beta"),
+    ]
+
+
+def test_a_source_that_let_go_by_itself_is_no_failure(pair: Pair, coordinator: Coordinator) -> None:
+    """Its host goes down meanwhile: the target serves before the demote is asked for."""
+
+    def goes_down(host: str, method: str) -> None:
+        if (host, method) == ("alpha", "demote"):
+            pair.hosts["alpha"].mounted, pair.hosts["alpha"].server = False, ServerState.ABSENT
+            pair.hosts["alpha"].replica = in_sync_replica()
+            wait_until(lambda: pair.serving() == ["beta"])
+
+    pair.before = goes_down
+    told: list[str] = []
+    moved = switch_over(coordinator, VOLUME, "beta", on_text=told.append)
+    assert (moved.target, pair.serving()) == ("beta", ["beta"])
+    assert "beta is primary for data, not alpha as the caller believes" in told[0]
+    state = coordinator.store.get(VOLUME.key)
+    assert state is not None
+    assert (state.owner, state.epoch) == ("beta", moved.epoch)
 
 
 @pytest.mark.parametrize("how", ["link", "target dead", "not adopted", "agent ahead"])

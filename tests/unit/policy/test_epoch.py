@@ -6,14 +6,17 @@ import dataclasses
 
 import pytest
 
+from storage_agent.model.configuration import Arbitration
 from storage_agent.model.operation import Epoch, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.policy.epoch import (
     MAXIMUM_JUMP,
     damaged_marker_record,
     epoch_findings,
+    ungranted_findings,
     unusable_epoch,
 )
+from tests.unit.fakes import volume_config
 
 KNOWN = Epoch(number=7, operation_id="owner", coordinator="mine")
 NOBODY = dataclasses.replace(KNOWN, coordinator="")
@@ -89,3 +92,25 @@ def test_an_unusable_file_says_which_one_it_is_and_how_it_is_restored() -> None:
     assert damaged.summary.startswith("this host's note of the newest marker of data is damaged")
     for finding in (missing, damaged):
         assert "storage-agent epoch restore data NUMBER" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("arbitration", "epoch", "code", "limit"),
+    [
+        (Arbitration.NONE, 6, None, ""),
+        (Arbitration.NONE, 7, None, ""),
+        (Arbitration.NONE, 8, None, ""),
+        (Arbitration.NONE, 9, "EPOCH_NOT_NEXT", "at most epoch 8"),
+        (Arbitration.NONE, 107, "EPOCH_NOT_NEXT", "at most epoch 8"),
+        (Arbitration.COORDINATOR, 6, None, ""),
+        (Arbitration.COORDINATOR, 7, None, ""),
+        (Arbitration.COORDINATOR, 8, "EPOCH_NOT_GRANTED", "at most epoch 7, or the role grant"),
+        (Arbitration.COORDINATOR, 107, "EPOCH_NOT_GRANTED", "at most epoch 7, or the role grant"),
+    ],
+)
+def test_without_a_grant_no_epoch_is_used_up(
+    arbitration: Arbitration, epoch: int, code: str | None, limit: str
+) -> None:
+    volume = dataclasses.replace(volume_config(), arbitration=arbitration)
+    found = ungranted_findings(volume, epoch, KNOWN.number)
+    assert [(f.code, f.limit) for f in found] == ([(code, limit)] if code else [])

@@ -230,23 +230,6 @@ def test_only_a_connected_primary_can_let_go(replica: Replica, expected: bool) -
     assert peer_is_primary(FakeHost(replica=replica).observe(VOLUME)) is expected
 
 
-@pytest.mark.parametrize(
-    ("role", "expected", "codes"),
-    [
-        (Role.PRIMARY, "beta", ["PEER_IS_PRIMARY"]),
-        (Role.PRIMARY, "alpha", ["PEER_IS_PRIMARY", "WRONG_PRIMARY"]),
-        # It has let go already.
-        (Role.SECONDARY, "beta", []),
-    ],
-)
-def test_the_primary_is_the_one_that_the_caller_names(
-    role: Role, expected: str, codes: list[str]
-) -> None:
-    asked = dataclasses.replace(request(), expected_primary=expected)
-    snapshot = FakeHost(replica=with_peer(SYNCED, role=role)).observe(VOLUME)
-    assert [f.code for f in promotion_findings(VOLUME, snapshot, asked, "beta")] == codes
-
-
 def test_what_is_left_once_the_peer_has_let_go() -> None:
     host = FakeHost(replica=with_peer(SYNCED, role=Role.PRIMARY), mount_point_state="missing")
     found = findings(host)

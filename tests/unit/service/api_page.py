@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 
+from storage_agent.model.bounds import BYTES_LIMIT, COUNT_LIMIT, ITEMS_LIMIT, TEXT_LIMIT_CHARS
 from storage_agent.model.wire import to_wire
 from storage_agent.service.api.schema import api
 
@@ -19,6 +20,8 @@ ROLES = {
     "local": "root on the host",
 }
 
+
+POWERS = {COUNT_LIMIT: "2^53-1", BYTES_LIMIT: "2^62"}
 
 DOCUMENT = api()
 
@@ -81,10 +84,20 @@ def _type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type(item) for item in schema["anyOf"])
     if schema["type"] == "array":
-        return f"list of {_type(schema['items'])}"
+        most = schema["maxItems"]
+        least = schema.get("minItems", 0)
+        many = "" if most == ITEMS_LIMIT else f"{most} " if least == most else f"up to {most} "
+        return f"list of {many}{_type(schema['items'])}"
     if schema["type"] == "object":
         if "properties" in schema:
             inner = ", ".join(f"`{k}`: {_type(v)}" for k, v in schema["properties"].items())
             return f"object of {inner}"
-        return f"object of name: {_type(schema['additionalProperties'])}"
+        most = schema["maxProperties"]
+        many = "" if most == ITEMS_LIMIT else f"up to {most} "
+        return f"object of {many}name: {_type(schema['additionalProperties'])}"
+    if schema["type"] == "string" and schema["maxLength"] != TEXT_LIMIT_CHARS:
+        return f"string of up to {schema['maxLength']} characters"
+    if "minimum" in schema and schema["minimum"] >= 0:
+        most = POWERS.get(schema["maximum"], schema["maximum"])
+        return f"{schema['type']} from {schema['minimum']} to {most}"
     return str(schema["type"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import jsonschema
 import pytest
 
 from storage_agent.configuration.load import digest
+from storage_agent.model.bounds import COUNT_LIMIT
 from storage_agent.model.errors import AgentError, Refused
 from storage_agent.model.key import KeyRole
+from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.wire import from_wire
 from storage_agent.service.agent import Agent
 from storage_agent.service.api import rpc
 from storage_agent.service.api.access import Role
+from storage_agent.service.api.answers import Planned
 from storage_agent.service.api.methods import METHODS, Dispatcher
 from storage_agent.service.api.parameters import decode_parameters
 from storage_agent.service.api.schema import NOTIFICATIONS
@@ -29,6 +33,7 @@ from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, Heard, m
 PAGE = Path(__file__).parents[3] / "docs/api.md"
 GENERATED = re.compile(r"(<!-- generated -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
+PLAN = Plan(operation=OperationKind.DEMOTE, volume="data", host="alpha", steps=(), options={})
 PROMOTE = {"volume": "data", "operation_id": "op-1", "epoch": 6, "coordinator": COORDINATOR}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "hello": {"role": "observe", "key_id": "SHA256:abc"},
@@ -129,6 +134,119 @@ def test_what_the_schema_takes_the_agent_takes(method: str) -> None:
     jsonschema.Draft202012Validator(DOCUMENT).validate(request)
     decoded = rpc.decode_request(json.dumps(request).encode())
     decode_parameters(METHODS[method].parameters, decoded.parameters)
+
+
+def parts_of(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema in it, itself first, without what it refers to."""
+    yield path, schema
+    for number, item in enumerate(schema.get("anyOf", ())):
+        yield from parts_of(item, f"{path}/{number}")
+    for name, item in schema.get("properties", {}).items():
+        yield from parts_of(item, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from parts_of(schema[key], f"{path}/{key}")
+
+
+BOUNDS: dict[str, list[set[str]]] = {
+    "string": [{"maxLength"}],
+    "integer": [{"minimum", "maximum"}],
+    "number": [{"minimum", "maximum"}],
+    "array": [{"maxItems"}],
+    "object": [{"maxProperties", "propertyNames"}, {"additionalProperties", "properties"}],
+    "boolean": [set()],
+    "null": [set()],
+}
+
+
+def test_nothing_in_the_schema_is_without_a_bound() -> None:
+    whole = {name: DOCUMENT["$defs"][name] for name in DOCUMENT["$defs"]}
+    places = [part for name, schema in whole.items() for part in parts_of(schema, name)]
+    places += parts_of(DOCUMENT, "a request")
+    for name in ("methods", "notifications"):
+        for key, said in DOCUMENT[name].items():
+            places += [p for k in ("parameters", "answer") for p in parts_of(said.get(k, {}), key)]
+    typed = [(path, schema) for path, schema in places if "type" in schema]
+    assert len(typed) > 500
+    for path, schema in typed:
+        assert any(wanted <= set(schema) for wanted in BOUNDS[schema["type"]]), path
+        if "maxProperties" not in schema and schema["type"] == "object":
+            assert schema["additionalProperties"] is False, path
+
+
+def bounded_in(schema: dict[str, Any], key: str = "") -> Iterator[tuple[str, Any, Any, str]]:
+    """Where, just within, just beyond, and the limit as it is told; of what a caller chooses."""
+    if "$ref" in schema:
+        schema = DOCUMENT["$defs"][schema["$ref"].rpartition("/")[2]]
+    for item in schema.get("anyOf", ()):
+        yield from bounded_in(item, key)
+    for name, item in schema.get("properties", {}).items():
+        yield from bounded_in(item, f"{key}.{name}")
+    kind = schema.get("type")
+    if kind == "string":
+        most = schema["maxLength"]
+        yield key, "x" * most, "x" * (most + 1), str(most)
+        yield key, "~" * most, "é", str(most)
+    elif kind == "integer":
+        yield key, schema["minimum"], schema["minimum"] - 1, str(schema["minimum"])
+        yield key, schema["maximum"], schema["maximum"] + 1, str(schema["maximum"])
+    elif kind == "array":
+        for path, within, beyond, told in bounded_in(schema["items"], key):
+            count = max(1, schema.get("minItems", 1))
+            yield path, [within] * count, [beyond] * count, told
+        most = schema["maxItems"]
+        (item, *_) = [within for _, within, _, _ in bounded_in(schema["items"])]
+        yield key, [item] * most, [item] * (most + 1), str(most)
+
+
+def placed(parameters: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    name, _, rest = path.removeprefix(".").partition(".")
+    return parameters | {name: placed(parameters[name], f".{rest}", value) if rest else value}
+
+
+LIMITED = [
+    (method, *found)
+    for method in METHODS
+    for found in bounded_in(DOCUMENT["methods"][method]["parameters"])
+]
+
+
+def test_each_parameter_is_taken_at_its_bound_and_refused_beyond_it_with_its_name() -> None:
+    chosen = {(method, path) for method, path, *_ in LIMITED}
+    assert len(chosen) > 100
+    for method, path, within, beyond, told in LIMITED:
+        kind, schema = METHODS[method].parameters, DOCUMENT["methods"][method]["parameters"]
+        taken = placed(EXAMPLES[method], path, within)
+        assert takes(schema, taken), (method, path)
+        decode_parameters(kind, taken)
+        refused = placed(EXAMPLES[method], path, beyond)
+        assert not takes(schema, refused), (method, path)
+        with pytest.raises(rpc.BadRequest) as caught:
+            decode_parameters(kind, refused)
+        assert caught.value.code == "out-of-bounds", (method, path)
+        assert caught.value.message.startswith(f"{kind.__name__}{path}: "), (method, path)
+        assert told in caught.value.message, (method, path)
+        assert len(caught.value.message) < 200
+
+
+def test_an_id_beyond_what_every_reader_of_json_can_hold_is_refused() -> None:
+    frame = '{"jsonrpc": "2.0", "id": %d, "method": "ping"}'
+    for number in (COUNT_LIMIT, -COUNT_LIMIT):
+        assert takes(DOCUMENT, json.loads(frame % number))
+        assert rpc.decode_request((frame % number).encode()).request_id == number
+    for number in (COUNT_LIMIT + 1, -COUNT_LIMIT - 1):
+        assert not takes(DOCUMENT, json.loads(frame % number))
+        with pytest.raises(rpc.BadRequest):
+            rpc.decode_request((frame % number).encode())
+
+
+def test_what_a_tool_has_said_without_end_is_sent_as_far_as_the_schema_says() -> None:
+    endless = "x" * 100_000
+    sent = json.loads(rpc.encode_answer(1, Planned(plan=PLAN, digest=endless, findings=())))
+    validator(DOCUMENT["methods"]["plan"]["answer"]).validate(sent["result"])
+    failed = json.loads(rpc.encode_error(1, AgentError(endless, remedy=endless)))
+    validator({"$ref": "#/$defs/Error"}).validate(failed["error"])
+    assert failed["error"]["message"].endswith("x…")
 
 
 WRONG: list[tuple[str, dict[str, Any]]] = [

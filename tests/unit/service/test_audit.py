@@ -67,6 +67,13 @@ def test_a_callers_text_is_short_ascii_on_one_line(journal: Journal) -> None:
     assert "operation_id" not in line
 
 
+def test_what_is_out_of_bounds_has_a_line_without_its_text(journal: Journal) -> None:
+    given = {"volume": "x" * 60_000, "operation_id": "op-1"}
+    (line,) = journal.lines(("promote", given, "out-of-bounds"))
+    assert line["event"] == "ssh key SHA256:abc: promote: out-of-bounds"
+    assert {"volume", "operation_id"} & set(line) == set()
+
+
 def test_a_flood_is_cut_and_counted_and_hides_no_change(journal: Journal) -> None:
     flood: list[tuple[str, dict[str, Any], str]]
     flood = [("status", {}, "ok")] * 500 + [("promote", PROMOTE, "BUSY")] * 500

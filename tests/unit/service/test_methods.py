@@ -21,6 +21,7 @@ from tests.unit.fakes import COORDINATOR, agent_config, volume_config
 from tests.unit.service.parts import FakeCall, FakeEngine, FakeSession, make_agent, wait_until
 
 PROMOTE = {"volume": "data", "operation_id": "op-1"}
+SIXTH = {"epoch": 6, "coordinator": COORDINATOR}
 EIGHTH = {"epoch": 8, "coordinator": COORDINATOR}
 CREATE = {**PROMOTE, "role": "first", "confirm": "0123456789ab"}
 
@@ -155,16 +156,16 @@ def test_a_role_belongs_to_create_alone_and_a_choice_to_split_brain(
         ("promote", {**PROMOTE, "volume": 7}, "bad-type"),
         ("promote", {**PROMOTE, "volume": ["data"]}, "bad-type"),
         ("promote", {**PROMOTE, "volume": None}, "bad-type"),
-        ("promote", {**PROMOTE, "marker_at_least": [1]}, "bad-type"),
+        ("promote", {**PROMOTE, "marker_at_least": [1]}, "out-of-bounds"),
         ("promote", {**PROMOTE, "marker_at_least": ["1", "2"]}, "bad-type"),
         ("create", {**CREATE, "role": "both"}, "bad-type"),
         ("split-brain", {**PROMOTE, "choice": "discard"}, "missing-key"),
         ("split-brain", {**PROMOTE, "choice": "both", "confirm": "x"}, "bad-type"),
         ("plan", {"operation": "wipe", "volume": "data"}, "bad-type"),
-        ("events", {"limit": 0}, "bad-type"),
-        ("events", {"limit": 1001}, "bad-type"),
+        ("events", {"limit": 0}, "out-of-bounds"),
+        ("events", {"limit": 1001}, "out-of-bounds"),
         ("events", {"limit": False}, "bad-type"),
-        ("operation.list", {"limit": 51}, "bad-type"),
+        ("operation.list", {"limit": 51}, "out-of-bounds"),
         ("operation.show", {"operation_id": "nobody"}, "UNKNOWN_OPERATION"),
         ("hello", {"role": "observe", "key_id": "k"}, "USAGE"),
         ("promote", {**PROMOTE, "operation_id": "boot-x-data"}, "REFUSED"),
@@ -174,9 +175,12 @@ def test_a_role_belongs_to_create_alone_and_a_choice_to_split_brain(
             ("promote", {**PROMOTE, "volume": name}, "bad-name")
             for name in (
                 *("-f", "--force", "r0/0", "r0 r1", "`id`", "$(id)", "r0;id", "r0\n", ""),
-                *("x" * 40, "x" * 60_000, "DATA", "Data", "dätä", "ｄａｔａ", "data\u0301"),
-                *("../etc", "/dev/sda", "0data", "data_1"),
+                *("DATA", "Data", "../etc", "/dev/sda", "0data", "data_1"),
             )
+        ),
+        *(
+            ("promote", {**PROMOTE, "volume": name}, "out-of-bounds")
+            for name in ("x" * 40, "x" * 60_000, "dätä", "ｄａｔａ", "data\u0301")
         ),
         ("promote", {**PROMOTE, "volume": "all"}, "UNKNOWN_VOLUME"),
     ],
@@ -236,7 +240,7 @@ def test_not_everybody_may_give_a_persons_word(
 ) -> None:
     parameters: dict[str, Any] = {"volume": "data", **word}
     parameters |= {"operation": "promote"} if method == "plan" else {"operation_id": "op-1"}
-    parameters |= {"epoch": 8, "coordinator": "claim-1"} if method == "promote" else {}
+    parameters |= {"epoch": 6, "coordinator": "claim-1"} if method == "promote" else {}
     refused = ask(agent, method, parameters, may_not)
     assert error_of(refused).code == "NOT_PERMITTED"
     assert engine.begun == []
@@ -307,7 +311,7 @@ def test_the_gateway_takes_the_role_of_its_key_once(agent: Agent, role: KeyRole)
         ("local", "k", None, "bad-type"),
         ("none", "k", None, "bad-type"),
         ("observe", "", None, "bad-name"),
-        ("observe", "k" * 65, None, "bad-name"),
+        ("observe", "k" * 65, None, "out-of-bounds"),
         ("observe", "a b", None, "bad-name"),
         ("observe", "k", None, "KEY_REVOKED"),
         ("grant", "k", KeyRole.OPERATE, "KEY_REVOKED"),
@@ -343,8 +347,8 @@ def test_over_the_network_a_promotion_names_its_epoch(agent: Agent, engine: Fake
     refused = ask(agent, "promote", PROMOTE, Role.OPERATE)
     assert error_of(refused).code == "missing-key"
     assert engine.begun == []
-    assert ask(agent, "promote", {**PROMOTE, **EIGHTH}, Role.OPERATE).error is None
-    assert engine.begun[0].epoch == 8
+    assert ask(agent, "promote", {**PROMOTE, **SIXTH}, Role.OPERATE).error is None
+    assert engine.begun[0].epoch == 6
 
 
 def test_subscribing_answers_the_present_state(agent: Agent) -> None:

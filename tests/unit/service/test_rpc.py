@@ -198,7 +198,7 @@ def test_standard_codes_are_json_rpcs_own(code: str, number: int) -> None:
 
 
 def test_an_answer_that_is_too_large_becomes_an_error() -> None:
-    line = rpc.encode_answer(1, {"text": "x" * rpc.ANSWER_LIMIT_BYTES})
+    line = rpc.encode_answer(1, {"texts": ["x" * 4096] * (rpc.ANSWER_LIMIT_BYTES // 4096)})
     assert len(line) < 1000
     assert json.loads(line)["error"]["data"]["code"] == "ANSWER_TOO_LARGE"
 

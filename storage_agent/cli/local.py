@@ -85,6 +85,11 @@ class ThisHost:
 
         return tuple(Block().by_serial(serials).values())
 
+    def make_pair_secret(self, volume: str) -> bool:
+        from storage_agent.host.pair.secret import make_secret
+
+        return make_secret(volume)
+
     def key_file(self) -> KeyFile:
         from storage_agent.host.keys.authorized_keys import KeyFile
 

@@ -55,7 +55,7 @@ class ThisHost:
         from storage_agent.policy.readiness import assess
 
         config = load()
-        facets = CHEAP_FACETS | {Facet.USE} if with_use else CHEAP_FACETS
+        facets = CHEAP_FACETS | {Facet.AGREEMENT} | ({Facet.USE} if with_use else set())
         snapshot = LinuxHost(config, Runner()).host_snapshot(facets)
         return {
             "host": config.host,

@@ -369,6 +369,11 @@ class Checks:
                 return
             self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
 
+    def lets_go(self, machine: Machine) -> None:
+        """I27: not to a host that has it configured differently."""
+        differing = self.simulation.differing
+        self.expect("I27", not differing, f"{machine.name} lets go, and {differing} differ")
+
     def _demoted(self, machine: Machine, name: str) -> None:
         """I12: demoted means secondary, unmounted, stopped."""
         left = []

@@ -251,6 +251,14 @@ def _add_explaining(commands: Any) -> None:
         metavar="ADDR",
         help="the only address or network it may come from; may be given again",
     )
+    pair_secret = add_command(
+        commands,
+        "pair-secret",
+        "let the two hosts' agents compare a volume's configuration",
+        "pair_secret",
+        "pair_secret",
+    )
+    pair_secret.add_argument("volume", metavar="VOLUME")
     explain = add_command(
         commands, "explain", "what a code means and what to do", "reference", "explain"
     )

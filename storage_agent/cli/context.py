@@ -68,6 +68,10 @@ class LocalHost(Protocol):
 
     def disks(self, serials: Iterable[str]) -> tuple[Disk, ...]: ...
 
+    def make_pair_secret(self, volume: str) -> bool:
+        """False where there is one already."""
+        ...
+
     def key_file(self) -> KeyFile: ...
 
 

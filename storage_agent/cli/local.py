@@ -55,7 +55,7 @@ class ThisHost:
         from storage_agent.policy.readiness import assess
 
         config = load()
-        facets = CHEAP_FACETS | {Facet.USE} if with_use else CHEAP_FACETS
+        facets = CHEAP_FACETS | {Facet.AGREEMENT} | ({Facet.USE} if with_use else set())
         snapshot = LinuxHost(config, Runner()).host_snapshot(facets)
         return {
             "host": config.host,
@@ -84,6 +84,11 @@ class ThisHost:
         from storage_agent.host.block.devices import Block
 
         return tuple(Block().by_serial(serials).values())
+
+    def make_pair_secret(self, volume: str) -> bool:
+        from storage_agent.host.pair.secret import make_secret
+
+        return make_secret(volume)
 
     def key_file(self) -> KeyFile:
         from storage_agent.host.keys.authorized_keys import KeyFile

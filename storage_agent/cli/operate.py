@@ -89,9 +89,18 @@ def create(options: argparse.Namespace, context: Context) -> Answer:
     confirm_creation(options, context, answer)
     params = {"role": options.role, "confirm": answer.digest}
     done = operate(options, context, "create", params)
+    if done.error is None and options.role == "first" and _is_replicated(options.volume, context):
+        compared = f"storage-agent pair-secret {options.volume}"
+        done.lines = (*done.lines, f"so that both hosts' configurations are compared: {compared}")
     if done.error is None and context.can_ask() and not options.json:
         _watch_first_sync(options.volume, context)
     return done
+
+
+def _is_replicated(volume: str, context: Context) -> bool:
+    config = known_config(context)
+    known = config.volumes.get(volume) if config else None
+    return known is not None and known.replica is not None
 
 
 def _abandon(options: argparse.Namespace, context: Context) -> Answer:

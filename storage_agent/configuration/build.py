@@ -11,6 +11,7 @@ from storage_agent.configuration.conflicts import find_conflicts
 from storage_agent.configuration.read import Document
 from storage_agent.configuration.section import Section, nearest, one_of
 from storage_agent.model.configuration import (
+    COMPARE_PORT,
     AgentConfig,
     Arbitration,
     ArrayConfig,
@@ -36,8 +37,9 @@ def build(document: Document, hostname: str) -> AgentConfig:
     hosts = _hosts(top)
     host = _host(top, hosts, hostname)
     volumes = _volumes(top, hosts)
+    port = top.number("compare_port", *PORTS, COMPARE_PORT)
     top.done()
-    config = AgentConfig(host=host, hosts=hosts, volumes=volumes)
+    config = AgentConfig(host=host, hosts=hosts, volumes=volumes, compare_port=port)
     find_conflicts(document, config)
     return config
 

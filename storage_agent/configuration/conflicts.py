@@ -15,6 +15,9 @@ Claim = tuple[str, str, KeyPath]
 def find_conflicts(document: Document, config: AgentConfig) -> None:
     """Adds a problem for whatever is claimed a second time."""
     first: dict[tuple[str, str], KeyPath] = {}
+    if "compare_port" in document.values:
+        # Only what somebody wrote: volumes of before may have the default for their own.
+        first["port", str(config.compare_port)] = ("compare_port",)
     for what, value, path in _claims(config):
         # An empty value is one that was wrong, and has been told already.
         if not value:

@@ -37,6 +37,7 @@ def to_tables(config: AgentConfig) -> dict[str, Any]:
     """In the shape of the files."""
     return {
         "host": config.host,
+        "compare_port": config.compare_port,
         "hosts": {name: {"address": host.address} for name, host in config.hosts.items()},
         "volumes": {name: _volume(volume) for name, volume in config.volumes.items()},
     }

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.views import VolumeView
-from storage_agent.model.agreement import differences
+from storage_agent.model.agreement import differences, disagreement
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Finding, blocker
-
-NAMED = 5
 
 
 def agreement_findings(coordinator: Coordinator, view: VolumeView) -> tuple[Finding, ...]:
@@ -33,20 +31,4 @@ def agreement_findings(coordinator: Coordinator, view: VolumeView) -> tuple[Find
             ),
         )
     found = differences(mine, theirs, volume.name)
-    if not found:
-        return ()
-    named = [
-        f"{key}: {one.host} {ours}, {two.host} {others}" for key, (ours, others) in found.items()
-    ]
-    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return (
-        blocker(
-            "CONFIG_DISAGREES",
-            f"{one.host} and {two.host} have {volume.name} configured differently: "
-            f"{next(iter(found))}",
-            measured="; ".join(named[:NAMED]) + more,
-            limit="the same on both hosts before one lets go",
-            remedy="make them the same in agent.toml on both hosts, then there: storage-agent "
-            "config check, and: systemctl reload storage-agentd",
-        ),
-    )
+    return (disagreement(volume.name, one.host, two.host, found),) if found else ()

@@ -12,6 +12,7 @@ from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.abandon import Begun, abandon_findings, unfinished_findings
+from storage_agent.policy.agreement import needs_agreement
 from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import unobserved, wrong_primary
@@ -127,6 +128,9 @@ def _looked_closely(
     volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, host: HostPort
 ) -> VolumeSnapshot:
     """With what only this decision needs."""
+    if needs_agreement(snapshot, request):
+        agreement = host.observe(volume, frozenset({Facet.AGREEMENT})).agreement
+        snapshot = dataclasses.replace(snapshot, agreement=agreement)
     if needs_use(volume, snapshot, request):
         use = host.observe(volume, frozenset({Facet.USE})).use
         return dataclasses.replace(snapshot, use=use)

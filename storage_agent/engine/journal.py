@@ -248,6 +248,8 @@ def why_not_to_go_on(entry: Entry, account: Account) -> str:
         return "it has no end, and a newer operation of its volume was accepted"
     if account.phase is Phase.ENDED:
         return "it had ended, and its last records are lost"
+    if account.phase is Phase.BEGUN and entry.plan is None:
+        return "it had begun, and its last records are lost"
     if account.phase is Phase.UNDOING and not entry.undoing:
         return "it was being taken back, and its last records are lost"
     return ""

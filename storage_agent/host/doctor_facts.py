@@ -18,7 +18,9 @@ from typing import TypeVar
 from storage_agent.host.drbd.dump import parse_replica_settings
 from storage_agent.host.filesystem.mounts import covering, parse_mount_lines
 from storage_agent.host.keys.authorized_keys import KEY_FILE, KeyFile, KeyRights
+from storage_agent.host.pair.compare import compare
 from storage_agent.host.system.runner import Runner, tool_path
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.doctor import (
     CONFIGURATION_FOLDER,
@@ -179,7 +181,13 @@ class DoctorFactsReader:
             state_folder=_seen(self._state_folder),
             replica_settings={name: _seen(partial(self._settings, name)) for name in replicated},
             keys=KeyRights(KeyFile(self._root / KEY_FILE.relative_to("/"))).findings(),
+            agreements=self._agreements(config) if config and os.geteuid() == 0 else {},
         )
+
+    def _agreements(self, config: AgentConfig) -> dict[str, Agreement | Unobserved]:
+        volumes = config.volumes.items()
+        found = {n: _seen(partial(compare, config, v, self._root)) for n, v in volumes}
+        return {name: seen for name, seen in found.items() if seen is not None}
 
     def _text(self, path: str) -> str:
         """Empty where the file does not exist."""

@@ -18,6 +18,7 @@ from storage_agent.host.filesystem.content import ContentReader
 from storage_agent.host.filesystem.holders import find_holders
 from storage_agent.host.md.adapter import MdRaid
 from storage_agent.host.nfs.adapter import NfsObserver
+from storage_agent.host.pair.compare import compare
 from storage_agent.host.perform import Performer
 from storage_agent.host.surroundings import SurroundingsReader
 from storage_agent.host.system.apart import run_apart
@@ -150,6 +151,9 @@ class LinuxHost:
                 Facet.GUARDS,
                 lambda: tools.guards.read(self._config, volume, timeout_s=LOOK_TIMEOUT_S),
             ),
+            agreement=None
+            if replica is None
+            else look(Facet.AGREEMENT, lambda: compare(self._config, volume, self._root)),
         )
 
     def _use(self, volume: VolumeConfig) -> UseView:

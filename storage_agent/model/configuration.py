@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# Where the two agents compare what they have configured: next to none of DRBD's usual ports (from
+# 7788), LINSTOR's (7000 to 7999) or NFS's.
+COMPARE_PORT = 8780
+
 
 class Arbitration(StrEnum):
     """Who decides when the hosts lose each other (design section 6)."""
@@ -97,11 +101,13 @@ class VolumeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """host: which of `hosts` this machine is."""
+    """host: which of `hosts` this machine is.  compare_port: TCP, on the hosts' own addresses,
+    where the two agents compare what must be configured alike."""
 
     host: str
     hosts: dict[str, HostConfig]
     volumes: dict[str, VolumeConfig]
+    compare_port: int = COMPARE_PORT
 
     def peer_of(self, host: str) -> HostConfig | None:
         """The other host, or None where only one is configured."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 
@@ -107,7 +108,8 @@ class DoctorFacts:
     export_clients: addresses that use the host's own NFS server now.
     mdadm_lines: AUTO and ARRAY lines of mdadm.conf and mdadm.conf.d.  replica_settings: by
     resource, `section.option` -> value, as drbdadm reads its files; absent options are absent.
-    keys: what is wrong with the file of coordinators' keys.
+    keys: what is wrong with the file of coordinators' keys.  agreements: what the peer's agent has
+    said, of each volume that is compared; none where root did not ask.
     """
 
     host: str
@@ -125,3 +127,4 @@ class DoctorFacts:
     state_folder: StateFolder | Unobserved | None
     replica_settings: dict[str, dict[str, str] | Unobserved]
     keys: tuple[Finding, ...] = ()
+    agreements: dict[str, Agreement | Unobserved] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import Content, FilesystemView, Holder
 from storage_agent.model.guards import Guards
@@ -23,6 +24,7 @@ class Facet(StrEnum):
     MARKER the currency marker, as the step read-marker found it or as it lies on the mount.
     GUARDS is what DRBD is told to do when the hosts lose each other, which no event tells of.
     USE costs a walk over all processes, and some seconds of watching what is written.
+    AGREEMENT asks the peer's agent, which costs seconds where that is silent.
     """
 
     ARRAY = "array"
@@ -36,9 +38,16 @@ class Facet(StrEnum):
     CONTENT = "content"
     INCIDENT = "incident"
     GUARDS = "guards"
+    AGREEMENT = "agreement"
 
 
-CHEAP_FACETS = frozenset(Facet) - {Facet.IDENTITY, Facet.MARKER, Facet.USE, Facet.CONTENT}
+CHEAP_FACETS = frozenset(Facet) - {
+    Facet.IDENTITY,
+    Facet.MARKER,
+    Facet.USE,
+    Facet.CONTENT,
+    Facet.AGREEMENT,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +106,7 @@ class VolumeSnapshot:
     content: Content | Unobserved | None = None
     incident: Incident | Unobserved | None = None
     guards: Guards | Unobserved | None = None
+    agreement: Agreement | Unobserved | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.replica import Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.agreement import agreement_findings, as_meant
 from storage_agent.policy.arbitration import has_lost_newer_copy
 from storage_agent.policy.common import (
     blocker,
@@ -57,6 +58,7 @@ def demotion_findings(
         *found,
         *_nobody_could_start_it(volume, snapshot, request),
         *_nobody_takes_over(volume, snapshot, request, peer),
+        *_taken_over_otherwise(volume, snapshot, request, peer),
     )
 
 
@@ -81,6 +83,18 @@ def _nobody_could_start_it(
     if is_meant or request.origin == SHUTDOWN_ORIGIN:
         return tuple(dataclasses.replace(f, severity=Severity.WARNING) for f in found)
     return found
+
+
+def _taken_over_otherwise(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest, peer: str
+) -> tuple[Finding, ...]:
+    """By a host that has it configured differently: nobody would serve it, or another address."""
+    replica = snapshot.replica
+    is_primary = isinstance(replica, Replica) and replica.role is Role.PRIMARY
+    if not is_primary or request.origin == SHUTDOWN_ORIGIN:
+        return ()
+    found = agreement_findings(volume, snapshot, peer, lets_go=True)
+    return as_meant(found) if request.stop_serving == _named(volume, snapshot) else found
 
 
 def _nobody_takes_over(

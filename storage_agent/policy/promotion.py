@@ -16,6 +16,7 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.assembly import degraded_findings
 from storage_agent.policy.common import (
     blocker,
@@ -58,6 +59,7 @@ def promotion_findings(
         *_replica(volume, snapshot, request, peer, is_granted),
         *guard_findings(volume, snapshot),
         *mount_point_findings(volume, snapshot),
+        *_agreement(volume, snapshot, peer),
     )
 
 
@@ -135,6 +137,14 @@ def _replica(
         found += _local_disk(volume, replica, peer, _WHOLE)
         found += _unconnected(volume, snapshot, replica, request, peer, is_granted)
     return tuple(found)
+
+
+def _agreement(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tuple[Finding, ...]:
+    """A primary takes over from nobody: what it lacks to serve must not wait for the peer."""
+    replica = snapshot.replica
+    if isinstance(replica, Replica) and replica.role is Role.PRIMARY:
+        return ()
+    return agreement_findings(volume, snapshot, peer, lets_go=False)
 
 
 def _connected(peer: PeerView | None) -> bool:

@@ -16,6 +16,7 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import WITHOUT_DISK, PeerView, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, move_to, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
@@ -107,6 +108,7 @@ def _serving(
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
     found += guard_findings(volume, snapshot)
+    found += agreement_findings(volume, snapshot, name, lets_go=True)
     return (*found, *place_findings(config, volume, snapshot), *_watched(volume, snapshot))
 
 

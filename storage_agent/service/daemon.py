@@ -25,6 +25,7 @@ from storage_agent.service.api.methods import Dispatcher
 from storage_agent.service.api.server import Server
 from storage_agent.service.api.session import Call
 from storage_agent.service.api.sessions import RIGHTS_PERIOD_S, lost_rights
+from storage_agent.service.pair_listener import PairListener
 from storage_agent.service.wiring import make_agent
 
 RUN_FOLDER = Path("/run/storage-agent")
@@ -59,6 +60,7 @@ class Daemon:
         )
         self._agent: Agent = make_agent(self._broadcast)
         self._dispatcher = Dispatcher(self._agent)
+        self._pair = PairListener(lambda: self._agent.setup.config)
         self._shown = ""
 
     def run(self) -> None:
@@ -66,6 +68,7 @@ class Daemon:
             signal.signal(sign, lambda *_: self._server.stop())
         signal.signal(signal.SIGHUP, lambda *_: self._server.post(self._start_reload))
         self._agent.start()
+        self._pair.start()
         if period_s := systemd.watchdog_period_s():
             self._server.every(period_s, self._pet_watchdog)
         self._server.every(STATUS_PERIOD_S, self._show_status)
@@ -74,6 +77,7 @@ class Daemon:
         log.info("serving", version=__version__)
         self._server.run()
         systemd.notify("STOPPING=1")
+        self._pair.stop()
         rested = self._agent.stop(STOP_GRACE_S)
         log.info("stopped", operations="at rest" if rested else "interrupted, will be resumed")
 

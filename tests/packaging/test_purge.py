@@ -31,7 +31,10 @@ def purge(control: Path, host: Path, run: Run) -> str:
 
 def test_a_host_without_volumes_is_left_clean(control: Path, host: Path, run: Run) -> None:
     (host / "etc/storage-agent/authorized_keys").write_text("x\n")
+    (host / "etc/storage-agent/pair").mkdir()
+    (host / "etc/storage-agent/pair/data.secret").write_text("x\n")
     assert purge(control, host, run) == ""
+    assert not (host / "etc/storage-agent/pair").exists()
     assert not (host / "var/lib/storage-agent").exists()
     assert not (host / "etc/storage-agent/authorized_keys").exists()
     assert (host / "etc/drbd.d/r0.res").exists()

@@ -198,9 +198,11 @@ class Checks:
         self.expect("I4", proven, f"{node.host} became Primary without proof of being current")
 
     def not_older(self, machine: Machine, word: str | None) -> None:
-        """I4: not older than what was seen here. word: a person's, of a marker that is lost."""
+        """I4: not older than what was seen here. word: a person's, of a marker that is lost. A disk
+        that died right after the mount shows none any more."""
         seen, found = machine.files.get("marker-data"), machine.node_marker()
-        self.expect("I4", bool(found) or word == f"{machine.name}/data", "no marker, no word")
+        is_meant = word == f"{machine.name}/data" or machine.node.backing is None
+        self.expect("I4", bool(found) or is_meant, "no marker, no word")
         if seen is not None and found is not None:
             self.expect("I4", found.age() >= age_of(seen), f"{found} mounted, {seen!r} was seen")
 
@@ -366,6 +368,11 @@ class Checks:
                 self.known["RESYNC_ABORTED"] += 1
                 return
             self.expect("I4", not good, f"{name}: {other.host} is not outdated, as it says")
+
+    def lets_go(self, machine: Machine) -> None:
+        """I27: not to a host that has it configured differently."""
+        differing = self.simulation.differing
+        self.expect("I27", not differing, f"{machine.name} lets go, and {differing} differ")
 
     def _demoted(self, machine: Machine, name: str) -> None:
         """I12: demoted means secondary, unmounted, stopped."""

@@ -25,6 +25,7 @@ def heal(simulation: Simulation) -> None:
     simulation.world.log("HEAL", "power, link and disks are back")
     simulation.faults.enabled = False
     simulation.world.frozen_hosts.clear()
+    simulation.differing = {}
     for host in simulation.link.is_cut:
         simulation.link.is_cut[host] = False
     for control in simulation.controls:

@@ -12,6 +12,7 @@ from storage_agent.model.replica import Role
 from tests.simulation.control import COORDINATOR
 from tests.simulation.control_faults import ANSWER_KINDS, CONTROL_POINT, WIRE_KINDS, ControlFaults
 from tests.simulation.daemon import Daemon, epoch_of
+from tests.simulation.differing import DIFFERING_WEIGHTS, DifferingFaults
 from tests.simulation.machine import Machine
 from tests.simulation.memory_faults import MEMORY_WEIGHTS, MemoryFaults
 from tests.simulation.roles import set_secondary
@@ -63,7 +64,7 @@ STEP_KINDS = ("a step fails", "a step hangs", "a step does nothing")
 OTHER_KINDS = ("look fails", "watch does not keep up")
 REQUEST_KINDS = ("repeated id", "old epoch", "foreign epoch", "peer is off", "lying admin")
 ALL_KINDS = (
-    *(*_WEIGHTS, *POINT_KINDS, *STEP_KINDS, *OTHER_KINDS, *REQUEST_KINDS),
+    *(*_WEIGHTS, *DIFFERING_WEIGHTS, *POINT_KINDS, *STEP_KINDS, *OTHER_KINDS, *REQUEST_KINDS),
     *(*ANSWER_KINDS, *WIRE_KINDS, CONTROL_POINT),
 )
 
@@ -72,7 +73,7 @@ ALL_KINDS = (
 _OWN_WORK = (StepKind.GRANT_PROMOTION, StepKind.WITHDRAW_GRANT)
 
 
-class Faults(ControlFaults, MemoryFaults):
+class Faults(ControlFaults, MemoryFaults, DifferingFaults):
     """enabled: off while a schedule settles."""
 
     def __init__(self, simulation: Simulation) -> None:
@@ -85,8 +86,9 @@ class Faults(ControlFaults, MemoryFaults):
         self.step_rate = STEP_RATE if rng.random() < 0.4 else 0.0
         self.look_rate = LOOK_RATE if rng.random() < 0.3 else 0.0
         self.sight_rate = SIGHT_RATE if rng.random() < 0.2 else 0.0
-        self._kinds = list(_WEIGHTS)
-        self._weights = [_WEIGHTS[k] * rng.choice((0, 1, 1, 2)) for k in self._kinds]
+        self._kinds = [*_WEIGHTS, *DIFFERING_WEIGHTS]
+        self._weights = [_WEIGHTS[k] * rng.choice((0, 1, 1, 2)) for k in _WEIGHTS]
+        self._weights += DIFFERING_WEIGHTS.values()
         self._weights[self._kinds.index("power on")] = 10
         self._numbers = 0
         self.crash_at: Callable[[Daemon, str, bool], str] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from storage_agent.coordinator import coordinator, failover, incidents
 from storage_agent.engine import arbitration as arbitration_module
+from storage_agent.engine import decide
 from storage_agent.engine import engine as engine_module
 from storage_agent.engine import epoch as epoch_module
 from storage_agent.engine import run as run_module
@@ -22,7 +23,7 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
 from storage_agent.operations import planners
 from storage_agent.policy import arbitration as arbitration_policy
-from storage_agent.policy import assembly, currency, promotion, standalone
+from storage_agent.policy import assembly, currency, demotion, promotion, standalone
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.service.link_keeper import LinkKeeper
 from storage_agent.service.observing import attachments
@@ -49,6 +50,7 @@ from tests.simulation.mutations import (
     no_undo,
     not_missed,
     nothing,
+    only_known,
     only_lost,
     only_lower,
     only_what_follows,
@@ -249,6 +251,11 @@ MUTANTS = (
        lambda: [definition(S.DISCONNECT, goal=fulfilled)]),
     _m("an end that could not be written is forgotten", "I8", "end_not_recorded",
        lambda: [(Engine, "record_ends", nothing), *goes_on_with_all()]),
+    _m("a difference does not block", "I27", "configured_apart",
+       lambda: [(demotion, "agreement_findings", nothing)]),
+    _m("the peer is not asked anew", "I27", "configured_apart",
+       lambda: [(decide, "needs_agreement", lambda snapshot, request: False),
+                (demotion, "agreement_findings", only_known)]),
     _m("stale members are assembled", "I19", "stale_member",
        lambda: [(assembly, "_stale", nothing)]),
     _m("DRBD itself loses a block of a resync", "I18", "random_schedules",

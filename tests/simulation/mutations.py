@@ -14,6 +14,7 @@ from storage_agent.engine.journal import Journal
 from storage_agent.engine.run import Run
 from storage_agent.model.clock import Deadline
 from storage_agent.model.finding import Finding
+from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Epoch, OperationRecord, OperationState
 from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
@@ -21,6 +22,7 @@ from storage_agent.model.wire import to_wire
 from storage_agent.operations import planners, steps
 from storage_agent.policy import epoch as epoch_policy
 from storage_agent.policy import evidence, promotion, standalone
+from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.currency import currency_findings
 from tests.simulation.hunting import Patch
 from tests.simulation.transfer import Transfer
@@ -30,6 +32,12 @@ def not_missed(*given: Any) -> tuple[Finding, ...]:
     """Of currency_findings: a marker that is gone was never there."""
     found = currency_findings(*given)
     return tuple(finding for finding in found if finding.code != "MARKER_GONE")
+
+
+def only_known(volume: Any, snapshot: Any, peer: str, *, lets_go: bool) -> tuple[Finding, ...]:
+    """Of agreement_findings: what was not looked at is no reason."""
+    found = agreement_findings(volume, snapshot, peer, lets_go=lets_go)
+    return () if isinstance(snapshot.agreement, Unobserved) else found
 
 
 def nothing(*_args: object, **_more: object) -> tuple[()]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from storage_agent.host.drbd.reconnect import HANDSHAKE_S
 from storage_agent.host.linux import WATCH_WRITES_S
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.array import ArrayView, Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import Arbitration, VolumeConfig
@@ -29,6 +30,7 @@ from storage_agent.model.ports import Progress
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, UseView, VolumeSnapshot
 from storage_agent.model.surroundings import Surroundings
+from tests.simulation.differing import agreement, is_meant
 from tests.simulation.handler import incident
 from tests.simulation.machine import EXPORTING, Machine
 from tests.simulation.roles import set_primary, set_secondary
@@ -103,7 +105,11 @@ class SimHost:
             content=look(Facet.CONTENT, lambda: self._content(volume)),
             incident=look(Facet.INCIDENT, lambda: incident(machine)),
             guards=look(Facet.GUARDS, self._guards),
+            agreement=look(Facet.AGREEMENT, self._agreement),
         )
+
+    def _agreement(self) -> Agreement | None:
+        return agreement(self._daemon.simulation, self._machine)
 
     def _guards(self) -> Guards | None:
         node = self._machine.node
@@ -254,7 +260,9 @@ class SimHost:
         self._system_call("drbdadm primary", lambda: set_primary(node), deadline)
 
     def _do_secondary(self, request: OperationRequest, deadline: Deadline) -> None:
-        node = self._machine.node
+        node, simulation = self._machine.node, self._daemon.simulation
+        if not is_meant(request, self._machine.name):
+            simulation.checks.lets_go(self._machine)
         self._system_call("drbdadm secondary", lambda: set_secondary(node), deadline)
 
     def _do_read_marker(self, request: OperationRequest, deadline: Deadline) -> None:

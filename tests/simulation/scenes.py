@@ -41,6 +41,7 @@ from tests.simulation.coordinated import (
     record_restored,
     sole_dies,
 )
+from tests.simulation.differing import OTHER_ADDRESS
 from tests.simulation.ending import finish
 from tests.simulation.ends import at_rest, crashed, hanging_step, one_left
 from tests.simulation.forgetting import (
@@ -259,6 +260,27 @@ def marker_gone(seed: int) -> Simulation:
     return simulation
 
 
+def configured_apart(seed: int) -> Simulation:
+    """The hosts differ: alpha is asked to let go and beta to take over, and neither does; once they
+    are alike both do. A peer whose agent is silent is not let go to either."""
+    simulation = pair(seed, "alpha")
+    simulation.has_secret, simulation.differing = True, OTHER_ADDRESS
+    ask(simulation, "beta", PROMOTE, "apart-beta", options={"wait_s": "30"})
+    done(simulation, "alpha", DEMOTE, "apart")
+    must(simulation, done(simulation, "alpha", PROMOTE, "serves-on"))
+    simulation.differing = {}
+    beta = simulation.machines["beta"]
+    assert beta.daemon is not None
+    beta.daemon.kill()
+    done(simulation, "alpha", DEMOTE, "silent")
+    must(simulation, done(simulation, "alpha", PROMOTE, "still-serves"))
+    simulation.restart_later(beta)
+    simulation.wait_for(lambda: beta.daemon is not None and beta.daemon.started)
+    must(simulation, done(simulation, "alpha", DEMOTE, "alike"))
+    must(simulation, done(simulation, "beta", PROMOTE, "alike-beta"))
+    return simulation
+
+
 SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
     scene.__name__: scene
     for scene in (
@@ -275,6 +297,7 @@ SCENES: dict[str, Callable[[int], Simulation | Iterator[Simulation]]] = {
         resync_target,
         old_marker,
         marker_gone,
+        configured_apart,
         failing_steps,
         killed_then_failing,
         power_cut_in_promote,

@@ -95,6 +95,9 @@ class Simulation:
         # (host, operation id) whose journal a fault has taken its end, or all.
         self.harmed: set[tuple[str, str]] = set()
         self.touches: Counter[str] = Counter()
+        # Whether the two agents compare what they have configured, and what differs then.
+        self.has_secret = seed % 4 == 0 and not quiet
+        self.differing: dict[str, tuple[str, str]] = {}
         identifier = self.world.new_uuid()
         self.machines = {
             host: Machine(self.world, host, Disk(identifier), stonith=self.has_coordinator)

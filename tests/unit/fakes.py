@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, Superblock
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import (
@@ -195,6 +196,8 @@ class FakeHost:
     written: dict[str, bytes] = field(default_factory=dict)
     # What the kernel does when the hosts lose each other; None: what is configured.
     guards: Guards | None = None
+    # What the peer's agent says; None: there is nobody to compare with.
+    agreement: Agreement | Unobserved | None = None
 
     def __post_init__(self) -> None:
         if self.replica is None:
@@ -237,6 +240,9 @@ class FakeHost:
             content=look(Facet.CONTENT, lambda: self.content),
             incident=look(Facet.INCIDENT, lambda: self.incident),
             guards=look(Facet.GUARDS, lambda: self._guards(volume)),
+            agreement=None
+            if self.agreement is None
+            else look(Facet.AGREEMENT, lambda: self.agreement),
         )
 
     def take_proof(self, volume: VolumeConfig, name: str) -> str:

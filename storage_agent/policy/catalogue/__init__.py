@@ -6,6 +6,7 @@ A test holds that each code that the program uses is in here.
 from __future__ import annotations
 
 from storage_agent.policy.catalogue.agent import AGENT
+from storage_agent.policy.catalogue.agreement import AGREEMENT
 from storage_agent.policy.catalogue.array import ARRAY
 from storage_agent.policy.catalogue.coordinator import COORDINATOR
 from storage_agent.policy.catalogue.creation import CREATION
@@ -19,6 +20,7 @@ from storage_agent.policy.explanation import Explanation
 
 CATALOGUE: dict[str, Explanation] = {
     **AGENT,
+    **AGREEMENT,
     **ARRAY,
     **COORDINATOR,
     **CREATION,

@@ -10,17 +10,6 @@ _ADOPT = "storage-coordinator adopt VOLUME"
 _GO_LIVE = "storage-coordinator go-live VOLUME"
 
 COORDINATOR: dict[str, Explanation] = {
-    "CONFIG_DISAGREES": Explanation(
-        meaning="The two hosts have something configured differently that must be the same: an "
-        "address, options, exports, the mount point, disks.",
-        risk="the other host would serve something else, or nothing, once this one has let go",
-        next_steps=("on both hosts: storage-agent config show", "make them the same"),
-    ),
-    "CONFIG_NOT_COMPARED": Explanation(
-        meaning="Whether the two hosts are configured alike could not be compared.",
-        risk="the other host might serve something else, or nothing, once this one has let go",
-        next_steps=("on both hosts: storage-agent config show",),
-    ),
     # Reaching the hosts.
     "HOST_UNREACHABLE": Explanation(
         meaning="There is no SSH connection to the host: it is down, or the network, sshd or the "

@@ -13,6 +13,7 @@ from storage_agent.model.doctor import DoctorFacts
 from storage_agent.model.finding import Finding
 from storage_agent.model.guards import FENCING
 from storage_agent.model.observed import Unobserved
+from storage_agent.policy.agreement import judged
 from storage_agent.policy.common import blocker, warning
 from storage_agent.policy.doctor.check import Check, not_checked
 
@@ -34,6 +35,24 @@ def replica_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[C
             yield Check(title=title, seen=finding.measured, finding=finding)
         if not found:
             yield Check(title=title, seen="guards and time-outs as proposed")
+
+
+def agreement_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
+    """Whether the peer's agent answers, through whatever lies between, and says the same."""
+    peer = config.peer_of(config.host) if config else None
+    for name, view in facts.agreements.items():
+        volume = config.volumes.get(name) if config else None
+        if config is None or peer is None or volume is None:
+            continue
+        title = f"configuration of {name} on {peer.name}"
+        if isinstance(view, Unobserved):
+            yield not_checked(facts, title, view)
+            continue
+        found = judged(volume, config.host, peer.name, view)
+        for finding in found:
+            yield Check(title=title, seen=finding.measured, finding=finding)
+        if not found:
+            yield Check(title=title, seen=f"the same, said at {view.asked}")
 
 
 def _unsafe(volume: VolumeConfig, settings: dict[str, str], version: str | None) -> list[Finding]:

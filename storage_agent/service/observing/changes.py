@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.array import ArrayView
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.guards import Guards
@@ -24,7 +25,7 @@ RING_SIZE = 1000
 NOT_LOOKED_AT = "not looked at yet"
 TEXT_LIMIT_CHARS = 400
 # The first part of an aspect's name; each part of a volume has exactly one head.
-_HEADS = ("array", "replica", "guards", "incident", "filesystem", "nfs", "services")
+_HEADS = ("array", "replica", "guards", "agreement", "incident", "filesystem", "nfs", "services")
 
 Aspects = dict[str, str]
 
@@ -115,6 +116,7 @@ def aspects_of(volume: VolumeSnapshot) -> Aspects:
         ("array", volume.array),
         ("replica", volume.replica),
         ("guards", volume.guards),
+        ("agreement", volume.agreement),
         ("incident", volume.incident),
         ("filesystem", volume.filesystem),
         ("nfs", volume.nfs),
@@ -130,6 +132,8 @@ def aspects_of(volume: VolumeSnapshot) -> Aspects:
             found |= _replica_aspects(value)
         elif isinstance(value, Guards):
             found |= _guards_aspects(value)
+        elif isinstance(value, Agreement):
+            found[head] = _agreement_text(value)
         elif isinstance(value, Incident):
             found[head] = _incident_text(value)
         elif isinstance(value, FilesystemView):
@@ -188,6 +192,14 @@ def _guards_aspects(guards: Guards) -> Aspects:
         "guards fencing": guards.fencing() or "none, as there is no disk or connection",
         "guards handler": guards.problem or guards.fence_peer,
     }
+
+
+def _agreement_text(agreement: Agreement) -> str:
+    if not agreement.has_secret:
+        return "not compared"
+    if agreement.silence is not None:
+        return f"unknown: {agreement.silence}"
+    return f"differs: {', '.join(agreement.differing)}" if agreement.differing else "alike"
 
 
 def _incident_text(incident: Incident) -> str:

@@ -47,12 +47,12 @@ def looked_at(volume: VolumeConfig) -> frozenset[Facet]:
     """The parts that such a volume has. The identity costs too much for a look without need."""
     absent = set()
     if volume.replica is None:
-        absent |= {Facet.REPLICA, Facet.INCIDENT, Facet.GUARDS}
+        absent |= {Facet.REPLICA, Facet.INCIDENT, Facet.GUARDS, Facet.AGREEMENT}
     if volume.nfs is None:
         absent.add(Facet.NFS)
     if not volume.services:
         absent.add(Facet.SERVICES)
-    return CHEAP_FACETS - absent
+    return (CHEAP_FACETS | {Facet.AGREEMENT}) - absent
 
 
 def period_s(value: object) -> float:
@@ -116,6 +116,7 @@ def _blank_volume(
         services=_UNLOOKED if volume.services else (),
         incident=_UNLOOKED if volume.replica else None,
         guards=_UNLOOKED if volume.replica else None,
+        agreement=_UNLOOKED if volume.replica else None,
     )
 
 

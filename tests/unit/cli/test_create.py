@@ -47,6 +47,7 @@ def test_create_with_the_plans_digest() -> None:
     world.answers = creating()
     digest = world.answers["plan"]["digest"]
     assert world.run("create", "data", "--first", "--confirm", digest) == 0
+    assert world.out.endswith("are compared: storage-agent pair-secret data\n")
     assert world.asked[-1] == (
         "create",
         {"volume": "data", "operation_id": "00000000000000aa", "role": "first", "confirm": digest},

@@ -71,8 +71,13 @@ class FakeLocal:
         self.snapshot: dict[str, Any] | AgentError = status_result(serving(), agent_version="")
         self.found: DoctorFacts = facts()
         self.has_files = True
+        self.secrets: list[str] = []
         self.devices: tuple[str, ...] = ("/dev/drbd0",)
         self.keys = KeyFile(Path("/nonexistent/authorized_keys"))
+
+    def make_pair_secret(self, volume: str) -> bool:
+        self.secrets.append(volume)
+        return self.secrets.count(volume) == 1
 
     def key_file(self) -> KeyFile:
         return self.keys

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage_agent.model.configuration import (
+    COMPARE_PORT,
     AgentConfig,
     Arbitration,
     ArrayConfig,
@@ -65,6 +66,13 @@ def test_the_example_loads(files: Files) -> None:
 
 def test_no_volume_yet(files: Files) -> None:
     assert files.load(BASE.split("[volumes")[0]).volumes == {}
+
+
+def test_where_the_agents_compare(files: Files) -> None:
+    assert files.load(BASE).compare_port == COMPARE_PORT
+    assert files.load("compare_port = 9000\n" + BASE).compare_port == 9000
+    # A volume of before may have the default for its own.
+    assert files.load(BASE.replace("port = 7789", f"port = {COMPARE_PORT}")).volumes
 
 
 def test_two_volumes(files: Files) -> None:

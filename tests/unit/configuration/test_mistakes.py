@@ -153,10 +153,17 @@ def test_everything_wrong_is_told_at_once_and_once(files: Files) -> None:
     assert files.problems(text) == [
         "14: volumes.data.replica.minor: -1 is not between 0 and 255",
         "17: volumes.data.filesystem.type: 'ntfs' is not known (known: ext4, xfs)",
-        "22: nonsense: unknown key (known: host, hosts, volumes)",
+        "22: nonsense: unknown key (known: compare_port, host, hosts, volumes)",
     ]
     with pytest.raises(ConfigurationError, match=r"agent\.toml:14: .* \(and 2 more: "):
         files.load()
+
+
+def test_the_agents_do_not_compare_at_a_replicas_port(files: Files) -> None:
+    (problem,) = files.problems("compare_port = 7789\n" + BASE)
+    assert problem == "16: volumes.data.replica.port: port 7789 is taken: see compare_port at 1"
+    (problem,) = files.problems("compare_port = 80\n" + BASE)
+    assert problem == "1: compare_port: 80 is not between 1024 and 65535"
 
 
 def test_a_mistake_is_not_told_twice_as_a_conflict(files: Files) -> None:

@@ -247,6 +247,7 @@ def test_killed_between_the_account_and_the_journal_it_did_not_begin() -> None:
     ("phase", "undoing", "why"),
     [
         (Phase.ACCEPTED, "", ""),
+        (Phase.BEGUN, "", "it had begun, and its last records are lost"),
         (Phase.UNDOING, "it failed", ""),
         (Phase.UNDOING, "", "it was being taken back, and its last records are lost"),
         (Phase.ENDED, "", "it had ended, and its last records are lost"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from storage_agent.model.agreement import Agreement, Silence
 from storage_agent.model.array import Array, ArrayMember, ArrayState, ArrayView
 from storage_agent.model.filesystem import Capacity, FilesystemView, Mount
 from storage_agent.model.nfs import NfsClient, NfsView, ServerState
@@ -254,3 +255,22 @@ def test_standing_alone_is_loud(role: Role, split_brain: bool, words: str) -> No
     )
     events = describe_volume_changes(volume(replica=together), volume(replica=alone))
     assert f"data: replica connection Connected → {words}" in [event.text for event in events]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "text"),
+    [
+        (Agreement(has_secret=False), "not compared"),
+        (Agreement(has_secret=True, silence=Silence.REFUSED), "unknown: refused"),
+        (
+            Agreement(has_secret=True, differing={"volumes.data.mount_point": ("a", "b")}),
+            "differs: volumes.data.mount_point",
+        ),
+    ],
+)
+def test_whether_the_hosts_agree_is_an_event(agreement: Agreement, text: str) -> None:
+    alike = Agreement(has_secret=True, peer_version="0.1.0")
+    old, new = volume(agreement=alike), volume(agreement=agreement)
+    assert lines(old, new) == [f"data: agreement alike → {text}"]
+    newer = dataclasses.replace(alike, peer_version="0.2.0")
+    assert lines(old, volume(agreement=newer)) == []

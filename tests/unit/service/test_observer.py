@@ -142,6 +142,7 @@ def test_every_part_is_looked_at_soon_and_once(bench: Bench) -> None:
     bench.start()
     wait_until(bench.is_known)
     assert sorted(bench.host.looks) == [
+        "agreement",
         "array",
         "filesystem",
         "guards",
@@ -315,7 +316,7 @@ def test_parts_that_a_volume_does_not_have_are_not_looked_at() -> None:
     local = dataclasses.replace(volume_config(), replica=None, nfs=None)
     assert looked_at(local) == {Facet.ARRAY, Facet.FILESYSTEM}
     whole = volume_config(services=("a.service",))
-    assert looked_at(whole) == CHEAP_FACETS
+    assert looked_at(whole) == CHEAP_FACETS | {Facet.AGREEMENT}
 
 
 def array_view(sync_action: str) -> ArrayView:

@@ -1,0 +1,82 @@
+"""Asks the peer's agent what it has configured of a volume, and compares. Changes nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from storage_agent import __version__
+from storage_agent.host.pair.exchange import TIMEOUT_S, NotProven, Statement, TurnedAway, ask
+from storage_agent.host.pair.secret import read_secret
+from storage_agent.model.agreement import Agreement, Silence, different, shared
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
+from storage_agent.model.errors import AgentError
+
+# own address, peer's address, port
+Connect = Callable[[str, str, int], socket.socket]
+
+
+def statement(config: AgentConfig, volume: str) -> Statement:
+    """What this host says."""
+    return Statement(agent_version=__version__, values=shared(config, volume))
+
+
+def connect(address: str, peer: str, port: int) -> socket.socket:
+    """From the own replication address: from no other does the peer listen. Raises OSError."""
+    family = socket.AF_INET6 if ipaddress.ip_address(peer).version == 6 else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(TIMEOUT_S)
+        connection.bind((address, 0))
+        connection.connect((peer, port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def compare(
+    config: AgentConfig,
+    volume: VolumeConfig,
+    root: Path = Path("/"),
+    connect: Connect = connect,
+) -> Agreement | None:
+    """None where there is nobody to compare with. Takes at most twice TIMEOUT_S."""
+    here, peer = config.hosts.get(config.host), config.peer_of(config.host)
+    if volume.replica is None or here is None or peer is None:
+        return None
+    asked = f"{peer.address} port {config.compare_port}"
+    try:
+        secret = read_secret(volume.name, root)
+    except AgentError as exc:
+        silence = Silence.SECRET_UNUSABLE
+        return Agreement(has_secret=True, asked=asked, silence=silence, detail=exc.message)
+    if secret is None:
+        return Agreement(has_secret=False, asked=asked)
+    mine = statement(config, volume.name)
+    try:
+        with connect(here.address, peer.address, config.compare_port) as connection:
+            theirs = ask(
+                connection, secret, volume.name, mine=mine, host=config.host, peer=peer.name
+            )
+    except (NotProven, OSError) as exc:
+        silence, detail = _silence(exc), getattr(exc, "strerror", None) or str(exc)
+        return Agreement(has_secret=True, asked=asked, silence=silence, detail=detail[:200])
+    return Agreement(
+        has_secret=True,
+        asked=asked,
+        peer_version=theirs.agent_version[:40],
+        differing=different(mine.values, theirs.values),
+    )
+
+
+def _silence(exc: NotProven | OSError) -> Silence:
+    if isinstance(exc, TurnedAway):
+        return Silence.TURNED_AWAY
+    if isinstance(exc, NotProven):
+        return Silence.DISBELIEVED
+    if isinstance(exc, ConnectionRefusedError):
+        return Silence.REFUSED
+    return Silence.UNREACHABLE

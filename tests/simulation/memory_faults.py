@@ -42,7 +42,10 @@ class MemoryFaults:
         return bool(content)
 
     def _ended(self, machine: Machine) -> tuple[str, bytes]:
-        """One that has, by its journal and for its caller; it counts as harmed from now on."""
+        """One that has, by its journal, by its volume's account and for its caller; it counts as
+        harmed from now on."""
+        account = machine.files.get("account-data") or b""
+        known = b"" if b'"phase": "ended"' in account else account
         ended = [
             name
             for name, content in machine.files.items()
@@ -51,6 +54,7 @@ class MemoryFaults:
             and b'"phase": "ended"' in content
             and (course := self.simulation.courses.get(name.removeprefix("operation-")))
             and course.record is not None
+            and f'"operation_id": "{course.request.operation_id}"'.encode() not in known
         ]
         if not ended:
             return "", b""

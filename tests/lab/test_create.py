@@ -192,7 +192,7 @@ def test_config_check_knows_the_host(lab: Lab) -> None:
         ("volumes.data.replica.minor", "minor 0 of data belongs to the DRBD resource hand"),
         ("volumes.data.replica.port", "port 7789 of data belongs to the DRBD resource hand"),
         ("volumes.data.nfs.interface", "there is no network interface eth7"),
-        ("volumes.data.nfs.address", "10.9.0.1 of data is this host's own"),
+        ("volumes.data.nfs.address", "the service address 10.9.0.1 of data is this host's own"),
     ):
         number = 1 + next(i for i, line in enumerate(wrong.splitlines()) if shown[key] in line)
         assert f"/etc/storage-agent/agent.toml:{number}: error: {key}: {what}" in said, said

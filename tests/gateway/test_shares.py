@@ -94,11 +94,12 @@ def flood_of(content: bytes) -> Callable[[StorageHost, str, threading.Event], No
 
     def flood(host: StorageHost, name: str, stop: threading.Event) -> None:
         session = host.session(name)
+        # From outside: whoever is read slowly stands in the middle of its sending.
+        threading.Thread(target=lambda: (stop.wait(), session.kill()), daemon=True).start()
         with contextlib.suppress(BrokenPipeError):
             while not stop.is_set():
                 session.send(content)
                 session.lines.clear()
-        session.kill()
 
     return flood
 

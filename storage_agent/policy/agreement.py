@@ -28,6 +28,9 @@ def needs_agreement(snapshot: VolumeSnapshot, request: OperationRequest) -> bool
     replica = snapshot.replica
     if not isinstance(replica, Replica) or not _is_connected(replica):
         return False
+    if request.kind is OperationKind.ASSEMBLE:
+        # It may have to tell the kernel not to freeze any more: policy/guards.py.
+        return replica.role is Role.PRIMARY
     if request.kind is OperationKind.DEMOTE:
         return replica.role is Role.PRIMARY and request.origin != SHUTDOWN_ORIGIN
     # A primary that is promoted again takes over from nobody.

@@ -3,6 +3,7 @@ handlers would be, never by what is configured. Pure."""
 
 from __future__ import annotations
 
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.guards import (
@@ -87,15 +88,18 @@ def not_taken(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
 
 def taking_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     """May the kernel be told not to freeze any more? Not a Primary without its peer: somebody may
-    count on it that it stands still."""
+    count on it that it stands still. Nor one whose peer would still be granted the volume by a
+    coordinator that cannot see this host, and remembers that it stands still."""
     guards, replica = snapshot.guards, snapshot.replica
     if not isinstance(guards, Guards) or not isinstance(replica, Replica):
         return ()
-    connected = replica.peer is not None and (replica.peer.connection is ConnectionState.CONNECTED)
     stonith = FENCING[Arbitration.COORDINATOR]
     weakens = guards.fencing() == stonith and FENCING[volume.arbitration] != stonith
-    if replica.role is not Role.PRIMARY or not weakens or (connected and not replica.suspended):
+    if replica.role is not Role.PRIMARY or not weakens:
         return ()
+    connected = replica.peer is not None and (replica.peer.connection is ConnectionState.CONNECTED)
+    if connected and not replica.suspended:
+        return _still_promised(volume, snapshot)
     return (
         blocker(
             "FREEZE_STILL_NEEDED",
@@ -105,6 +109,34 @@ def taking_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Fin
             limit="Primary and connected, or Secondary",
             remedy="bring the link to the other host back first: storage-agent status "
             f"{volume.name}",
+        ),
+    )
+
+
+def _still_promised(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """A coordinator goes by what the host says that would take over."""
+    view, key = snapshot.agreement, f"volumes.{volume.name}.arbitration"
+    remedy = f"storage-agent status {volume.name}"
+    if isinstance(view, Agreement) and view.has_secret:
+        if view.silence is None and key not in view.differing:
+            return ()
+        seen = (
+            f"{view.asked}: {view.silence}" if view.silence else f"there {view.differing[key][1]}"
+        )
+    elif isinstance(view, Unobserved):
+        seen = view.reason
+    else:
+        seen = "the two agents do not compare what they have configured"
+        remedy = f"storage-agent pair-secret {volume.name} (it says what to type next)"
+    return (
+        blocker(
+            "FREEZE_STILL_PROMISED",
+            f"a coordinator may count on it that {snapshot.host} stands still when it loses its "
+            f"peer, and the peer does not say that {volume.name} is configured otherwise",
+            measured=seen,
+            limit=f'arbitration = "{volume.arbitration}" on both hosts, by their agents\' word',
+            remedy=f"the same agent.toml on both hosts, then: {remedy}; then: storage-agent "
+            f"assemble {volume.name}",
         ),
     )
 

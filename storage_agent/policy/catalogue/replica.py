@@ -47,6 +47,15 @@ REPLICA: dict[str, Explanation] = {
         risk="the peer may have been promoted because this host stands still",
         next_steps=("bring the link to the other host back, then: storage-agent assemble VOLUME",),
     ),
+    "FREEZE_STILL_PROMISED": Explanation(
+        meaning="DRBD would be told not to freeze any more, and the peer's agent does not say that "
+        "it is configured so, too. A coordinator that cannot see this host goes by the peer.",
+        risk="it may grant the peer while this host goes on alone: two hosts that write",
+        next_steps=(
+            "storage-agent pair-secret VOLUME",
+            "the same agent.toml on both hosts, then: storage-agent assemble VOLUME",
+        ),
+    ),
     "REPLICA_ELSEWHERE": Explanation(
         meaning="DRBD works with another address or minor than the configuration says: such things "
         "it takes only anew.",

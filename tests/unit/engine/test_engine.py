@@ -9,6 +9,7 @@ import pytest
 
 from storage_agent.engine.engine import NOT_RECORDED
 from storage_agent.engine.epoch import EpochStore
+from storage_agent.model.agreement import Agreement
 from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig, Arbitration
 from storage_agent.model.errors import Busy, OperationFailed, UsageError
@@ -256,6 +257,9 @@ def test_assemble_is_not_already_so_while_the_kernel_does_something_else() -> No
     engine = make_engine(host, store)
     assert run(engine, request(OperationKind.ASSEMBLE)).message == "already so"
     host.guards = guards_as(Arbitration.COORDINATOR)
+    record = run(engine, request(OperationKind.ASSEMBLE, operation_id="op-0"))
+    assert [finding.code for finding in record.findings] == ["FREEZE_STILL_PROMISED"]
+    host.agreement = Agreement(has_secret=True)
     plan, findings = engine.plan(request(OperationKind.ASSEMBLE))
     assert StepKind.TAKE_OPTIONS in [step.kind for step in plan.steps]
     assert findings == ()

@@ -182,6 +182,7 @@ def test_both_hosts_show_it(
         (OperationKind.PROMOTE, lost_peer(SECONDARY), "", False),
         (OperationKind.PROMOTE, PRIMARY, "", False),
         (OperationKind.ASSEMBLE, SECONDARY, "", False),
+        (OperationKind.ASSEMBLE, PRIMARY, "", True),
     ],
 )
 def test_the_peer_is_asked_anew_where_one_takes_over_from_the_other(

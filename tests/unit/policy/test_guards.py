@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from storage_agent.model.agreement import Agreement, Silence
 from storage_agent.model.configuration import Arbitration, HostConfig
 from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.guards import (
@@ -202,7 +203,7 @@ def test_a_primary_writes_only_with_its_peer_or_a_word() -> None:
 @pytest.mark.parametrize(
     ("replica", "found"),
     [
-        (PRIMARY, []),
+        (PRIMARY, ["FREEZE_STILL_PROMISED"]),
         (in_sync_replica(), []),
         (lost_peer(in_sync_replica()), []),
         (lost_peer(PRIMARY), ["FREEZE_STILL_NEEDED"]),
@@ -215,6 +216,32 @@ def test_a_primary_without_its_peer_is_not_told_to_go_on(replica: object, found:
     assert codes(taking_findings(VOLUME, seen)) == found
     assert set(found) <= set(codes(assembly_findings(VOLUME, seen)))
     assert taking_findings(ARBITRATED, seen) == ()
+
+
+ALIKE = Agreement(has_secret=True, asked="10.8.0.2 port 8780")
+
+
+@pytest.mark.parametrize(
+    ("view", "measured"),
+    [
+        (ALIKE, ""),
+        (dataclasses.replace(ALIKE, differing={"volumes.data.nfs.address": ("1", "2")}), ""),
+        (
+            dataclasses.replace(ALIKE, differing={"volumes.data.arbitration": ("absent", "coo")}),
+            "there coo",
+        ),
+        (dataclasses.replace(ALIKE, silence=Silence.REFUSED), "10.8.0.2 port 8780: refused"),
+        (Unobserved(reason="no answer"), "no answer"),
+        (Agreement(has_secret=False), "the two agents do not compare what they have configured"),
+        (None, "the two agents do not compare what they have configured"),
+    ],
+)
+def test_a_primary_goes_on_freezing_until_its_peer_is_known_to_be_told(
+    view: Agreement | Unobserved | None, measured: str
+) -> None:
+    """A coordinator that cannot see this host would grant the peer."""
+    seen = dataclasses.replace(look(guards_as(COORDINATOR), replica=PRIMARY), agreement=view)
+    assert [f.measured for f in taking_findings(VOLUME, seen)] == ([measured] if measured else [])
 
 
 def test_addresses_and_minor_are_those_that_drbd_has() -> None:

@@ -165,8 +165,14 @@ def _overtaken(volume: VolumeConfig, begun: Begun) -> Iterator[Finding]:
 
 
 def is_untouched(generation: GenerationIdentifiers) -> bool:
-    """Just made, or declared the good one once and not synced to anybody since."""
-    return JUST_CREATED in (int(generation.current, 16) & ~1, int(generation.bitmap, 16) & ~1)
+    """Just made, or declared the good one once and not synced to anybody since: the end of a resync
+    moves the bitmap's generation into the history.
+
+    Being declared begins two generations where DRBD's worker is faster than the command
+    (drbd_state.c after_state_ch(), drbd_nl.c drbd_set_role(); seen in the lab)."""
+    current, bitmap = int(generation.current, 16) & ~1, int(generation.bitmap, 16) & ~1
+    history = [int(older, 16) for older in generation.history]
+    return JUST_CREATED in (current, bitmap) or (bool(history and bitmap) and not any(history))
 
 
 def _files(volume: VolumeConfig, begun: Begun) -> Iterator[Finding]:

@@ -94,8 +94,13 @@ def flood_of(content: bytes) -> Callable[[StorageHost, str, threading.Event], No
 
     def flood(host: StorageHost, name: str, stop: threading.Event) -> None:
         session = host.session(name)
-        # From outside: whoever is read slowly stands in the middle of its sending.
-        threading.Thread(target=lambda: (stop.wait(), session.kill()), daemon=True).start()
+
+        def end() -> None:
+            """From outside: whoever is read slowly stands in the middle of its sending."""
+            stop.wait()
+            session.kill()
+
+        threading.Thread(target=end, daemon=True).start()
         with contextlib.suppress(BrokenPipeError):
             while not stop.is_set():
                 session.send(content)

@@ -147,7 +147,7 @@ def _judge(desk: Desk, making: Making) -> None:
         whole = making.role == "join" or (fs is not None and fs[2])
         if not (whole and host.content.metadata and host.array_runs):
             desk.problems.append(f"made, and not whole: {host.content}")
-        if host.content.current > 0x3000:
+        if host.content.current > 0x5000:
             desk.problems.append("declared the good one more often than it was interrupted")
     elif left := host.traces():
         desk.problems.append(f"left behind: {left}")

@@ -47,6 +47,8 @@ class OnArray:
 
     metadata: bool = False
     current: int = JUST_CREATED
+    # Of the newest sync that has ended.
+    history: int = 0
     bitmap: int = 0
     up_to_date: bool = False
     filesystem: tuple[str, str, bool] | None = None
@@ -144,7 +146,9 @@ class CreateHost:
             },
             signatures=tuple(found) if self.array_runs else None,
             generation=GenerationIdentifiers(
-                current=f"{content.current:016X}", bitmap=f"{content.bitmap:016X}"
+                current=f"{content.current:016X}",
+                bitmap=f"{content.bitmap:016X}",
+                history=(f"{content.history:016X}", f"{0:016X}"),
             )
             if attached
             else None,
@@ -306,7 +310,9 @@ class CreateHost:
     def _first_primary(self, volume: VolumeConfig) -> None:
         assert self.role is not None
         content = self.content
-        content.bitmap, content.current = content.current, content.current + 0x1000
+        # Once by DRBD's worker and once by the command, which finds the bitmap's taken then.
+        for _ in range(2):
+            content.bitmap, content.current = content.current, content.current + 0x1000
         content.up_to_date, self.role = True, Role.PRIMARY
 
     def _secondary(self, volume: VolumeConfig) -> None:

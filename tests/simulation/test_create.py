@@ -136,7 +136,9 @@ def test_a_copy_that_has_met_another_is_not_declared_the_good_one_again() -> Non
     """It was joined and synced, and the other went on alone, while this one was never finished."""
     desk = cut_at(FIRST, "before make-filesystem")
     host = desk.host
-    host.content = OnArray(metadata=True, current=0x5000, bitmap=0x4000, up_to_date=True)
+    host.content = OnArray(
+        metadata=True, current=0x5000, bitmap=0x4000, history=0x3000, up_to_date=True
+    )
     record = desk.type(OperationKind.CREATE, "first")
     assert record is not None
     assert record.state is OperationState.FAILED, record.message

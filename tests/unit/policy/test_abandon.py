@@ -142,6 +142,14 @@ def test_a_copy_that_met_another_is_not_the_good_one_by_itself() -> None:
     for current, bitmap in (("4", "0"), ("5", "0"), ("A1", "4"), ("A1", "5")):
         fresh = GenerationIdentifiers(current=current.zfill(16), bitmap=bitmap.zfill(16))
         assert going_on(begun(replica=ALONE, generation=fresh)) == []
+    # Declared the good one in two steps, as DRBD does it now and then; a sync leaves a history.
+    for bitmap, history, found in (
+        ("B1", ("0", "0"), []),
+        ("B1", ("4", "0"), ["CREATION_OVERTAKEN"]),
+        ("0", ("0", "0"), ["CREATION_OVERTAKEN"]),
+    ):
+        seen = GenerationIdentifiers(current="A1", bitmap=bitmap, history=history)
+        assert going_on(begun(replica=ALONE, generation=seen)) == found
     join = dataclasses.replace(CREATION, role="join")
     assert going_on(begun(replica=ALONE, generation=OLD, role="join", creation=join)) == []
     assert going_on(begun(replica=BLIND)) == ["UNOBSERVED"]

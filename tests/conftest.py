@@ -56,8 +56,8 @@ STARTS_PROCESS = frozenset(
         "subprocess.Popen",
     }
 )
-DESCRIPTORS_LEFT = 3
-THREADS_END_S = 5.0
+DESCRIPTORS_LEFT = 8
+THREADS_END_S = 10.0
 USES_ADDRESS = frozenset({"socket.bind", "socket.connect", "socket.getaddrinfo", "socket.sendto"})
 
 

@@ -189,6 +189,9 @@ class Creating:
                 remedy=f"see what is on it: wipefs --no-act {volume.array_device()}",
                 code="CREATION_CHANGED",
             )
+        if ("drbd", "") in map(_as_made, found):
+            # Before its own signature: that is the proof that this was blank before.
+            self._tools.runner.run(blank_argv(volume.array_device()), timeout_s=timeout_s)
         if found:
             argv = ("wipefs", "--all", "--", volume.array_device())
             self._tools.runner.run(argv, timeout_s=timeout_s)
@@ -220,6 +223,12 @@ class Creating:
     @property
     def _root(self) -> Path:
         return self._tools.root
+
+
+def blank_argv(device: str) -> tuple[str, ...]:
+    """Zeroes what `drbdadm create-md` saw to be blank, and will look at again (drbdmeta.c: 68 KiB):
+    an interrupted mkfs leaves data there without a signature."""
+    return ("blkdiscard", "--zeroout", "--offset", "0", "--length", str(128 << 10), "--", device)
 
 
 def _as_made(entry: tuple[str, str]) -> tuple[str, str]:

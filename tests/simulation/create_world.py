@@ -43,7 +43,8 @@ class OneDisk:
 
 @dataclass(slots=True)
 class OnArray:
-    """What lies on the assembled array. filesystem: type, UUID, and whether mkfs has ended."""
+    """What lies on the assembled array. filesystem: type, UUID, and whether mkfs has ended.
+    unsigned: what mkfs writes and no signature tells."""
 
     metadata: bool = False
     current: int = JUST_CREATED
@@ -53,6 +54,7 @@ class OnArray:
     up_to_date: bool = False
     filesystem: tuple[str, str, bool] | None = None
     foreign: tuple[str, str] | None = None
+    unsigned: bool = False
     was_used: bool = False
 
 
@@ -98,7 +100,7 @@ class CreateHost:
             s: d.superblock for s, d in self.disks_by_serial.items() if d.superblock
         }
         content = self.content
-        if content.metadata or content.filesystem:
+        if content.metadata or content.filesystem or content.unsigned:
             found["content"] = content
         for what, there in (("array", self.array_runs), ("server", self.server),
                             ("role", self.role), ("files", self.files)):  # fmt: skip
@@ -290,7 +292,7 @@ class CreateHost:
     def _make_metadata(self, volume: VolumeConfig) -> None:
         if self.content.metadata:
             return
-        if self.content.filesystem or self.content.foreign:
+        if self.content.filesystem or self.content.foreign or self.content.unsigned:
             raise Refused("its disk is not blank", code="DRBD_DATA_FOUND")
         self.piece("write metadata")
         self.content.metadata = True
@@ -327,6 +329,8 @@ class CreateHost:
         kind, uuid = volume.filesystem.type, volume.filesystem.uuid or ""
         if kind == "xfs":
             self.content.filesystem = (kind, uuid, False)
+        # Only create-md looks for it, and it has seen a blank disk.
+        self.content.unsigned = self.content.metadata
         self.piece("within mkfs")
         self.content.filesystem = (kind, uuid, True)
 
@@ -341,6 +345,9 @@ class CreateHost:
         assert self.role is None
         if self.content.foreign:
             raise Refused("carries what create did not write", code="CREATION_CHANGED")
+        if self.content.metadata:
+            self.content.unsigned = False
+            self.piece("blanked")
         self.content.filesystem = None
         self.piece("between two signatures")
         self.content.metadata = False

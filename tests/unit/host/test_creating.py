@@ -122,6 +122,18 @@ def test_without_the_module_nothing_is_rendered(tmp_path: Path) -> None:
 def test_only_what_create_wrote_is_erased(tmp_path: Path) -> None:
     runner = Script(signatures(OURS, {"type": "drbd", "uuid": "1f"}), Answer(0, ""))
     perform(creating(tmp_path, runner), StepKind.ERASE_CONTENT)
+    erased = [argv for argv in runner.asked if "--no-act" not in argv and "/dev/md/data" in argv]
+    assert erased == [
+        # What an interrupted mkfs left without a signature, where create-md looks.
+        ("blkdiscard", "--zeroout", "--offset", "0", "--length", "131072", "--", "/dev/md/data"),
+        ("wipefs", "--all", "--", "/dev/md/data"),
+    ]
+
+
+def test_without_drbds_metadata_nobody_has_seen_that_it_was_blank(tmp_path: Path) -> None:
+    runner = Script(signatures(OURS), Answer(0, ""))
+    perform(creating(tmp_path, runner), StepKind.ERASE_CONTENT)
+    assert not [argv for argv in runner.asked if argv[0] == "blkdiscard"]
     assert ("wipefs", "--all", "--", "/dev/md/data") in runner.asked
 
 

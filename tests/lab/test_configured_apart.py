@@ -23,7 +23,7 @@ from tests.lab.situations import (
 from tests.lab.test_refusals import codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
-pytestmark = pytest.mark.unproven
+pytestmark = pytest.mark.long
 
 SECRET = "/etc/storage-agent/pair/data.secret"
 PORT = 8780

@@ -11,7 +11,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import agent, ask, configure, create, one_volume, operate
 
-pytestmark = pytest.mark.unproven
+pytestmark = pytest.mark.long
 
 REFUSED, BUSY = 3, 5
 # As guides have it: minor 0, port 7789, defined and not up. And one from elsewhere.

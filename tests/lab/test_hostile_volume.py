@@ -117,6 +117,7 @@ def test_a_folder_that_was_moved_or_removed_is_back_and_locks_are_kept(lab: Lab)
     assert_nothing_lost(writer.finish())
 
 
+@pytest.mark.long
 @pytest.mark.lab_situation("data-serving-on-alpha")
 def test_links_in_its_place_lead_nowhere(lab: Lab) -> None:
     """While it serves, and where the server finds them at its start."""
@@ -140,6 +141,7 @@ def test_links_in_its_place_lead_nowhere(lab: Lab) -> None:
     assert (role(beta), is_mounted(beta, "data")) == ("Primary", True)
 
 
+@pytest.mark.long
 @pytest.mark.lab_situation("data-in-sync")
 def test_a_folder_that_is_gone_wants_a_persons_word(lab: Lab) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]

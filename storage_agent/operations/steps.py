@@ -87,7 +87,8 @@ DEFINITIONS: dict[StepKind, Definition] = {
         goal=goals.replica_up,
         facets=_REPLICA,
         undo=StepKind.REPLICA_DOWN,
-        timeout_s=60,
+        # At boot half of it for this host's address.
+        timeout_s=240,
     ),
     StepKind.TAKE_OPTIONS: Definition(
         title=lambda v: "let DRBD take the configured options, without interrupting anything",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import time
 from pathlib import Path
 
 from storage_agent.host.drbd import commands
 from storage_agent.host.drbd.definitions import try_argv, with_instead
 from storage_agent.host.drbd.events import parse_events2_now
-from storage_agent.host.drbd.failures import failure
+from storage_agent.host.drbd.failures import NO_ADDRESS, failure
 from storage_agent.host.drbd.generation import parse_generation
 from storage_agent.host.drbd.resource_file import resource_path
 from storage_agent.host.drbd.status_json import parse_status_json
@@ -42,6 +43,8 @@ DRBDSETUP_84 = "/lib/drbd/drbdsetup-84"
 LOAD_UNIT = "modprobe@drbd.service"
 MAIN_CONFIGURATION = "etc/drbd.conf"
 TRIAL_TIMEOUT_S = 10.0
+ADDRESS_WAIT_S = 120.0
+ADDRESS_POLL_S = 1.0
 SPLIT_BRAIN_NOTES = Path("run/storage-agent/split-brain")
 
 
@@ -161,9 +164,22 @@ class Drbd:
         Only for a replica that does not serve: `adjust` applies whatever changed in the resource
         file, also by detaching or disconnecting. It connects a StandAlone replica again. Where
         the disk has no metadata it fails and leaves a diskless resource: `down` removes it.
+
+        Waits for this host's address: at boot the network may come up after the daemon, and
+        drbdadm refuses before it has asked the kernel for anything.
         """
         argv = commands.drbdadm("adjust", resource)
-        self._run(argv, "bring up", resource, timeout_s=timeout_s)
+        now_s = time.monotonic()
+        end_s, wait_s = now_s + timeout_s, now_s + min(timeout_s / 2, ADDRESS_WAIT_S)
+        while True:
+            try:
+                left_s = max(1.0, end_s - time.monotonic())
+                self._run(argv, "bring up", resource, timeout_s=left_s)
+                return
+            except Missing as exc:
+                if exc.code != NO_ADDRESS or time.monotonic() >= wait_s:
+                    raise
+            time.sleep(ADDRESS_POLL_S)
 
     def take_options(self, resource: str, *, has_connection: bool, timeout_s: float) -> None:
         """Makes the kernel take the options of the resource file, also while it serves: of what

@@ -20,6 +20,7 @@ from storage_agent.model.errors import (
     Refused,
 )
 
+NO_ADDRESS = "DRBD_NO_ADDRESS"
 _KERNEL_NUMBER = re.compile(r"(?:State change failed|Failure): \((-?\d+)\)")
 # DRBD 9 names the opener: `drbd0 opened by mount (pid 2009) at 2026-11-21 00:28:56.770`.
 _OPENER = re.compile(r"opened by (\S+) \(pid (\d+)\)")
@@ -132,6 +133,13 @@ _BY_TEXT = (
         "DRBDADM_GAVE_UP",
         "drbdadm did not wait for the kernel to the end",
         "look at the state before trying again: storage-agent status",
+    )),
+    ("not found on this host", _Meaning(
+        Missing,
+        NO_ADDRESS,
+        "this host does not have the address that it replicates from",
+        "bring up the interface that has it, and see: ip -brief address; then: storage-agent "
+        "assemble {resource}",
     )),
     ("unknown connection", _Meaning(
         Missing,

@@ -9,6 +9,15 @@ KERNEL: dict[str, Explanation] = {
         meaning="drbdadm finds no resource of this name for this host.",
         next_steps=("ls /etc/drbd.d", "hostname (must be one of the resource's hosts)"),
     ),
+    "DRBD_NO_ADDRESS": Explanation(
+        meaning="This host does not have the address that its resource is defined with. After a "
+        "boot the agent waits two minutes for it.",
+        next_steps=(
+            "ip -brief address",
+            "storage-agent config show",
+            "storage-agent assemble VOLUME",
+        ),
+    ),
     "DRBD_NOT_UP": Explanation(
         meaning="The resource is not configured in the kernel.",
         next_steps=("storage-agent assemble VOLUME",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage_agent.host.drbd import Drbd
+from storage_agent.host.drbd import adapter as adapter_module
 from storage_agent.host.drbd.commands import option_changes
 from storage_agent.host.drbd.definitions import try_argv
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, OperationFailed, Refused
@@ -142,6 +143,43 @@ def test_a_refusal_is_named(tmp_path: Path) -> None:
     assert raised.value.code == "DRBD_HELD_OPEN"
     assert raised.value.message == "cannot demote r0: its device is held open (-12)"
     assert isinstance(raised.value.__cause__, CommandFailed)
+
+
+# drbd-utils 9.22, on a host whose network was not up yet.
+NO_ADDRESS = Recorded(
+    "no-address",
+    ("drbdadm", "adjust", "r0"),
+    10,
+    "",
+    "drbd.d/r0.res:46: in resource r0, on beta:\n\tIP 10.8.0.2 not found on this host.\n",
+)
+
+
+class Late(AnsweringRunner):
+    """The address comes after so many tries."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__()
+        self.tries = tries
+
+    def answer(self, argv: Argv, stdin: bytes) -> Answer:
+        self.tries -= 1
+        seen = NO_ADDRESS if self.tries > 0 else SILENT
+        return Answer(seen.exit_status or 0, seen.stdout, seen.stderr)
+
+
+def test_the_network_may_come_up_after_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_module, "ADDRESS_POLL_S", 0.001)
+    runner = Late(3)
+    Drbd(runner, tmp_path).up("r0", timeout_s=60)
+    assert runner.asked == [("drbdadm", "adjust", "r0")] * 3
+    monkeypatch.setattr(adapter_module, "ADDRESS_WAIT_S", 0.01)
+    with pytest.raises(Missing, match="does not have the address") as raised:
+        Drbd(Late(100_000), tmp_path).up("r0", timeout_s=60)
+    assert raised.value.code == "DRBD_NO_ADDRESS"
+    assert "storage-agent assemble r0" in raised.value.remedy
 
 
 def test_only_first_primary_is_forced(tmp_path: Path) -> None:

@@ -109,8 +109,7 @@ class Engine:
         require_operation_id(request.operation_id)
         self._volume(request)
         with self._lock:
-            known = self._records.known(request.operation_id)
-            if known is not None:
+            if (known := self._records.known(request.operation_id)) is not None:
                 return same_operation(known, request)
             require_free(request, self._running.values(), self._config)
             self.record_ends()
@@ -201,9 +200,10 @@ class Engine:
     def show(
         self, operation_id: str, volume: str | None = None, epoch: int | None = None
     ) -> OperationRecord | None:
-        """As Records.show, of one volume or all."""
+        """As Records.show, of one volume or all; not of one that is just being accepted."""
         volumes = tuple(self._config.volumes) if volume is None else (volume,)
-        return self._records.show(operation_id, volumes, epoch)
+        with self._lock:
+            return self._records.show(operation_id, volumes, epoch)
 
     def history(self, limit: int) -> tuple[OperationRecord, ...]:
         """The newest operations, newest first, running ones included."""
@@ -389,9 +389,9 @@ class Engine:
             )
         if request.kind is OperationKind.CREATE:
             return with_identity(self._config, volume)
-        if request.kind is OperationKind.ABANDON:
-            creation = self._creations.read(request.volume)
-            return as_begun(self._config, volume, creation) if creation else volume
+        is_abandoned = request.kind is OperationKind.ABANDON
+        if is_abandoned and (begun := self._creations.read(request.volume)):
+            return as_begun(self._config, volume, begun)
         return volume
 
     def _changed(self, record: OperationRecord) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -265,3 +266,33 @@ def test_an_operation_without_an_end_goes_on_only_where_its_account_says_the_sam
     )
     account = Account(number=3, operation_id="old", phase=phase)
     assert why_not_to_go_on(entry, account) == why
+
+
+class HalfWritten(MemoryStore):
+    """The account says that the operation was accepted; its journal is still being written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_there, self.may_go_on = threading.Event(), threading.Event()
+
+    def _write(self, name: str, content: bytes) -> None:
+        if name == "operation-now":
+            self.is_there.set()
+            assert self.may_go_on.wait(10)
+        super()._write(name, content)
+
+
+def test_what_is_just_being_accepted_is_not_forgotten() -> None:
+    store = HalfWritten()
+    engine = make_engine(FakeHost(), store)
+    accepting = threading.Thread(target=engine.begin, args=(request(PROMOTE, "now"),))
+    accepting.start()
+    assert store.is_there.wait(10)
+    shown: list[object] = []
+    looking = threading.Thread(target=lambda: shown.append(engine.show("now")))
+    looking.start()
+    looking.join(0.1)
+    store.may_go_on.set()
+    for thread in (accepting, looking):
+        thread.join(10)
+    assert [getattr(record, "state", record) for record in shown] == [OperationState.RUNNING]

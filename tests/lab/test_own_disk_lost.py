@@ -10,7 +10,7 @@ from tests.lab.harness.ssh import Host
 from tests.lab.situations import agent, is_in_sync, move, proc_drbd, role, status
 from tests.lab.writing import assert_nothing_lost, client_kernel_messages, start_writer
 
-pytestmark = pytest.mark.unproven
+pytestmark = pytest.mark.long
 
 MEMBERS = ("alpha-0", "alpha-1")
 

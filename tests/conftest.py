@@ -130,7 +130,7 @@ def _descriptors() -> int:
 # -- what runs, and how long it may ----------------------------------------------------------------
 
 # One in so many of the long scenarios runs beside the rest: what fits into 75 minutes on two cores.
-LONG_SHARES = 8
+LONG_SHARES = 12
 
 
 def is_in_share(name: str, commit: str) -> bool:
@@ -151,8 +151,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_left_out(item: pytest.Item, commit: str | None) -> bool:
-    if item.get_closest_marker("unproven") is not None:
-        return True
     if item.get_closest_marker("long") is None:
         return False
     return commit is None or not is_in_share(item.nodeid, commit)

@@ -13,15 +13,10 @@ from tests.lab.test_arbitration import FREEZE_TIMEOUT_S, grant, server, take_ove
 from tests.lab.writing import WAITS_LONG, assert_nothing_lost, client_kernel_messages, start_writer
 
 
+@pytest.mark.long
 @pytest.mark.lab_allows(WAITS_LONG)
 @pytest.mark.lab_situation("arbitrated-serving-on-alpha")
-@pytest.mark.parametrize(
-    "seconds",
-    [
-        pytest.param(60, marks=pytest.mark.long),
-        pytest.param(300, marks=pytest.mark.unproven),
-    ],
-)
+@pytest.mark.parametrize("seconds", [60, 300])
 def test_a_paused_primary_that_was_replaced_keeps_its_mouth_shut(lab: Lab, seconds: int) -> None:
     alpha, beta = lab.hosts["alpha"], lab.hosts["beta"]
     take_over(lab)

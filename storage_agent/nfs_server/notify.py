@@ -31,7 +31,9 @@ class Notifier:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             message = f"FDSTORE=1\nFDNAME={name}".encode()
-            socket.send_fds(self._channel, [message], [descriptor])
+            # What is not kept is no reason not to serve.
+            with contextlib.suppress(OSError):
+                socket.send_fds(self._channel, [message], [descriptor])
         finally:
             os.close(descriptor)
 

@@ -44,6 +44,16 @@ def test_what_is_held_already_is_not_given_again(
     assert systemd.recv(100) == b"READY=1\nSTATUS=standby"
 
 
+@pytest.mark.sockets
+def test_a_systemd_that_takes_nothing_keeps_nobody_from_serving(
+    systemd: socket.socket, tmp_path: Path
+) -> None:
+    notifier = Notifier()
+    systemd.close()
+    notifier.keep("nfsd", str(tmp_path))
+    notifier.ready("standby")
+
+
 def test_without_systemd_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notifier = Notifier()

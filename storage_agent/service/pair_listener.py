@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from storage_agent.host.pair.compare import statement
-from storage_agent.host.pair.exchange import NotProven, answer
+from storage_agent.host.pair.exchange import TIMEOUT_S, NotProven, answer
 from storage_agent.host.pair.secret import has_secret, read_secret
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError
@@ -129,7 +129,9 @@ class PairListener:
         self._listener = self._place = None
 
     def _accept(self, listener: socket.socket, config: AgentConfig) -> None:
-        self._places.acquire()
+        if not self._places.acquire(timeout=TIMEOUT_S):
+            # It waits in the kernel's queue, or gives up.
+            return
         try:
             connection, address = listener.accept()
         except OSError:

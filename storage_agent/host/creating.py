@@ -228,7 +228,7 @@ class Creating:
 def blank_argv(device: str) -> tuple[str, ...]:
     """Zeroes what `drbdadm create-md` saw to be blank, and will look at again (drbdmeta.c: 68 KiB):
     an interrupted mkfs leaves data there without a signature."""
-    return ("blkdiscard", "--zeroout", "--offset", "0", "--length", str(128 << 10), "--", device)
+    return ("blkdiscard", "--zeroout", "--offset", "0", "--length", str(68 << 10), "--", device)
 
 
 def _as_made(entry: tuple[str, str]) -> tuple[str, str]:

@@ -125,7 +125,7 @@ def test_only_what_create_wrote_is_erased(tmp_path: Path) -> None:
     erased = [argv for argv in runner.asked if "--no-act" not in argv and "/dev/md/data" in argv]
     assert erased == [
         # What an interrupted mkfs left without a signature, where create-md looks.
-        ("blkdiscard", "--zeroout", "--offset", "0", "--length", "131072", "--", "/dev/md/data"),
+        ("blkdiscard", "--zeroout", "--offset", "0", "--length", "69632", "--", "/dev/md/data"),
         ("wipefs", "--all", "--", "/dev/md/data"),
     ]
 

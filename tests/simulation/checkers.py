@@ -83,6 +83,8 @@ class Checks:
         alpha, beta = self._machines
         if alpha.node.s.role is beta.node.s.role is Role.PRIMARY:
             self._one_writer(alpha, beta)
+        if alpha.unheard or beta.unheard:
+            self.expect("I26", False, "a primary is frozen, and its handler does not see it")
         if alpha.mounted and beta.mounted:
             self._one_mount(alpha, beta)
         if alpha.server is beta.server is ServerState.SERVING:
@@ -94,7 +96,7 @@ class Checks:
 
     def asked(self) -> Counter[str]:
         """How often each invariant was looked at."""
-        each_step = {"I1": 1, "I9": 1, "I11": 1, "I10": 2}
+        each_step = {"I1": 1, "I9": 1, "I11": 1, "I10": 2, "I26": 1}
         return self.counts + Counter({name: n * self._steps for name, n in each_step.items()})
 
     def _one_writer(self, alpha: Machine, beta: Machine) -> None:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.replica import Role
+from tests.simulation.sights import proc_drbd
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
 
 GRANT_LIFE_S = 120.0
 WAIT_S = 540.0
+FROZEN, PRIMARY, SECONDARY, UNSEEN = "frozen", "primary", "secondary", "unknown"
+STATES = {"s": FROZEN, "r": PRIMARY}
 STATUS = {IncidentAnswer.CONTINUE: 4, IncidentAnswer.DENY: 6}
 
 
@@ -26,12 +29,39 @@ class Asked:
 
 
 def fence_peer(machine: Machine) -> int:
-    """The exit status. Runs in a task of the kernel."""
+    """The exit status. Runs in a task of the kernel. Whether it runs for a volume with arbitration
+    its command line says; whom it speaks for, /proc/drbd alone."""
     machine.world.sleep(0.1)
-    node = machine.node
-    if not node.stonith or node.s.role is not Role.PRIMARY:
+    if not machine.node.stonith:
         return _promotion(machine)
-    return _wait(machine) if node.s.susp else 1
+    state = _state(machine)
+    if state == SECONDARY:
+        return _promotion(machine)
+    return _wait(machine) if state == FROZEN else 1
+
+
+def state_shown(text: str, minor: int = 0) -> str:
+    """The script's look(): what the line of that minor in /proc/drbd says."""
+    state = UNSEEN
+    for line in text.splitlines():
+        # As read(1) splits it: what is over goes to the last name, its blanks inside kept.
+        number, connection, roles, _, rest = (*line.split(None, 4), "", "", "", "", "")[:5]
+        if number != f"{minor}:" or not connection.startswith("cs:"):
+            continue
+        flags = rest[2:] if rest[:1].isupper() and rest[1:2] == " " else rest
+        if roles.startswith("ro:Primary/") and flags[:1] in STATES:
+            state = STATES[flags[:1]]
+        elif roles.startswith("ro:Secondary/"):
+            state = SECONDARY
+    return state
+
+
+def _state(machine: Machine) -> str:
+    s = machine.node.s
+    state = state_shown(proc_drbd(s.role, s.disk, s.conn, s.pdsk, s.peer, s.susp))
+    if s.role is Role.PRIMARY and s.susp and state != FROZEN:
+        machine.unheard = True
+    return state
 
 
 def _promotion(machine: Machine) -> int:
@@ -43,7 +73,7 @@ def _promotion(machine: Machine) -> int:
 
 
 def _wait(machine: Machine) -> int:
-    world, node = machine.world, machine.node
+    world = machine.world
     machine.shut_out()
     machine.incidents += 1
     asked = Asked(f"nonce-{machine.incidents}", machine.boot_id, int(machine.wall_s()))
@@ -54,7 +84,8 @@ def _wait(machine: Machine) -> int:
 
     def is_over() -> bool:
         answered = verdict(machine, asked) is not IncidentAnswer.NONE
-        return answered or not node.s.susp or machine.asked is not asked
+        closed = _state(machine) in (PRIMARY, SECONDARY)
+        return answered or closed or machine.asked is not asked
 
     world.wait(is_over, world.now_s + WAIT_S)
     answer = verdict(machine, asked)

@@ -75,6 +75,8 @@ class Machine:
         self.in_grace = False
         self.grant: tuple[str, str, float] | None = None
         self.asked: Asked | None = None
+        # Its handler did not see that the kernel had it frozen.
+        self.unheard = False
         self.answered: Incident | None = None
 
     def wall_s(self) -> float:

@@ -36,6 +36,7 @@ from tests.simulation.mutants_of_memory import MUTANTS_OF_MEMORY, goes_on_with_a
 from tests.simulation.mutations import (
     at_once,
     believes,
+    by_number_of_words,
     commands,
     definition,
     drop,
@@ -217,6 +218,8 @@ MUTANTS = (
     _m("a frozen host keeps its link", "I11", "nobody_answers",
        lambda: [(LinkKeeper, "keep", lambda self, config, volumes: None),
                 (Machine, "shut_out", lambda self: None)]),
+    _m("the handler counts words", "I26", "granted_to_secondary",
+       lambda: [(handler, "state_shown", by_number_of_words)]),
     _m("whom the handler has shut out is never let in again", "I26", "nobody_answers",
        lambda: [(LinkKeeper, "keep", lambda self, config, volumes: None)]),
     _m("decided once is decided for good", "I1", "decided_long_ago",

@@ -24,6 +24,7 @@ from storage_agent.policy import epoch as epoch_policy
 from storage_agent.policy import evidence, promotion, standalone
 from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.currency import currency_findings
+from tests.simulation import handler
 from tests.simulation.hunting import Patch
 from tests.simulation.transfer import Transfer
 
@@ -42,6 +43,14 @@ def only_known(volume: Any, snapshot: Any, peer: str, *, lets_go: bool) -> tuple
 
 def nothing(*_args: object, **_more: object) -> tuple[()]:
     return ()
+
+
+def by_number_of_words(text: str, minor: int = 0) -> str:
+    """As if the protocol's letter were always there."""
+    words = next(line.split() for line in text.splitlines() if line.strip().startswith(f"{minor}:"))
+    if words[2].startswith("ro:Secondary"):
+        return handler.SECONDARY
+    return handler.FROZEN if words[5:] and words[5].startswith("s") else handler.PRIMARY
 
 
 def without(*codes: str) -> Callable[..., Any]:

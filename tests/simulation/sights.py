@@ -18,9 +18,21 @@ from storage_agent.model.replica import (
     Role,
 )
 from storage_agent.model.snapshot import UseView
-from tests.simulation.states import REPLICATION, STANDALONE, WITH_PEER
+from tests.simulation.states import CONNECTING, REPLICATION, STANDALONE, WITH_PEER
 
 STATES_KEPT = 4096
+
+
+@lru_cache(STATES_KEPT)
+def proc_drbd(
+    role: Role, disk: DiskState, conn: str, pdsk: DiskState, peer: Role, susp: bool
+) -> str:
+    """The device's line in /proc/drbd (drbd_proc.c drbd_seq_show()). While it stands alone there is
+    no net configuration, and a blank in the place of the protocol's letter."""
+    protocol = " " if conn == STANDALONE else "C"
+    connection = "WFConnection" if conn == CONNECTING else conn
+    flags = "s-----" if susp else "r-----"
+    return f" 0: cs:{connection} ro:{role}/{peer} ds:{disk}/{pdsk} {protocol} {flags}\n"
 
 
 @lru_cache(STATES_KEPT)

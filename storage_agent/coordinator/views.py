@@ -43,7 +43,8 @@ class HostView:
 
     @property
     def replica(self) -> Replica | None:
-        found = self.snapshot.replica if self.snapshot else None
+        """None where it is not known, also in part."""
+        found = self.snapshot.decidable().replica if self.snapshot else None
         return found if isinstance(found, Replica) else None
 
     @property

@@ -12,6 +12,7 @@ from storage_agent.coordinator.failover import Loss, TakeoverCheck
 from storage_agent.coordinator.move_check import MoveCheck
 from storage_agent.coordinator.views import HostView, VolumeView
 from storage_agent.model.finding import Finding, Severity, blockers
+from storage_agent.model.observed import Unobserved
 
 PROGRAM = "storage-coordinator"
 
@@ -51,7 +52,9 @@ def host_text(host: HostView) -> str:
         return f"unknown: {host.error.message}"
     replica = host.replica
     if replica is None:
-        return "no replica is seen"
+        seen = host.snapshot.decidable().replica if host.snapshot else None
+        why = f": {seen.reason}" if isinstance(seen, Unobserved) else ""
+        return f"no replica is seen{why}"
     parts = [str(replica.role), str(replica.disk)]
     if replica.suspended:
         parts.append(f"writes frozen ({', '.join(replica.suspended)})")

@@ -19,6 +19,7 @@ from storage_agent.policy.common import unobserved, wrong_primary
 from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
+from storage_agent.policy.legible import named
 from storage_agent.policy.liveguard import needs_use, service_findings
 from storage_agent.policy.promotion import mount_point_findings, promotion_findings
 from storage_agent.policy.standalone import (
@@ -56,10 +57,11 @@ def findings_for(
     """
     other = config.peer_of(config.host)
     peer = other.name if other else ""
+    seen = snapshot.decidable()
     found = _of_its_kind(
-        config, volume, snapshot, request, host, peer, is_granted=is_granted, creation=creation
+        config, volume, seen, request, host, peer, is_granted=is_granted, creation=creation
     )
-    return (*found, *wrong_primary(volume, snapshot, request, peer))
+    return named(snapshot, (*found, *wrong_primary(volume, seen, request, peer)))
 
 
 def _of_its_kind(

@@ -118,6 +118,8 @@ class LinuxHost:
             return _bold(view) if facet in facets else _NOT_ASKED
 
         replica, nfs = volume.replica, volume.nfs
+        other = self._config.peer_of(host)
+        peer = other.name if other else ""
         return VolumeSnapshot(
             volume=volume.name,
             host=host,
@@ -129,7 +131,9 @@ class LinuxHost:
             if replica is None
             else look(
                 Facet.REPLICA,
-                lambda: tools.drbd.observe(volume.name, replica.minor, timeout_s=LOOK_TIMEOUT_S),
+                lambda: tools.drbd.observe(
+                    volume.name, replica.minor, timeout_s=LOOK_TIMEOUT_S, peer=peer
+                ),
             ),
             filesystem=look(
                 Facet.FILESYSTEM,

@@ -126,6 +126,8 @@ def waits_for_word(replica: object, guards: object) -> bool:
     DRBD's own guard, and not past it already. Unknown means no."""
     if not isinstance(guards, Guards) or not isinstance(replica, Replica):
         return False
+    if replica.why_undecidable():
+        return False
     is_alone = replica.peer is None or replica.peer.connection is not ConnectionState.CONNECTED
     writes_alone = replica.role is Role.PRIMARY and is_alone and not replica.suspended
     return guards.freezes() and not writes_alone

@@ -46,6 +46,8 @@ class ConnectionState(StrEnum):
     TEAR_DOWN = "TearDown"
     CONNECTING = "Connecting"
     CONNECTED = "Connected"
+    # A word that is not known here; DRBD has none of its own for that.
+    UNKNOWN = "Unknown"
 
 
 class ReplicationState(StrEnum):
@@ -64,6 +66,8 @@ class ReplicationState(StrEnum):
     PAUSED_SYNC_T = "PausedSyncT"
     AHEAD = "Ahead"
     BEHIND = "Behind"
+    # As with the connection.
+    UNKNOWN = "Unknown"
 
 
 # The handshake has decided, or a person said, that this side's copy is the older one.
@@ -77,6 +81,10 @@ _TARGET_STATES = frozenset(
         ReplicationState.BEHIND,
     }
 )
+
+
+# Before a handshake has succeeded, and where that is not known.
+_NOT_AGREED = frozenset({ReplicationState.OFF, ReplicationState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +122,9 @@ class Replica:
     peer: None where the kernel has no connection object (drbdadm disconnect on 9, never yet up).
     split_brain: the last handshake found that both copies were changed apart from each other, and
     none has succeeded since; DRBD stands alone until a person has chosen.
+    unread: what DRBD says of the fields above in words that are not known here (`connection
+    'Dreaming'`), each of which is Unknown in its place.  others: what of the resource is no part of
+    a pair with one volume (`peer gamma`, `volume 1`). Nothing is decided on either.
     """
 
     resource: str
@@ -126,6 +137,18 @@ class Replica:
     peer: PeerView | None = None
     generation: GenerationIdentifiers | None = None
     split_brain: bool = False
+    unread: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def why_undecidable(self) -> str:
+        """Empty where all of it is known."""
+        odd = [f"DRBD says what is not known here: {', '.join(self.unread)}"] if self.unread else []
+        more = [f"more than two hosts and one volume: {', '.join(self.others)}"]
+        return "; ".join(odd + (more if self.others else []))
+
+    def has_agreed(self) -> bool:
+        """The two copies' handshake has succeeded."""
+        return self.peer is not None and self.peer.replication not in _NOT_AGREED
 
     def stands_alone(self) -> bool:
         """DRBD neither has nor looks for its peer, until it is told to."""
@@ -155,7 +178,7 @@ class Replica:
         peer = self.peer
         if peer is None or peer.connection is not ConnectionState.CONNECTED:
             return False
-        if peer.disk is not DiskState.UP_TO_DATE or peer.replication is ReplicationState.OFF:
+        if peer.disk is not DiskState.UP_TO_DATE or peer.replication in _NOT_AGREED:
             return False
         if peer.replication in _TARGET_STATES:
             return True

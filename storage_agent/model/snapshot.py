@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from storage_agent.model.agreement import Agreement
@@ -107,6 +107,12 @@ class VolumeSnapshot:
     incident: Incident | Unobserved | None = None
     guards: Guards | Unobserved | None = None
     agreement: Agreement | Unobserved | None = None
+
+    def decidable(self) -> VolumeSnapshot:
+        """For decisions: a replica that is read in part only is as good as not looked at."""
+        replica = self.replica
+        why = replica.why_undecidable() if isinstance(replica, Replica) else ""
+        return replace(self, replica=Unobserved(reason=why)) if why else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,12 @@ def replica_up(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     replica = snapshot.replica
     if not isinstance(replica, Replica):
         return _unseen(replica, "replica")
-    unusable = {*WITHOUT_DISK, DiskState.ATTACHING, DiskState.NEGOTIATING}
+    unusable = {
+        *WITHOUT_DISK,
+        DiskState.ATTACHING,
+        DiskState.NEGOTIATING,
+        DiskState.DUNKNOWN,
+    }
     return f"disk is {replica.disk}" if replica.disk in unusable else ""
 
 
@@ -104,6 +109,8 @@ def connecting(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
         return _unseen(replica, "replica")
     if replica.split_brain:
         return "DRBD found a split brain"
+    if replica.peer is not None and replica.peer.connection is ConnectionState.UNKNOWN:
+        return "connection is Unknown"
     return "connection is StandAlone" if replica.stands_alone() else ""
 
 

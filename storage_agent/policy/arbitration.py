@@ -154,6 +154,7 @@ def has_lost_newer_copy(snapshot: VolumeSnapshot) -> bool:
         and replica.peer is not None
         and replica.peer.connection is not ConnectionState.CONNECTED
         and replica.peer.disk is DiskState.OUTDATED
+        and not replica.why_undecidable()
     )
 
 

@@ -41,6 +41,8 @@ def follow(attachment: Attachment, replica: Replica | None) -> Attachment:
     """The record after one more state, in the order in which the kernel showed them."""
     if replica is None:
         return _broken("the resource was taken down")
+    if why := replica.why_undecidable():
+        return _broken(why)
     if replica.in_sync() or _has_every_write(replica):
         if attachment.in_sync_until_loss:
             return settled(attachment)

@@ -21,6 +21,7 @@ from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.common import blocker, bytes_text, move_to, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
 from storage_agent.policy.guards import guard_findings, place_findings
+from storage_agent.policy.legible import named
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.space import space_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
@@ -45,7 +46,14 @@ class Readiness:
 
 def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) -> Readiness:
     """The verdict for one volume on this host, with every reason."""
-    if is_primary(volume, snapshot):
+    judged = _judge(config, volume, snapshot.decidable(), is_held=is_primary(volume, snapshot))
+    return dataclasses.replace(judged, findings=named(snapshot, judged.findings))
+
+
+def _judge(
+    config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot, *, is_held: bool
+) -> Readiness:
+    if is_held:
         findings = (*unobserved(snapshot), *_serving(config, volume, snapshot))
         return Readiness(
             verdict=Verdict.DEGRADED if _disturb(findings) else Verdict.SERVING, findings=findings

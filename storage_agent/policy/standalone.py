@@ -12,7 +12,6 @@ from storage_agent.model.replica import (
     ConnectionState,
     DiskState,
     Replica,
-    ReplicationState,
     Role,
 )
 from storage_agent.model.snapshot import VolumeSnapshot
@@ -73,8 +72,7 @@ def _is_told(replica: Replica) -> bool:
     peer = replica.peer
     if peer is None or peer.connection is not ConnectionState.CONNECTED:
         return False
-    settled = peer.replication is not ReplicationState.OFF
-    return settled and peer.disk is DiskState.UP_TO_DATE
+    return replica.has_agreed() and peer.disk is DiskState.UP_TO_DATE
 
 
 def parting_findings(

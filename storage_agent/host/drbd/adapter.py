@@ -27,7 +27,6 @@ from storage_agent.model.replica import (
     DiskState,
     GenerationIdentifiers,
     Replica,
-    ReplicationState,
 )
 
 # `drbdsetup status --json` of a resource that the kernel does not have: `[ ]` and this.
@@ -70,13 +69,20 @@ class Drbd:
         return None
 
     def observe(
-        self, resource: str, minor: int, *, timeout_s: float, with_generation: bool = False
+        self,
+        resource: str,
+        minor: int,
+        *,
+        timeout_s: float,
+        with_generation: bool = False,
+        peer: str = "",
     ) -> Replica | None:
         """What the kernel shows now; None where it does not have the resource. One process, two
         with_generation (none while diskless: then the kernel has no identifiers to show). Never
         loads the module. Raises ParseError.
 
-        minor: as configured, for messages; the kernel's own is in the replica.
+        minor: as configured, for messages; the kernel's own is in the replica.  peer: name of the
+        other host, by which it is told from a third one.
         """
         version = self.driver_version()
         if version is None:
@@ -85,11 +91,12 @@ class Drbd:
             ok = frozenset({0, NO_SUCH_RESOURCE})
             argv = commands.status_json(resource)
             done = self._run(argv, "observe", resource, minor, timeout_s=timeout_s, ok=ok)
-            replica = parse_status_json(done.stdout, resource, driver_version=version)
+            parse = parse_status_json
         else:
             argv = commands.events2_now(resource)
             done = self._run(argv, "observe", resource, minor, timeout_s=timeout_s)
-            replica = parse_events2_now(done.stdout, resource, driver_version=version)
+            parse = parse_events2_now
+        replica = parse(done.stdout, resource, driver_version=version, peer=peer)
         if replica is None:
             return None
         replica = self._with_split_brain(replica)
@@ -104,7 +111,7 @@ class Drbd:
         """libexec/split-brain leaves a note when a handshake has found one. It holds until one
         succeeds; seen then, it is taken away, or a later disconnect would look like another."""
         note = self.root / SPLIT_BRAIN_NOTES / replica.resource
-        if replica.peer is not None and replica.peer.replication is not ReplicationState.OFF:
+        if replica.has_agreed():
             with contextlib.suppress(OSError):
                 note.unlink(missing_ok=True)
             return replica

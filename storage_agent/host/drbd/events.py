@@ -36,7 +36,8 @@ class Record:
 
 
 def parse_record(line: str) -> Record:
-    """Raises ParseError for what is not `verb kind key:value …`, and for a repeated key."""
+    """A word that is no `key:value` is left out. Raises ParseError for what is not `verb kind …`,
+    and for a repeated key."""
     words = _TIMESTAMP.sub("", line, count=1).split()
     if len(words) < 2 or not line.isprintable():
         raise ParseError(TOOL, "not a record", line)
@@ -47,14 +48,18 @@ def parse_record(line: str) -> Record:
     for word in rest:
         # Addresses (`local:ipv4:10.9.0.1:7789`) have more colons in the value.
         key, colon, value = word.partition(":")
-        if not colon or key in fields:
-            raise ParseError(TOOL, f"malformed or repeated {key!r}", line)
-        fields[key] = value
+        if key in fields:
+            raise ParseError(TOOL, f"{key!r} twice", line)
+        if colon:
+            fields[key] = value
     return Record(verb=verb, kind=kind, fields=fields, line=line)
 
 
-def parse_events2_now(text: str, resource: str, *, driver_version: str) -> Replica | None:
+def parse_events2_now(
+    text: str, resource: str, *, driver_version: str, peer: str = ""
+) -> Replica | None:
     """The replica in the output of `events2 --now --statistics [RESOURCE]`, of either driver.
+    peer: name of the other host.
 
     None: the resource is not configured in the kernel. Raises ParseError, also for output that
     is cut short: only `exists -` at the end proves that nothing is missing.
@@ -72,7 +77,8 @@ def parse_events2_now(text: str, resource: str, *, driver_version: str) -> Repli
         raise ParseError(TOOL, "the end of the snapshot is missing", text[-200:])
     if resource not in table:
         return None
-    return build_replica(resource, table[resource], driver_version=driver_version, tool=TOOL)
+    found = table[resource]
+    return build_replica(resource, found, driver_version=driver_version, tool=TOOL, peer=peer)
 
 
 def insert(table: dict[str, Objects], record: Record) -> None:

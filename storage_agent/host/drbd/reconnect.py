@@ -6,7 +6,6 @@ from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import OutcomeUnknown, Refused
-from storage_agent.model.replica import ReplicationState
 
 # connect-int is 3 s: a peer that looks for us too is there by then.
 HANDSHAKE_S = 6.0
@@ -54,4 +53,4 @@ def _has_agreed(drbd: Drbd, volume: VolumeConfig) -> bool:
             else "journalctl -k -g drbd -n 50",
             code="SPLIT_BRAIN" if is_split else "STAND_ALONE",
         )
-    return seen.peer is not None and seen.peer.replication is not ReplicationState.OFF
+    return seen.has_agreed()

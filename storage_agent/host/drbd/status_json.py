@@ -11,7 +11,6 @@ from typing import Any
 
 from storage_agent.host.drbd.objects import (
     RESOURCE,
-    SUSPENDED_WORDS,
     ObjectKey,
     Objects,
     build_replica,
@@ -24,8 +23,11 @@ TOOL = "drbdsetup status --json"
 _NOT_JSON = re.compile(r":\s*-?(?:nan|inf)\b", re.IGNORECASE)
 
 
-def parse_status_json(text: str, resource: str, *, driver_version: str) -> Replica | None:
-    """None: the resource is not configured in the kernel. Raises ParseError."""
+def parse_status_json(
+    text: str, resource: str, *, driver_version: str, peer: str = ""
+) -> Replica | None:
+    """None: the resource is not configured in the kernel. peer: name of the other host. Raises
+    ParseError."""
     try:
         resources = json.loads(_NOT_JSON.sub(": null", text), object_pairs_hook=_no_repeated_key)
         found = [item for item in resources if item["name"] == resource]
@@ -36,7 +38,7 @@ def parse_status_json(text: str, resource: str, *, driver_version: str) -> Repli
         raise ParseError(TOOL, f"not in the form that drbd-utils 9 prints ({exc!r})") from exc
     if objects is None:
         return None
-    return build_replica(resource, objects, driver_version=driver_version, tool=TOOL)
+    return build_replica(resource, objects, driver_version=driver_version, tool=TOOL, peer=peer)
 
 
 def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -47,39 +49,37 @@ def _no_repeated_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _objects(resource: dict[str, Any]) -> Objects:
-    """The same objects, in the words that events2 uses."""
-    objects: Objects = {
-        RESOURCE: {
-            "role": resource["role"],
-            "suspended": _suspended(resource),
-            "force-io-failures": _yes_no(resource.get("force-io-failures", False)),
-        }
-    }
+    """The same objects, in the words that events2 uses; what is missing here is missing there."""
+    words = _texts(resource, {"role": "role"})
+    words["suspended"] = _suspended(resource)
+    words["force-io-failures"] = _yes_no(resource.get("force-io-failures", False))
+    objects: Objects = {RESOURCE: words}
     for device in resource["devices"]:
-        words = {"minor": str(device["minor"]), "disk": device["disk-state"]}
+        words = _texts(device, {"minor": "minor", "disk": "disk-state", "size": "size"})
         words["quorum"] = _yes_no(device.get("quorum", True))
-        words["size"] = str(device.get("size", 0))
         _put(objects, ("device", "", str(device["volume"])), words)
     for connection in resource["connections"]:
         node = str(connection["peer-node-id"])
-        words = {"connection": connection["connection-state"], "role": connection["peer-role"]}
+        keys = {"connection": "connection-state", "role": "peer-role", "conn-name": "name"}
+        words = _texts(connection, keys)
         words["congested"] = _yes_no(connection.get("congested", False))
         _put(objects, ("connection", node, ""), words)
         for peer_device in connection["peer_devices"]:
             key = ("peer-device", node, str(peer_device["volume"]))
-            _put(objects, key, _peer_device(peer_device))
+            _put(objects, key, _texts(peer_device, _PEER_DEVICE))
     return objects
 
 
-def _peer_device(peer_device: dict[str, Any]) -> dict[str, str]:
-    words = {
-        "replication": peer_device["replication-state"],
-        "peer-disk": peer_device["peer-disk-state"],
-        "resync-suspended": peer_device["resync-suspended"],
-    }
-    if "out-of-sync" in peer_device:
-        words["out-of-sync"] = str(peer_device["out-of-sync"])
-    return words
+_PEER_DEVICE = {
+    "replication": "replication-state",
+    "peer-disk": "peer-disk-state",
+    "resync-suspended": "resync-suspended",
+    "out-of-sync": "out-of-sync",
+}
+
+
+def _texts(found: dict[str, Any], keys: dict[str, str]) -> dict[str, str]:
+    return {word: str(found[key]) for word, key in keys.items() if key in found}
 
 
 def _put(objects: Objects, key: ObjectKey, words: dict[str, str]) -> None:
@@ -89,21 +89,16 @@ def _put(objects: Objects, key: ObjectKey, words: dict[str, str]) -> None:
 
 
 def _suspended(resource: dict[str, Any]) -> str:
-    """events2's word for the four booleans. `suspended` alone, with no reason that is known
-    here, is passed on and refused as an unknown word."""
-    words = [
-        word for word in sorted(SUSPENDED_WORDS) if _boolean(resource.get(f"suspended-{word}"))
-    ]
-    if not words and _boolean(resource["suspended"]):
-        return "yes"
+    """events2's word for the booleans `suspended-REASON`. `suspended` alone, with no reason, and
+    what is neither true nor false, is some reason that is not known here."""
+    begin = "suspended-"
+    reasons = (key for key in sorted(resource) if key.startswith(begin))
+    words = [key.removeprefix(begin) for key in reasons if resource[key] not in (False, None)]
+    if not words and resource.get("suspended", "missing") is not False:
+        return "unknown"
     return ",".join(words) or "no"
 
 
 def _yes_no(value: object) -> str:
-    return "yes" if _boolean(value) else "no"
-
-
-def _boolean(value: object) -> bool:
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise ParseError(TOOL, "neither true nor false", repr(value))
+    known = {True: "yes", False: "no", None: "no"}
+    return known.get(value, "unknown") if isinstance(value, bool | None) else "unknown"

@@ -72,12 +72,14 @@ class EventStream:
     together; the state between two of them mixes old and new. It is never in sync when neither
     the state before nor the one after is, because `in_sync` needs all of them to agree.
 
-    resources: those of interest; what other resources on the host do is not looked at.
+    resources: those of interest; what other resources on the host do is not looked at.  peer: name
+    of the other host.
     """
 
-    def __init__(self, driver_version: str, resources: frozenset[str]) -> None:
+    def __init__(self, driver_version: str, resources: frozenset[str], peer: str = "") -> None:
         self.driver_version = driver_version
         self.resources = resources
+        self.peer = peer
         # Kinds that this code does not know. Each forces one resync and is then let be, or a
         # newer driver would keep the stream restarting for ever.
         self.unknown_kinds: dict[str, int] = {}
@@ -158,7 +160,13 @@ class EventStream:
     def _build(self, name: str) -> Replica | None:
         if name not in self._table:
             return None
-        return build_replica(name, self._table[name], driver_version=self.driver_version, tool=TOOL)
+        return build_replica(
+            name,
+            self._table[name],
+            driver_version=self.driver_version,
+            tool=TOOL,
+            peer=self.peer,
+        )
 
 
 def _helper_call(record: Record) -> HelperCall:

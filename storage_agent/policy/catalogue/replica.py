@@ -56,6 +56,21 @@ REPLICA: dict[str, Explanation] = {
             "the same agent.toml on both hosts, then: storage-agent assemble VOLUME",
         ),
     ),
+    "REPLICA_UNREAD": Explanation(
+        meaning="DRBD describes the resource with a word that this version of the agent does not "
+        "know. The rest is shown; nothing is decided on it.",
+        risk="the volume is neither moved nor taken over until it is known",
+        next_steps=("drbdsetup status --verbose VOLUME", "storage-agent status VOLUME"),
+    ),
+    "REPLICA_NOT_A_PAIR": Explanation(
+        meaning="The DRBD resource has a third host or a second volume. The agent knows a pair: of "
+        "another copy it knows neither whether it is newer nor whether it is used.",
+        risk="the volume is neither moved nor taken over by the agent",
+        next_steps=(
+            "drbdsetup status --verbose VOLUME",
+            "take what is not the pair's out of the resource file, then: drbdadm adjust VOLUME",
+        ),
+    ),
     "REPLICA_ELSEWHERE": Explanation(
         meaning="DRBD works with another address or minor than the configuration says: such things "
         "it takes only anew.",

@@ -70,6 +70,7 @@ class ReplicaSource(Source):
         self._seen = seen
         self._version_path = version_path
         self._resources: frozenset[str] = frozenset()
+        self._peer = ""
         self._child: Child | None = None
         self._stream: EventStream | None = None
         self._has_driver = True
@@ -80,9 +81,11 @@ class ReplicaSource(Source):
 
     def configure(self, config: AgentConfig) -> None:
         resources = frozenset(name for name, v in config.volumes.items() if v.replica)
-        if resources != self._resources:
+        other = config.peer_of(config.host)
+        peer = other.name if other else ""
+        if (resources, peer) != (self._resources, self._peer):
             self._end("the configuration has changed")
-            self._resources = resources
+            self._resources, self._peer = resources, peer
             self._retry_s, self._pause_s = 0.0, FIRST_RETRY_S
 
     def tick(self, now_s: float) -> tuple[Hint, ...]:
@@ -104,7 +107,7 @@ class ReplicaSource(Source):
         for pipe in (self._child.stdout, self._child.stderr):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
-        self._stream = EventStream(version, self._resources)
+        self._stream = EventStream(version, self._resources, self._peer)
         self._begun_s = now_s
         return (Hint(_LOOK_AT_REPLICAS),)
 

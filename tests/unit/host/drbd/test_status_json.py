@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from storage_agent.host.drbd import parse_events2_now, parse_status_json
@@ -66,29 +68,52 @@ def test_numbers_that_json_does_not_know() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ('"role": "Primary"', '"role": "primary"'),
-        ('"role": "Primary"', '"roll": "Primary"'),
         ('"role": "Primary"', '"role": "Primary", "role": "Secondary"'),
-        ('"suspended": false', '"suspended": true'),
-        ('"suspended": false', '"suspended": "no"'),
-        ('"suspended-user": false', '"suspended-user": 1'),
-        ('"disk-state": "UpToDate"', '"disk-state": "Shiny"'),
-        ('"disk-state": "UpToDate"', '"disk-state": null'),
         ('"volume": 0', '"volume": 1'),
         ('"minor": 0', '"minor": -1'),
-        ('"connection-state": "StandAlone"', '"connection-state": "WFConnection"'),
-        ('"replication-state": "Off"', '"replication-state": "On"'),
-        ('"out-of-sync": ', '"out-of-sync": -'),
         ('"devices": [', '"devices": {'),
         ('"connections": [', '"links": ['),
         ("[\n", ""),
         ("]\n", "] trailing"),
     ],
 )
-def test_wrong_values_raise(right: str, wrong: str) -> None:
+def test_what_does_not_say_which_object_it_means_raises(right: str, wrong: str) -> None:
     assert right in good()
     with pytest.raises(ParseError):
         words(good().replace(right, wrong))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "same"),
+    [
+        ('"role": "Primary"', '"role": "primary"', "role:primary"),
+        ('"role": "Primary"', '"roll": "Primary"', "rolle:Primary"),
+        ('"suspended": false', '"suspended": true', "suspended:unknown"),
+        ('"suspended": false', '"suspended": "no"', "suspended:unknown"),
+        ('"suspended-user": false', '"suspended-user": 1', "suspended:user"),
+        ('"suspended-user": false', '"suspended-moon": true', "suspended:moon"),
+        ('"disk-state": "UpToDate"', '"disk-state": "Shiny"', " disk:Shiny"),
+        ('"disk-state": "UpToDate"', '"disk-state": null', " disk:None"),
+        (
+            '"connection-state": "StandAlone"',
+            '"connection-state": "WFConnection"',
+            "connection:WFConnection",
+        ),
+        ('"replication-state": "Off"', '"replication-state": "On"', "replication:On"),
+        ('"out-of-sync": ', '"out-of-sync": -', "out-of-sync:-"),
+    ],
+)
+def test_an_unknown_word_is_read_as_that_of_the_events(right: str, wrong: str, same: str) -> None:
+    """Whose test says of each what it changes."""
+    text = recorded(SLUG, V, "split-brain-both-primary-alpha").stdout
+    assert right in text
+    key = same.partition(":")[0].strip().replace("rolle", "role")
+    before = rf"(?<=[ ]){key}:[^ \n]*"
+    lines = recorded("drbdsetup-events2-now", V, "split-brain-both-primary-alpha").stdout
+    events = re.sub(before, same.strip(), lines, count=1)
+    assert events != lines
+    found = parse_status_json(text.replace(right, wrong, 1), "r0", driver_version=V)
+    assert found == parse_events2_now(events, "r0", driver_version=V)
 
 
 @pytest.mark.parametrize("text", ["", "null", "3", "[3]", "[[]]", '{"name": "r0"}', "[{}]"])

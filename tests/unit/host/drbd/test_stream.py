@@ -175,10 +175,7 @@ def test_down_step_by_step() -> None:
         "rename resource name:r0 new_name:r1",
         "change device name:r0 volume:1 minor:5 disk:UpToDate",
         "change connection name:r0 peer-node-id:9 connection:Connected",
-        "create connection name:r0 peer-node-id:9 connection:Connected role:Primary",
         "exists resource name:r0 role:Primary suspended:no",
-        "change resource name:r0 role:Tertiary",
-        "change device name:r0 volume:0 disk:Shiny",
         "change device name:r0",
         "change device",
         "melt resource name:r0",
@@ -201,6 +198,24 @@ def test_what_is_not_understood_asks_for_a_new_snapshot(line: str) -> None:
     fresh = events.feed(SNAPSHOT).replicas()["r0"]
     assert fresh is not None
     assert fresh.role is Role.SECONDARY
+
+
+def test_an_unknown_word_and_a_third_host_restart_nothing() -> None:
+    events = stream()
+    (_, odd), (_, third) = events.feed(
+        "change device name:r0 volume:0 disk:Shiny\n"
+        "create connection name:r0 peer-node-id:9 conn-name:gamma connection:Connected"
+        " role:Primary\n"
+    ).states
+    assert odd is not None
+    assert third is not None
+    assert (odd.disk, odd.unread) == (DiskState.DUNKNOWN, ("disk 'Shiny'",))
+    assert "peer gamma" in third.others
+    gone = events.feed("destroy connection name:r0 peer-node-id:9 conn-name:gamma\n")
+    known = events.feed("change device name:r0 volume:0 disk:UpToDate\n").replicas()["r0"]
+    assert gone.replicas()["r0"] == odd
+    assert known is not None
+    assert known.why_undecidable() == ""
 
 
 def test_a_torn_recording_asks_for_a_new_snapshot() -> None:

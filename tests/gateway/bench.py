@@ -239,7 +239,7 @@ class ManyHosts:
     def _login(self, settings: Settings, name: str) -> None:
         """As ssh.connect, but what it runs is `true`."""
         sock = socket.create_connection(("127.0.0.1", self._host.port), timeout=30)
-        transport = paramiko.Transport(sock, disabled_algorithms=ssh.DISABLED_ALGORITHMS)
+        transport = paramiko.Transport(sock, disabled_algorithms=ssh.WITHOUT)
         try:
             transport.start_client(timeout=30)
             transport.auth_publickey(ECHO_USER, ssh.load_key(str(self._host.key("operate"))))

@@ -1,8 +1,8 @@
 """SSH to one host, through paramiko: pinned host key, one configured key, deadlines everywhere.
 
 Nothing is looked up: no agent, no ~/.ssh, no system known_hosts, no configuration file, no proxy.
-Debian 12's paramiko 2.12 still offers CBC, MD5, SHA-1 and, in MACs that encrypt first, what
-CVE-2023-48795 (Terrapin) needs; all of it is turned off by name.
+Debian 12's paramiko 2.12 still offers CBC, MD5 and SHA-1: what is offered is what
+model/ssh_algorithms.py allows, of that what the installed paramiko has.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import paramiko
 
+from storage_agent.coordinator.reaching.causes import cause
 from storage_agent.coordinator.reaching.host_keys import HostKeys, fingerprint
-from storage_agent.coordinator.reaching.rpc import unreachable
 from storage_agent.coordinator.settings import HostSettings, Settings
-from storage_agent.model.errors import AgentError, ConfigurationError, NotPermitted, Refused
+from storage_agent.model.errors import AgentError, ConfigurationError, Refused
+from storage_agent.model.ssh_algorithms import CIPHERS, HOST_KEYS, KEX, MACS
 
 USER = "storage-agent"
 _LOG = "storage_agent.coordinator.paramiko"
@@ -33,27 +34,8 @@ for _name in (_LOG, "paramiko"):
     logging.getLogger(_name).propagate = False
 KEEPALIVE_S = 5
 _CHUNK_BYTES = 1 << 16
-# Terrapin needs chacha20-poly1305 (paramiko has none) or an -etm MAC with CBC or CTR.
-DISABLED_ALGORITHMS = {
-    "ciphers": ["aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc", "blowfish-cbc", "arcfour"],
-    "macs": [
-        "hmac-sha1",
-        "hmac-sha1-96",
-        "hmac-md5",
-        "hmac-md5-96",
-        "hmac-sha2-256-etm@openssh.com",
-        "hmac-sha2-512-etm@openssh.com",
-    ],
-    "kex": [
-        "diffie-hellman-group1-sha1",
-        "diffie-hellman-group14-sha1",
-        "diffie-hellman-group-exchange-sha1",
-        # Its group is the server's choice.
-        "diffie-hellman-group-exchange-sha256",
-    ],
-    "keys": ["ssh-dss", "ssh-rsa"],
-    "pubkeys": ["ssh-dss", "ssh-rsa"],
-}
+# Of the kinds that get no list of their own in paramiko: those of our key's signature.
+WITHOUT = {"pubkeys": ["ssh-dss", "ssh-rsa"]}
 
 
 class SshChannel:
@@ -195,17 +177,29 @@ def _transport(host: HostSettings, limit_s: float, key_type: str | None) -> para
     ):
         sock.setsockopt(socket.IPPROTO_TCP, option, value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    transport = paramiko.Transport(sock, disabled_algorithms=DISABLED_ALGORITHMS)
+    transport = paramiko.Transport(sock, disabled_algorithms=WITHOUT)
     transport.banner_timeout = limit_s
     transport.handshake_timeout = limit_s
     transport.auth_timeout = limit_s
     transport.set_log_channel(_LOG)
-    options = transport.get_security_options()
-    wanted = ("rsa-sha2-512", "rsa-sha2-256") if key_type == "ssh-rsa" else (key_type,)
-    if key_type is not None:
-        # Only the pinned type is asked for: a second key of the host changes nothing.
-        options.key_types = tuple(kind for kind in wanted if kind in options.key_types)
+    _allow(transport.get_security_options(), key_type)
     return transport
+
+
+def _allow(options: paramiko.SecurityOptions, key_type: str | None) -> None:
+    """key_type: of the pinned key, the only one that is asked for then: a second key of the host
+    changes nothing."""
+
+    def had(allowed: tuple[str, ...], here: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in allowed if name in here)
+
+    options.ciphers = had(CIPHERS, options.ciphers)
+    options.digests = had(MACS, options.digests)
+    options.kex = had(KEX, options.kex)
+    wanted: tuple[str, ...] = HOST_KEYS if key_type is None else (key_type,)
+    if key_type == "ssh-rsa":
+        wanted = ("rsa-sha2-512", "rsa-sha2-256")
+    options.key_types = had(wanted, options.key_types)
 
 
 def _require_key(host: HostSettings, pinned: bytes, shown: paramiko.PKey) -> None:
@@ -224,12 +218,5 @@ def _errors(host: HostSettings) -> Iterator[None]:
         yield
     except AgentError:
         raise
-    except paramiko.AuthenticationException as exc:
-        raise NotPermitted(
-            f"{host.name} does not accept our key",
-            remedy=f"on {host.name}: storage-agent authorize --role grant KEYFILE; "
-            "storage-agent authorize list",
-        ) from exc
     except Exception as exc:
-        # paramiko raises here whatever its own thread has met in what the host has sent.
-        raise unreachable(host.name, str(exc) or type(exc).__name__) from exc
+        raise cause(host, exc) from exc

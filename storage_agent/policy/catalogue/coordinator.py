@@ -17,6 +17,16 @@ COORDINATOR: dict[str, Explanation] = {
         risk="what happens there is not seen; a primary that is frozen there stays so",
         next_steps=(_PING, "look at the host's power and console"),
     ),
+    "HOST_SSH_ALGORITHMS": Explanation(
+        meaning="The host's sshd was hardened to algorithms of which this machine's paramiko has "
+        "none; what it may use is a list of its own, without CBC, SHA-1 and the like.",
+        risk="what happens there is not seen; a primary that is frozen there stays so",
+        next_steps=(
+            "on the host: storage-agent doctor",
+            "on the host: sshd -T | grep -iE '^(ciphers|macs|kexalgorithms)'",
+            _PING,
+        ),
+    ),
     "HOST_DISCONNECTED": Explanation(
         meaning="The connection to the host ended before the answer came; what was asked may or "
         "may not have happened.",

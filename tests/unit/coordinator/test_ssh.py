@@ -13,8 +13,10 @@ from typing import Any
 
 import paramiko
 import pytest
+from paramiko.ssh_exception import IncompatiblePeer
 
 from storage_agent.coordinator.reaching import ssh
+from storage_agent.coordinator.reaching.causes import cause
 from storage_agent.coordinator.reaching.host_keys import HostKeys, fingerprint
 from storage_agent.coordinator.reaching.rpc import Connection, Disconnected
 from storage_agent.coordinator.settings import HostSettings, Settings
@@ -25,6 +27,7 @@ from storage_agent.model.errors import (
     NotPermitted,
     Refused,
 )
+from storage_agent.model.ssh_algorithms import CIPHERS, HOST_KEYS, KEX, MACS
 from tests.unit.coordinator.loopback import Gateway
 from tests.unit.coordinator.pair import make_settings
 from tests.unit.service.parts import wait_until
@@ -154,32 +157,18 @@ def test_a_key_that_is_not_accepted(server: Server) -> None:
 def test_nobody_there(server: Server) -> None:
     server.pin()
     server.host = dataclasses.replace(server.host, port=1)
-    assert refusal(server).code == "HOST_UNREACHABLE"
+    found = refusal(server)
+    assert (found.code, "nothing listens at port 1" in found.message) == ("HOST_UNREACHABLE", True)
 
 
 # -- algorithms -----------------------------------------------------------------------------------
 
 # All that may ever be offered. What no list here has, a newer paramiko brought: to be judged.
 STRONG = {
-    "kex": {
-        "curve25519-sha256",
-        "curve25519-sha256@libssh.org",
-        "ecdh-sha2-nistp256",
-        "ecdh-sha2-nistp384",
-        "ecdh-sha2-nistp521",
-        "diffie-hellman-group14-sha256",
-        "diffie-hellman-group16-sha512",
-    },
-    "keys": {
-        "ssh-ed25519",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "rsa-sha2-512",
-        "rsa-sha2-256",
-    },
-    "ciphers": {"aes128-ctr", "aes192-ctr", "aes256-ctr"},
-    "macs": {"hmac-sha2-256", "hmac-sha2-512"},
+    "kex": set(KEX),
+    "keys": set(HOST_KEYS),
+    "ciphers": set(CIPHERS),
+    "macs": set(MACS),
     "compression": {"none"},
 }
 # Debian 12's paramiko 2.12.0, Transport._preferred_*: offered by default, and weak.
@@ -192,14 +181,7 @@ WEAK = {
     },
     "keys": {"ssh-rsa", "ssh-dss"},
     "ciphers": {"aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"},
-    "macs": {
-        "hmac-sha2-256-etm@openssh.com",
-        "hmac-sha2-512-etm@openssh.com",
-        "hmac-sha1",
-        "hmac-md5",
-        "hmac-sha1-96",
-        "hmac-md5-96",
-    },
+    "macs": {"hmac-sha1", "hmac-md5", "hmac-sha1-96", "hmac-md5-96"},
     "compression": set(),
 }
 # No algorithms: what either side understands (RFC 8308, OpenSSH's PROTOCOL 1.10).
@@ -285,8 +267,102 @@ def test_a_host_that_speaks_only_what_is_weak_is_not_spoken_to(
     plain = paramiko.Transport((server.host.address, server.host.port))
     plain.start_client(timeout=10)
     plain.close()
-    assert refusal(server).code == "HOST_UNREACHABLE"
+    found = refusal(server)
+    assert (found.code, isinstance(found, Missing)) == ("HOST_SSH_ALGORITHMS", True)
     assert server.gateway.users == []
+
+
+# After hardening guides: ssh-audit's and dev-sec's for Debian 12, of what paramiko's server has.
+@pytest.mark.parametrize(
+    ("option", "left"),
+    [
+        ("digests", ("hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com")),
+        ("digests", ("hmac-sha2-256-etm@openssh.com",)),
+        ("kex", ("curve25519-sha256@libssh.org", "diffie-hellman-group16-sha512")),
+        ("ciphers", ("aes256-ctr",)),
+    ],
+)
+def test_a_hardened_host_is_spoken_to(server: Server, option: str, left: tuple[str, ...]) -> None:
+    server.pin()
+    server.security[option] = left
+    channel = ssh.connect(server.host, server.settings)
+    assert server.gateway.users == ["storage-agent"]
+    channel.close()
+
+
+def test_a_mac_over_what_is_encrypted_is_taken_last() -> None:
+    """Before paramiko 3.4 there is no strict key exchange, which such a MAC wants."""
+    etm = [name for name in MACS if "-etm@" in name]
+    assert list(MACS[-len(etm) :]) == etm
+
+
+def silent() -> Exception:
+    try:
+        try:
+            raise TimeoutError
+        except TimeoutError as exc:
+            raise paramiko.SSHException(f"Error reading SSH protocol banner{exc}")  # noqa: B904
+    except paramiko.SSHException as raised:
+        return raised
+
+
+GONE = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+@pytest.mark.parametrize(
+    ("raised", "says", "look"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "nothing listens", "systemctl status"),
+        (TimeoutError("timed out"), "no answer in time", "ping -c 3 127.0.0.1"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "No route to host", "ip route get"),
+        (GONE, "no address is known", "getent hosts"),
+        (paramiko.SSHException("Error reading SSH protocol banner"), "Penalties", "journalctl"),
+        (
+            paramiko.SSHException("Error reading SSH protocol banner[Errno 104] Connection reset"),
+            "Penalties",
+            "journalctl",
+        ),
+        (silent(), "sshd says nothing", "uptime"),
+        (paramiko.ChannelException(1, "Administratively prohibited"), "MaxSessions", "journalctl"),
+        (paramiko.AuthenticationException("Authentication failed."), "or not the user", "doctor"),
+        (paramiko.BadAuthenticationType("x", ["password"]), "wants password", "doctor"),
+        (IncompatiblePeer("Incompatible ssh server (no acceptable macs)"), "no MAC", "^MACs"),
+        (IncompatiblePeer("Incompatible ssh server (no acceptable ciphers)"), "cipher", "^Ciphers"),
+        (
+            IncompatiblePeer("Incompatible ssh peer (no acceptable kex algorithm)"),
+            "no key exchange",
+            "^KexAlgorithms",
+        ),
+        (
+            IncompatiblePeer("Incompatible ssh peer (can't match requested host key type)"),
+            "type of host key",
+            "^HostKeyAlgorithms",
+        ),
+        (IncompatiblePeer("Incompatible version (1.5 instead of 2.0)"), "1.5", "ping alpha"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "no"), "utf-8", "ping alpha"),
+    ],
+)
+def test_each_cause_is_named_with_what_to_look_at(raised: Exception, says: str, look: str) -> None:
+    found = cause(HostSettings(name="alpha", address="127.0.0.1", port=22), raised)
+    assert says in found.message
+    assert look in found.remedy
+    assert "alpha" in found.message
+
+
+def test_a_host_that_ends_the_connection_at_once_says_why_it_may_be(server: Server) -> None:
+    server.pin()
+
+    def end(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=end, args=(listener,))
+        thread.start()
+        server.host = dataclasses.replace(server.host, port=listener.getsockname()[1])
+        found = refusal(server)
+        thread.join(10)
+    assert (found.code, "PerSourcePenalties" in found.message) == ("HOST_UNREACHABLE", True)
 
 
 def test_a_lost_session_ends_what_waits(server: Server) -> None:
@@ -303,7 +379,8 @@ def test_a_banner_that_never_comes_ends_at_the_deadline(server: Server) -> None:
     server.pin()
     with socket.create_server(("127.0.0.1", 0)) as mute:
         server.host = dataclasses.replace(server.host, port=mute.getsockname()[1])
-        assert refusal(server).code == "HOST_UNREACHABLE"
+        found = refusal(server)
+    assert (found.code, "sshd says nothing" in found.message) == ("HOST_UNREACHABLE", True)
 
 
 def test_what_is_no_ssh_at_all_is_a_host_that_cannot_be_reached(server: Server) -> None:

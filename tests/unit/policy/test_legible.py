@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from storage_agent.engine.decide import findings_for
@@ -85,7 +87,8 @@ def test_a_third_host_does_not_hide_who_serves() -> None:
 
 
 def test_what_was_not_looked_at_keeps_its_name() -> None:
-    snapshot = FakeHost(replica=Unobserved(reason="stuck")).observe(VOLUME)
+    seen = FakeHost().observe(VOLUME)
+    snapshot = dataclasses.replace(seen, replica=Unobserved(reason="stuck"))
     found = assess(CONFIG, VOLUME, snapshot).findings
     assert [f.code for f in found] == ["UNOBSERVED"]
     assert named(snapshot, found) == found

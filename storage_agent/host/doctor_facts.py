@@ -2,7 +2,7 @@
 Unobserved with the reason.
 
 Host tools: systemctl (one call), timedatectl (one), drbdadm dump-xml (one a volume), modinfo (only
-while drbd is not loaded).
+while drbd is not loaded), sshd -T (one, where a coordinator is to log in).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from storage_agent.host.drbd.dump import parse_replica_settings
 from storage_agent.host.filesystem.mounts import covering, parse_mount_lines
 from storage_agent.host.keys.authorized_keys import KEY_FILE, KeyFile, KeyRights
 from storage_agent.host.pair.compare import compare
+from storage_agent.host.sshd import read_sshd
 from storage_agent.host.system.runner import Runner, tool_path
 from storage_agent.model.agreement import Agreement
-from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration
 from storage_agent.model.doctor import (
     CONFIGURATION_FOLDER,
     KERNEL_MODULES,
@@ -36,6 +37,7 @@ from storage_agent.model.doctor import (
 )
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, ParseError
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.sshd import SshdView
 
 T = TypeVar("T")
 
@@ -182,7 +184,18 @@ class DoctorFactsReader:
             replica_settings={name: _seen(partial(self._settings, name)) for name in replicated},
             keys=KeyRights(KeyFile(self._root / KEY_FILE.relative_to("/"))).findings(),
             agreements=self._agreements(config) if config and os.geteuid() == 0 else {},
+            sshd=_seen(partial(self._sshd, config)),
         )
+
+    def _sshd(self, config: AgentConfig | None) -> SshdView | None:
+        """Where a coordinator is to log in."""
+        keys = KeyFile(self._root / KEY_FILE.relative_to("/")).read().entries()
+        volumes = config.volumes.values() if config else ()
+        is_awaited = any(v.arbitration is Arbitration.COORDINATOR for v in volumes)
+        if not keys and not is_awaited:
+            return None
+        found = dict.fromkeys(address for key in keys for address in key.addresses)
+        return read_sshd(self._runner, self._root, tuple(found))
 
     def _agreements(self, config: AgentConfig) -> dict[str, Agreement | Unobserved]:
         volumes = config.volumes.items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from storage_agent.model.agreement import Agreement
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
+from storage_agent.model.sshd import SshdView
 
 CONFIGURATION_FOLDER = "/etc/storage-agent"
 STATE_FOLDER = "/var/lib/storage-agent"
@@ -108,7 +109,8 @@ class DoctorFacts:
     export_clients: addresses that use the host's own NFS server now.
     mdadm_lines: AUTO and ARRAY lines of mdadm.conf and mdadm.conf.d.  replica_settings: by
     resource, `section.option` -> value, as drbdadm reads its files; absent options are absent.
-    keys: what is wrong with the file of coordinators' keys.  agreements: what the peer's agent has
+    keys: what is wrong with the file of coordinators' keys.  sshd: None where no coordinator is to
+    log in, or there is none.  agreements: what the peer's agent has
     said, of each volume that is compared; none where root did not ask.
     """
 
@@ -128,3 +130,4 @@ class DoctorFacts:
     replica_settings: dict[str, dict[str, str] | Unobserved]
     keys: tuple[Finding, ...] = ()
     agreements: dict[str, Agreement | Unobserved] = field(default_factory=dict)
+    sshd: SshdView | Unobserved | None = None

@@ -303,15 +303,12 @@ class StorageHost:
     def _start_sshd(self) -> None:
         host_key = self.folder / "host_key"
         keygen(host_key)
-        options = (
+        self._sshd_argv_options = (
             f"ListenAddress=127.0.0.1:{self.port}",
             "PidFile=none",
             f"HostKey={host_key}",
             *self._sshd_options,
         )
-        argv = (*self._enter, "/usr/sbin/sshd", "-D", "-e")
-        options_argv = (part for option in options for part in ("-o", option))
-        self.sshd = self._start((*argv, *options_argv), "sshd.log")
         public = host_key.with_suffix(".pub").read_text().split()
         known = self.folder / "known_hosts"
         known.write_text(f"[127.0.0.1]:{self.port} {public[0]} {public[1]}\n")
@@ -321,7 +318,24 @@ class StorageHost:
             "    StrictHostKeyChecking yes\n    BatchMode yes\n    IdentitiesOnly yes\n"
             "    IdentityAgent none\n    LogLevel ERROR\n"
         )
+        self._run_sshd()
+
+    def _run_sshd(self) -> None:
+        argv = (*self._enter, "/usr/sbin/sshd", "-D", "-e")
+        options = (part for option in self._sshd_argv_options for part in ("-o", option))
+        self.sshd = self._start((*argv, *options), "sshd.log")
         wait_for(lambda: "Server listening" in self.sshd_log(), "sshd listens")
+
+    def harden(self, path: str, lines: str) -> None:
+        """A file of sshd's, which is started again with it."""
+        written = self.inside("sh", "-c", 'printf %s "$1" > "$2"', "sh", lines, path)
+        assert written.returncode == 0, written.stderr
+        self.restart_sshd()
+
+    def restart_sshd(self) -> None:
+        _end(self.sshd)
+        (self.folder / "sshd.log").write_text("")
+        self._run_sshd()
 
     def _authorize(self, role: str) -> None:
         keygen(self.key(role))

@@ -32,6 +32,7 @@ mkdir -p /usr/lib/storage-agent /etc/storage-agent/agent.d /etc/ssh/sshd_config.
 install -m 0755 "$root"/libexec/* /usr/lib/storage-agent/
 install -m 0644 "$root/debian/sshd_config.d/storage-agent.conf" /etc/ssh/sshd_config.d/
 systemd-sysusers "$root/debian/storage-agent.sysusers"
+usermod -p '*' storage-agent
 chown -R root:root /etc/storage-agent /usr/lib/storage-agent
 
 echo installed

@@ -104,6 +104,29 @@ DOCTOR: dict[str, Explanation] = {
         risk="drbdadm refuses every command on this host",
         next_steps=("hostnamectl hostname SHORTNAME",),
     ),
+    "SSHD_LOGIN": Explanation(
+        meaning="sshd's own configuration for the user storage-agent lets no coordinator in: a "
+        "list of users or groups without it, a locked or expired account, another shell, or the "
+        "package's drop-in not being read.",
+        risk="no coordinator reaches this host: nobody answers an incident, and no volume is moved",
+        next_steps=(
+            "sshd -T -C user=storage-agent,host=x,addr=127.0.0.1,laddr=127.0.0.1,lport=22",
+            "journalctl -u ssh -n 20",
+        ),
+    ),
+    "SSHD_ALGORITHMS": Explanation(
+        meaning="sshd was hardened to algorithms that a coordinator's paramiko does not have. What "
+        "it may use: AES in CTR mode, or GCM with paramiko 3.5 and newer, HMAC of SHA-2, also ETM, "
+        "Curve25519, NIST's curves or the groups 14 and 16.",
+        risk="no coordinator reaches this host: nobody answers an incident, and no volume is moved",
+        next_steps=("sshd -T | grep -iE '^(ciphers|macs|kexalgorithms)'",),
+    ),
+    "SSHD_PENALTIES": Explanation(
+        meaning="OpenSSH since 9.8 does not speak for a while to an address from which logins have "
+        "failed (PerSourcePenalties).",
+        risk="a coordinator whose key was not yet authorized is shut out when it is needed",
+        next_steps=("sshd -T | grep -i persourcepenalt", "journalctl -u ssh -g penalty -n 20"),
+    ),
     "NOT_CHECKED": Explanation(
         meaning="doctor could not look at this, so it may be fine or not.",
         next_steps=("run it as root: sudo storage-agent doctor",),

@@ -16,6 +16,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.policy.common import blocker, bytes_text, warning
 from storage_agent.policy.doctor.boot import boot_checks
 from storage_agent.policy.doctor.check import Check, not_checked
+from storage_agent.policy.doctor.login import login_checks
 from storage_agent.policy.doctor.replica import agreement_checks, replica_checks
 
 STATE_MINIMUM_BYTES = 64 << 20
@@ -36,6 +37,7 @@ def run_checks(
         *_daemon(config, daemon),
         _state_folder(facts, config),
         *_keys(facts),
+        *login_checks(facts, config),
         _host_name(facts),
         *boot_checks(facts, config),
         *replica_checks(facts, config),

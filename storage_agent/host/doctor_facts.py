@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -34,6 +35,8 @@ from storage_agent.model.doctor import (
     HostExport,
     StateFolder,
     UnitFact,
+    automount_unit,
+    drbd_units,
 )
 from storage_agent.model.errors import AgentError, CommandFailed, Missing, ParseError
 from storage_agent.model.observed import Unobserved
@@ -43,6 +46,7 @@ T = TypeVar("T")
 
 TIMEOUT_S = 5.0
 NFS_PORT = 2049
+UNKNOWN_CLIENT = "an address that is not understood"
 # Kernel include/net/tcp_states.h
 _ESTABLISHED = "01"
 
@@ -62,15 +66,24 @@ def parse_fstab(text: str) -> tuple[FstabLine, ...]:
 
 
 def parse_exports(text: str, file: str) -> tuple[HostExport, ...]:
-    """exports(5): the path of each entry; quoted paths and continued lines are understood."""
+    """exports(5): each entry; quoted paths and continued lines are understood."""
     found = []
-    continued = False
+    entry, begun = "", 0
     for number, line in enumerate(text.splitlines(), 1):
-        entry = line.strip()
-        if entry and not entry.startswith("#") and not continued:
-            path = entry[1:].split('"', 1)[0] if entry[0] == '"' else entry.split()[0]
-            found.append(HostExport(file=file, line=number, path=path))
-        continued = entry.endswith("\\")
+        content = line.strip()
+        begun = begun if entry else number
+        entry += content.removesuffix("\\")
+        if content.endswith("\\"):
+            continue
+        if entry and not entry.startswith("#"):
+            quote = entry.startswith('"')
+            path, _, rest = entry[1:].partition('"') if quote else entry.partition(" ")
+            path = path if quote else path.partition("\t")[0]
+            rest = rest if quote else entry.removeprefix(path)
+            words = re.findall(r"\(([^)]*)\)|(?<!\S)-(\S+)", rest)
+            options = (o for pair in words for part in pair for o in part.split(",") if o)
+            found.append(HostExport(file=file, line=begun, path=path, options=frozenset(options)))
+        entry = ""
     return tuple(found)
 
 
@@ -97,29 +110,32 @@ def parse_mdadm_conf(text: str) -> tuple[str, ...]:
 
 
 def parse_units(text: str) -> dict[str, UnitFact]:
-    """Blocks of `systemctl show -p Id,LoadState,…`. Raises ParseError for a missing key."""
+    """Blocks of `systemctl show -p Id,LoadState,…`. What is missing of a unit is empty; of one
+    without a name nothing is known. Raises ParseError where nothing at all is said."""
     found = {}
     for block in text.strip().split("\n\n"):
         fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if not fields:
             continue
-        try:
-            fact = UnitFact(
-                name=fields["Id"],
-                load=fields["LoadState"],
-                active=fields["ActiveState"],
-                enabled=fields["UnitFileState"],
+        if name := fields.get("Id", ""):
+            found[name] = UnitFact(
+                name=name,
+                load=fields.get("LoadState", ""),
+                active=fields.get("ActiveState", ""),
+                enabled=fields.get("UnitFileState", ""),
                 drop_ins=tuple(fields.get("DropInPaths", "").split()),
             )
-        except KeyError as exc:
-            raise ParseError("systemctl", f"no {exc.args[0]} in its answer", block) from exc
-        found[fact.name] = fact
+    if not found:
+        raise ParseError("systemctl", "no unit in its answer", text[:200])
     return found
 
 
-def units_argv() -> tuple[str, ...]:
+def units_argv(config: AgentConfig | None) -> tuple[str, ...]:
     wanted = "Id,LoadState,ActiveState,UnitFileState,DropInPaths"
-    return ("systemctl", "show", "-p", wanted, "--", *UNITS)
+    volumes = config.volumes.values() if config else ()
+    of_volumes = [unit for v in volumes if v.replica for unit in drbd_units(v.name)]
+    of_volumes += (automount_unit(v.mount_point) for v in volumes)
+    return ("systemctl", "show", "-p", wanted, "--", *UNITS, *of_volumes)
 
 
 def parse_module_names(text: str) -> frozenset[str]:
@@ -132,19 +148,19 @@ def parse_module_names(text: str) -> frozenset[str]:
 
 
 def parse_connected(text: str, port: int) -> tuple[str, ...]:
-    """/proc/net/tcp and tcp6: addresses of established connections to a local port. Raises
-    ParseError."""
+    """/proc/net/tcp and tcp6: addresses of established connections to a local port. One that is not
+    understood is somebody all the same."""
     found = []
     for line in text.splitlines():
         fields = line.split()
         if len(fields) < 4 or fields[3] != _ESTABLISHED:
             continue
+        if fields[1].rpartition(":")[2].upper() != f"{port:04X}":
+            continue
         try:
-            if int(fields[1].rpartition(":")[2], 16) != port:
-                continue
             found.append(parse_address(fields[2].partition(":")[0]))
-        except (ValueError, struct.error) as exc:
-            raise ParseError("/proc/net/tcp", f"not an address: {exc}", line) from exc
+        except (ValueError, struct.error):
+            found.append(UNKNOWN_CLIENT)
     return tuple(found)
 
 
@@ -174,7 +190,7 @@ class DoctorFactsReader:
             tools=frozenset(tool for tool in TOOL_PACKAGES if _is_installed(tool)),
             modules=modules,
             drbd_version=self._drbd_version() if "drbd" in modules else None,
-            units=_seen(self._units),
+            units=_seen(partial(self._units, config)),
             fstab=_seen(lambda: parse_fstab(self._text("etc/fstab"))),
             exports=_seen(self._exports),
             export_clients=_seen(self._export_clients),
@@ -229,8 +245,8 @@ class DoctorFactsReader:
         except AgentError:
             return None
 
-    def _units(self) -> dict[str, UnitFact]:
-        return parse_units(self._runner.run(units_argv(), timeout_s=TIMEOUT_S).stdout)
+    def _units(self, config: AgentConfig | None) -> dict[str, UnitFact]:
+        return parse_units(self._runner.run(units_argv(config), timeout_s=TIMEOUT_S).stdout)
 
     def _exports(self) -> tuple[HostExport, ...]:
         found = parse_exports(self._text("etc/exports"), "/etc/exports")

@@ -91,6 +91,7 @@ class SurroundingsReader:
             replicas=_seen(self._replicas),
             arrays=_seen(self._arrays),
             listeners=_seen(self._listeners),
+            node_name=os.uname().nodename,
         )
 
     def _replicas(self) -> tuple[OtherReplica, ...]:

@@ -46,14 +46,51 @@ KERNEL_MODULES = (
 
 CLUSTER_MANAGERS = ("pacemaker", "corosync", "drbd-reactor", "linstor-satellite")
 
+# drbd-utils' own, of one resource: each brings it up, takes it down or changes its role.
+DRBD_UNITS = (
+    "drbd@{}.target",
+    "drbd@{}.service",
+    "drbd-promote@{}.service",
+    "drbd-wait-promotable@{}.service",
+    "drbd-services@{}.target",
+    "drbd-demote-or-escalate@{}.service",
+    "drbd-reconfigure-suspend-or-error@{}.service",
+)
+
 UNITS = (
     "drbd.service",
+    "drbd-graceful-shutdown.service",
     "nfs-server.service",
     "storage-agentd.service",
     "storage-agent.socket",
     "systemd-logind.service",
     *(f"{name}.service" for name in CLUSTER_MANAGERS),
 )
+
+
+def escaped(text: str) -> str:
+    """As systemd.unit(5) has a string within a unit's name."""
+    allowed = set(":_.0123456789") | {chr(c) for c in (*range(65, 91), *range(97, 123))}
+    parts = []
+    for place, char in enumerate(text):
+        if char == "/":
+            parts.append("-")
+        elif char in allowed and not (place == 0 and char == "."):
+            parts.append(char)
+        else:
+            parts += (f"\\x{byte:02x}" for byte in char.encode())
+    return "".join(parts)
+
+
+def automount_unit(mount_point: str) -> str:
+    """`srv-data.automount` of `/srv/data`."""
+    return f"{escaped(mount_point.strip('/'))}.automount"
+
+
+def drbd_units(resource: str) -> tuple[str, ...]:
+    """Of a name with a dash also as it would have to be written."""
+    names = dict.fromkeys((resource, escaped(resource)))
+    return tuple(unit.format(name) for name in names for unit in DRBD_UNITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +122,13 @@ class FstabLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostExport:
-    """A line of /etc/exports or exports.d: what the host's own NFS server would export."""
+    """An entry of /etc/exports or exports.d: what the host's own NFS server would export.
+    options: of all its clients."""
 
     file: str
     line: int
     path: str
+    options: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,9 @@ class NetworkView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
+    """node_name: as `uname -n` has it; empty where nobody has looked."""
+
     replicas: tuple[OtherReplica, ...] | Unobserved
     arrays: tuple[ArrayName, ...] | Unobserved
     listeners: tuple[Listener, ...] | Unobserved
+    node_name: str = ""

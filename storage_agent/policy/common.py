@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
 from storage_agent.model.finding import Finding
 from storage_agent.model.finding import blocker as blocker
@@ -36,6 +36,26 @@ def unobserved(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
         )
         for name, view in facets.items()
         if isinstance(view, Unobserved)
+    )
+
+
+def host_name_findings(config: AgentConfig, node_name: str) -> tuple[Finding, ...]:
+    """drbdadm looks for `on NAME` by the whole of `uname -n` (drbd.conf(5)), and finds no resource
+    of this host where that is another name: each of its commands would fail. node_name: empty
+    where nobody has looked."""
+    is_replicated = any(volume.replica for volume in config.volumes.values())
+    if node_name in ("", config.host) or not is_replicated:
+        return ()
+    return (
+        blocker(
+            "HOST_NAME",
+            f"this host is {config.host} in agent.toml and {node_name} to DRBD, which then knows "
+            "no resource of it",
+            measured=f"uname -n: {node_name}",
+            limit=f"uname -n: {config.host}",
+            remedy=f"hostnamectl hostname {config.host} (a domain belongs into /etc/hosts: "
+            f"127.0.1.1 {config.host}.DOMAIN {config.host})",
+        ),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from storage_agent.model.configuration import Arbitration, VolumeConfig
+from storage_agent.model.doctor import automount_unit
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
@@ -352,7 +355,8 @@ def mount_point_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tupl
     remedies = {
         "missing": f"mkdir {volume.mount_point}",
         "not-empty": f"move what is in it away: ls -la {volume.mount_point}",
-        "occupied": f"see what is mounted there: findmnt {volume.mount_point}",
+        "occupied": f"see what is mounted there: findmnt {volume.mount_point}; an automount "
+        f"(autofs) ends with: systemctl stop {shlex.quote(automount_unit(volume.mount_point))}",
         "unsafe": "it must be a plain directory that only root can write to, "
         f"not reached through a symlink: namei -l {volume.mount_point}",
     }

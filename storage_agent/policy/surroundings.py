@@ -14,7 +14,7 @@ from storage_agent.model.configuration import AgentConfig, ReplicaConfig, Volume
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.surroundings import OtherReplica, Surroundings
-from storage_agent.policy.common import LOOKED_AT, blocker
+from storage_agent.policy.common import LOOKED_AT, blocker, host_name_findings
 
 # As in examples/agent.toml, which says why.
 FIRST_PORT = 8789
@@ -40,6 +40,8 @@ def collisions(
     """is_made: the volume exists here, at least in part, so what bears its name is its own."""
     found: list[Collision] = []
     if volume.replica is not None:
+        named = host_name_findings(config, seen.node_name)
+        found += (Collision(key=("replica",), finding=finding) for finding in named)
         found += _replicas(config, volume, volume.replica, seen, is_made=is_made)
         if not is_made:
             found += _listeners(config, volume, volume.replica, seen)

@@ -18,7 +18,8 @@ from storage_agent.model.filesystem import Mount
 REMEDIES = {
     "missing": "create it: mkdir {0}",
     "not-empty": "something was written there while nothing was mounted: ls -la {0}",
-    "occupied": "see what is mounted there or hides it: findmnt {0}",
+    "occupied": "see what is mounted there or hides it: findmnt {0}; an automount (autofs) "
+    "ends with: systemctl stop $(systemd-escape --path --suffix=automount {0})",
     "unsafe": "every folder above it belongs to root, is written by root only, and none is a "
     "link: namei -l {0}",
 }

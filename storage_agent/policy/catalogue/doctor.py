@@ -45,9 +45,10 @@ DOCTOR: dict[str, Explanation] = {
         ),
     ),
     "FSTAB_VOLUME": Explanation(
-        meaning="/etc/fstab mounts something that the agent mounts, or a DRBD device, at boot.",
+        meaning="/etc/fstab mounts something that the agent mounts, or a DRBD device, at boot or, "
+        "with x-systemd.automount, as soon as somebody looks there.",
         risk="boot stops in emergency mode while the device is secondary or missing",
-        next_steps=("remove the line, or add the option noauto", "systemctl daemon-reload"),
+        next_steps=("remove the line", "systemctl daemon-reload"),
     ),
     "MD_AUTO_ASSEMBLY": Explanation(
         meaning="mdadm's own boot-time and hot-plug assembly is not switched off for an array of "
@@ -57,6 +58,19 @@ DOCTOR: dict[str, Explanation] = {
             "add the ARRAY <ignore> line that doctor names",
             "update-initramfs -u",
         ),
+    ),
+    "DRBD_UNIT": Explanation(
+        meaning="drbd-utils has units of its own (drbd@, drbd-promote@, drbd-wait-promotable@ and "
+        "others), and one of them is active or enabled for a volume's resource.",
+        risk="it promotes at boot, waits for the peer, or takes the resource down at an upgrade, "
+        "without the agent",
+        next_steps=("systemctl list-units --all 'drbd*'", "systemctl disable UNIT"),
+    ),
+    "AUTOMOUNT": Explanation(
+        meaning="A systemd automount lies on a volume's mount point, by a line of /etc/fstab with "
+        "x-systemd.automount or by a unit file.",
+        risk="the volume cannot be mounted: after a reboot it is blocked on both hosts",
+        next_steps=("systemctl list-units --type=automount", "systemctl stop UNIT"),
     ),
     "CLUSTER_MANAGER": Explanation(
         meaning="A cluster manager runs on this host. Two managers of one volume undo each "
@@ -99,10 +113,10 @@ DOCTOR: dict[str, Explanation] = {
         next_steps=("drbdsetup show --show-defaults VOLUME", "storage-agent assemble VOLUME"),
     ),
     "HOST_NAME": Explanation(
-        meaning="The host's name has a domain in it. DRBD's configuration is matched against it "
-        "as a whole, so `on alpha` is not found on `alpha.example.org`.",
-        risk="drbdadm refuses every command on this host",
-        next_steps=("hostnamectl hostname SHORTNAME",),
+        meaning="DRBD matches its configuration against the whole of `uname -n`, so `on alpha` is "
+        "not found on `alpha.example.org`, nor on a host that is only called alpha in agent.toml.",
+        risk="drbdadm refuses every command on this host: no volume comes up at the next boot",
+        next_steps=("uname -n", "hostnamectl hostname NAME (as agent.toml has it)"),
     ),
     "SSHD_LOGIN": Explanation(
         meaning="sshd's own configuration for the user storage-agent lets no coordinator in: a "

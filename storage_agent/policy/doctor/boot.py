@@ -3,23 +3,35 @@ shutdown be stopped? Pure."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
-from storage_agent.model.doctor import CLUSTER_MANAGERS, DoctorFacts, FstabLine, HostExport
+from storage_agent.model.doctor import (
+    CLUSTER_MANAGERS,
+    DoctorFacts,
+    FstabLine,
+    HostExport,
+    automount_unit,
+    drbd_units,
+)
 from storage_agent.model.observed import Unobserved
 from storage_agent.policy.common import blocker, warning
 from storage_agent.policy.doctor.check import Check, not_checked
 
 NAMED = 5
+AUTOMOUNT = "x-systemd.automount"
+GRACEFUL = "drbd-graceful-shutdown.service"
 DROP_IN = "/drbd.service.d/storage-agent.conf"
 
 
 def boot_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
     yield from _drbd_service(facts)
+    yield from _drbd_units(facts, config)
     yield from _cluster_managers(facts)
     yield from _shutdown_inhibitor(facts)
     yield from _fstab(facts, config)
+    yield from _automounts(facts, config)
     yield from _exports(facts, config)
     yield from _auto_assembly(facts, config)
 
@@ -47,6 +59,35 @@ def _drbd_service(facts: DoctorFacts) -> Iterator[Check]:
         "ls -l /etc/systemd/system/drbd.service.d",
     )
     yield Check(title="drbd.service", seen=seen, finding=finding)
+
+
+def _drbd_units(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
+    """drbd-utils brings units of its own for each resource."""
+    if isinstance(facts.units, Unobserved):
+        return
+    names = [v.name for v in config.volumes.values() if v.replica] if config else []
+    wanted = (GRACEFUL, *(unit for name in names for unit in drbd_units(name)))
+    found = [unit for name in wanted if (unit := facts.units.get(name)) and unit.may_run()]
+    for unit in found:
+        make = blocker if unit.name.startswith("drbd-promote@") else warning
+        enabled = unit.enabled.startswith("enabled")
+        typed = (
+            f"systemctl disable {shlex.quote(unit.name)}"
+            if enabled
+            else f"see what starts it: systemctl list-dependencies --reverse "
+            f"{shlex.quote(unit.name)}"
+        )
+        finding = make(
+            "DRBD_UNIT",
+            f"{unit.name} brings up, promotes or takes down by itself what the agent manages",
+            measured=f"{unit.enabled}, {unit.active}",
+            limit="neither enabled nor active",
+            remedy=f"{typed}; do not stop it while the volume is served here, because that takes "
+            "DRBD down: it ends with the next boot",
+        )
+        yield Check(title="DRBD's own units", seen=f"{unit.name}: {unit.active}", finding=finding)
+    if names and not found:
+        yield Check(title="DRBD's own units", seen="none for a volume")
 
 
 def _cluster_managers(facts: DoctorFacts) -> Iterator[Check]:
@@ -91,21 +132,50 @@ def _fstab(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
         return
     volumes = tuple(config.volumes.values()) if config else ()
     wrong = [
-        line
-        for line in facts.fstab
-        if "noauto" not in line.options and _concerns_volumes(line, volumes)
+        line for line in facts.fstab if _mounts_by_itself(line) and _concerns_volumes(line, volumes)
     ]
     if not wrong:
         yield Check(title="/etc/fstab", seen="mounts nothing that the agent mounts")
     for line in wrong:
         finding = blocker(
             "FSTAB_VOLUME",
-            f"/etc/fstab:{line.line} mounts {line.source} at boot",
+            f"/etc/fstab:{line.line} mounts {line.source} "
+            + ("as soon as somebody looks there" if AUTOMOUNT in line.options else "at boot"),
             measured=f"{line.source} {line.mount_point} {','.join(line.options)}",
-            limit="no such line, or with noauto",
-            remedy=f"remove line {line.line} of /etc/fstab, then: systemctl daemon-reload",
+            limit="no such line",
+            remedy=f"remove line {line.line} of /etc/fstab, then: systemctl daemon-reload"
+            + (f"; {_stop(line.mount_point)}" if AUTOMOUNT in line.options else ""),
         )
         yield Check(title="/etc/fstab", seen=finding.summary, finding=finding)
+
+
+def _mounts_by_itself(line: FstabLine) -> bool:
+    """systemd.mount(5): an automount is there at boot, also with noauto."""
+    return "noauto" not in line.options or AUTOMOUNT in line.options
+
+
+def _stop(mount_point: str) -> str:
+    return f"systemctl stop {shlex.quote(automount_unit(mount_point))}"
+
+
+def _automounts(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
+    """Of fstab, of a unit file, or of a line that was removed since: autofs lies on the mount point
+    then, and the volume cannot be mounted there."""
+    for volume in config.volumes.values() if config else ():
+        name = automount_unit(volume.mount_point)
+        unit = None if isinstance(facts.units, Unobserved) else facts.units.get(name)
+        if unit is None or not unit.may_run():
+            continue
+        finding = blocker(
+            "AUTOMOUNT",
+            f"systemd has an automount of its own on {volume.mount_point}, where {volume.name} is "
+            "to be mounted by the agent alone",
+            measured=f"{name}: {unit.active}, {unit.enabled or 'of /etc/fstab'}",
+            limit="none",
+            remedy=f"{_stop(volume.mount_point)}; for good: systemctl cat {shlex.quote(name)}, and "
+            "remove what it is made of",
+        )
+        yield Check(title="automounts", seen=f"{name}: {unit.active}", finding=finding)
 
 
 def _concerns_volumes(line: FstabLine, volumes: tuple[VolumeConfig, ...]) -> bool:
@@ -127,9 +197,7 @@ def _exports(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
         return
     points = [volume.mount_point for volume in config.volumes.values()]
     wrong = [
-        entry
-        for entry in facts.exports
-        if any(f"{entry.path.rstrip('/')}/".startswith(f"{point}/") for point in points)
+        entry for entry in facts.exports if any(_exports_volume(entry, point) for point in points)
     ]
     if not wrong:
         yield Check(title="host's NFS exports", seen="none of a volume")
@@ -140,11 +208,18 @@ def _exports(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
         finding = make(
             "HOST_EXPORT",
             f"{entry.file}:{entry.line} exports {entry.path} by the host's own NFS server",
-            measured=entry.path,
+            measured=entry.path + (" (crossmnt)" if "crossmnt" in entry.options else ""),
             limit="only by the volume's own server",
             remedy=_unexport(entry, facts.export_clients),
         )
         yield Check(title="host's NFS exports", seen=finding.summary, finding=finding)
+
+
+def _exports_volume(entry: HostExport, point: str) -> bool:
+    """The mount point, what is in it, or a folder above it whose clients cross into what is mounted
+    there (exports(5): crossmnt; nohide is the child's own)."""
+    above, path = f"{point}/", f"{entry.path.rstrip('/')}/"
+    return path.startswith(above) or ("crossmnt" in entry.options and above.startswith(path))
 
 
 def _unexport(entry: HostExport, clients: tuple[str, ...] | Unobserved) -> str:

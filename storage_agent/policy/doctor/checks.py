@@ -13,7 +13,7 @@ from storage_agent.model.doctor import (
 )
 from storage_agent.model.finding import Finding, Severity
 from storage_agent.model.observed import Unobserved
-from storage_agent.policy.common import blocker, bytes_text, warning
+from storage_agent.policy.common import blocker, bytes_text, host_name_findings, warning
 from storage_agent.policy.doctor.boot import boot_checks
 from storage_agent.policy.doctor.check import Check, not_checked
 from storage_agent.policy.doctor.login import login_checks
@@ -38,7 +38,7 @@ def run_checks(
         _state_folder(facts, config),
         *_keys(facts),
         *login_checks(facts, config),
-        _host_name(facts),
+        _host_name(facts, config),
         *boot_checks(facts, config),
         *replica_checks(facts, config),
         *agreement_checks(facts, config),
@@ -182,18 +182,9 @@ def _keys(facts: DoctorFacts) -> Iterator[Check]:
         yield Check(title="keys", seen=finding.measured, finding=finding)
 
 
-def _host_name(facts: DoctorFacts) -> Check:
-    if "." not in facts.host:
-        return Check(title="host name", seen=facts.host)
-    short = facts.host.split(".", 1)[0]
-    finding = warning(
-        "HOST_NAME",
-        "the host's name has a domain in it, which DRBD's configuration does not match",
-        measured=facts.host,
-        limit=short,
-        remedy=f"hostnamectl hostname {short}",
-    )
-    return Check(title="host name", seen=facts.host, finding=finding)
+def _host_name(facts: DoctorFacts, config: AgentConfig | None) -> Check:
+    found = host_name_findings(config, facts.host) if config else ()
+    return Check(title="host name", seen=facts.host, finding=found[0] if found else None)
 
 
 def _clock(facts: DoctorFacts) -> Check:

@@ -83,23 +83,31 @@ def _unsafe(volume: VolumeConfig, settings: dict[str, str], version: str | None)
 
 def _slow(volume: VolumeConfig, settings: dict[str, str]) -> Iterator[Finding]:
     # ping-int in seconds, by default 10; ping-timeout in tenths, by default 5.
-    interval_s = int(settings.get("net.ping-int", "10"))
-    wait_s = int(settings.get("net.ping-timeout", "5")) / 10
-    if interval_s > SLOWEST_PING_S:
+    interval = settings.get("net.ping-int", "10")
+    timeout = settings.get("net.ping-timeout", "5")
+    interval_s, tenths = _whole(interval), _whole(timeout)
+    if interval_s is None or tenths is None or interval_s > SLOWEST_PING_S:
+        most = ""
+        if interval_s is not None and tenths is not None:
+            most = f": up to {interval_s + tenths / 10:g} s"
         yield warning(
             "REPLICA_TIMEOUT",
             f"a dead peer of {volume.name} is noticed late on an idle link",
-            measured=f"ping-int {interval_s}, ping-timeout {wait_s:g} s: "
-            f"up to {interval_s + wait_s:g} s",
+            measured=f"ping-int {interval} s, ping-timeout {timeout} tenths of a second{most}",
             limit=f"ping-int at most {SLOWEST_PING_S}",
             remedy=f"storage-agent assemble {volume.name}",
         )
     # 0, the default, is for ever.
-    if int(settings.get("startup.wfc-timeout", "0")) == 0:
+    if not _whole(wait := settings.get("startup.wfc-timeout", "0")):
         yield warning(
             "REPLICA_TIMEOUT",
             f"drbd.service would wait for the peer of {volume.name} without end",
-            measured="wfc-timeout 0 (for ever)",
+            measured=f"wfc-timeout {wait} (0: for ever)",
             limit="a number of seconds",
             remedy=f"storage-agent assemble {volume.name}",
         )
+
+
+def _whole(text: str) -> int | None:
+    """None: no number, which is as good as the worst one."""
+    return int(text) if text.isascii() and text.isdigit() else None

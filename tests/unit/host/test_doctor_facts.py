@@ -18,6 +18,7 @@ from storage_agent.host.doctor_facts import (
     units_argv,
 )
 from storage_agent.host.drbd.dump import parse_replica_settings
+from storage_agent.model.doctor import automount_unit, drbd_units
 from storage_agent.model.errors import Missing, ParseError
 from storage_agent.model.observed import Unobserved
 from tests.unit.fakes import agent_config
@@ -108,9 +109,12 @@ def test_units() -> None:
     assert not found["pacemaker.service"].may_run()
 
 
-def test_a_unit_without_a_key_raises() -> None:
-    with pytest.raises(ParseError, match="ActiveState"):
-        parse_units("Id=x.service\nLoadState=loaded\n")
+def test_what_is_missing_of_a_unit_hides_no_other() -> None:
+    found = parse_units("Id=x.service\nLoadState=loaded\n\nLoadState=loaded\n\nId=y.service\n")
+    assert set(found) == {"x.service", "y.service"}
+    assert (found["x.service"].load, found["x.service"].active) == ("loaded", "")
+    with pytest.raises(ParseError, match="no unit"):
+        parse_units("LoadState=loaded\n")
 
 
 # -- the reader -----------------------------------------------------------------------------------
@@ -200,10 +204,33 @@ def test_an_unloaded_driver_is_asked_of_modinfo(tmp_path: Path) -> None:
 
 
 def test_all_units_are_asked_in_one_call() -> None:
-    argv = units_argv()
+    argv = units_argv(None)
     assert argv[:2] == ("systemctl", "show")
     assert "drbd.service" in argv
     assert "pacemaker.service" in argv
+    more = units_argv(agent_config())[len(argv) :]
+    assert {"drbd-promote@data.service", "drbd@data.target", "srv-data.automount"} <= set(more)
+
+
+def test_names_of_units() -> None:
+    """As systemd-escape(1) prints them."""
+    assert automount_unit("/srv/my data/a-b") == r"srv-my\x20data-a\x2db.automount"
+    assert automount_unit("/.hidden") == r"\x2ehidden.automount"
+    assert drbd_units("a-b")[0] == "drbd@a-b.target"
+    assert r"drbd-promote@a\x2db.service" in drbd_units("a-b")
+    assert len(drbd_units("data")) * 2 == len(drbd_units("a-b"))
+
+
+def test_options_of_exports() -> None:
+    text = (
+        "/srv -rw,crossmnt 10.0.0.0/8(ro) *.example.org(sync,\\\n  no_subtree_check)\n"
+        '"/with space" *(fsid=0,crossmnt)\n/plain\n/tab\t*(rw)\n'
+    )
+    srv, quoted, plain, tab = parse_exports(text, "/etc/exports")
+    assert srv.options == {"rw", "crossmnt", "ro", "sync", "no_subtree_check"}
+    assert (quoted.line, quoted.path, quoted.options) == (3, "/with space", {"fsid=0", "crossmnt"})
+    assert (plain.path, plain.options) == ("/plain", frozenset())
+    assert (tab.path, tab.options) == ("/tab", {"rw"})
 
 
 def test_who_is_connected_to_the_hosts_own_nfs_server() -> None:
@@ -214,5 +241,6 @@ def test_who_is_connected_to_the_hosts_own_nfs_server() -> None:
         "  3: 0000000000000000FFFF00000100080A:0801 0000000000000000FFFF00006500090A:1 01\n"
     )
     assert parse_connected(lines, 2049) == ("10.9.0.100", "10.9.0.101")
-    with pytest.raises(ParseError):
-        parse_connected("  0: 0100080A:0801 zz:02E5 01 0\n", 2049)
+    odd = "  0: 0100080A:0801 zz:02E5 01 0\n  1: 0100080A:zz 6400090A:02E5 01 0\n"
+    assert parse_connected(odd + lines, 2049)[0] == "an address that is not understood"
+    assert parse_connected(odd + lines, 2049)[1:] == ("10.9.0.100", "10.9.0.101")

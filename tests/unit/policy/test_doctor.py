@@ -57,6 +57,8 @@ def fstab(source: str, mount_point: str = "/mnt", options: str = "defaults") -> 
 
 
 EXPORT = HostExport(file="/etc/exports", line=2, path="/srv/data/pub")
+AUTOMOUNT = "x-systemd.automount"
+CROSSING = frozenset({"rw", "crossmnt"})
 FAIL, WARN = Outcome.FAIL, Outcome.WARN
 
 
@@ -71,7 +73,8 @@ FAIL, WARN = Outcome.FAIL, Outcome.WARN
         ({"drbd_version": "8.3.16"}, {"DRBD_VERSION": WARN}),
         ({"drbd_version": None}, {"DRBD_VERSION": WARN}),
         ({"drbd_version": "9.1.23"}, {"REPLICA_UNSAFE": FAIL}),  # auto-promote is on by default
-        ({"host": "alpha.example.org"}, {"HOST_NAME": WARN}),
+        ({"host": "alpha.example.org"}, {"HOST_NAME": FAIL}),
+        ({"host": "node1"}, {"HOST_NAME": FAIL}),
         ({"units": units(unit("drbd.service"))}, {"DRBD_SERVICE": WARN}),
         ({"units": units(unit("drbd.service", enabled="disabled"))}, {}),
         ({"units": units(unit("drbd.service", load="not-found"))}, {}),
@@ -92,12 +95,32 @@ FAIL, WARN = Outcome.FAIL, Outcome.WARN
         ({"fstab": fstab("/dev/sdz1", "/srv/data/")}, {"FSTAB_VOLUME": FAIL}),
         ({"fstab": fstab("/dev/drbd7", options="noauto,ro")}, {}),
         ({"fstab": fstab("/dev/md/other")}, {}),
+        (
+            {"fstab": fstab("/dev/drbd7", options="noauto,x-systemd.automount")},
+            {"FSTAB_VOLUME": FAIL},
+        ),
+        ({"units": units(unit("srv-data.automount", enabled="generated"))}, {"AUTOMOUNT": FAIL}),
+        ({"units": units(unit("srv-data.automount", active="inactive", enabled="generated"))}, {}),
+        (
+            {"units": units(unit("drbd-promote@data.service", enabled="static"))},
+            {"DRBD_UNIT": FAIL},
+        ),
+        (
+            {"units": units(unit("drbd@data.service", enabled="static"))},
+            {"DRBD_UNIT": WARN},
+        ),
+        ({"units": units(unit("drbd-graceful-shutdown.service"))}, {"DRBD_UNIT": WARN}),
+        ({"units": units(unit("drbd@other.target"))}, {}),
         ({"exports": (EXPORT,)}, {"HOST_EXPORT": WARN}),
         (
             {"exports": (EXPORT,), "units": units(unit("nfs-server.service"))},
             {"HOST_EXPORT": FAIL},
         ),
         ({"exports": (replace(EXPORT, path="/srv/database"),)}, {}),
+        ({"exports": (replace(EXPORT, path="/srv"),)}, {}),
+        ({"exports": (replace(EXPORT, path="/srv", options=CROSSING),)}, {"HOST_EXPORT": WARN}),
+        ({"exports": (replace(EXPORT, path="/", options=CROSSING),)}, {"HOST_EXPORT": WARN}),
+        ({"exports": (replace(EXPORT, path="/home", options=CROSSING),)}, {}),
         ({"mdadm_lines": ()}, {"MD_AUTO_ASSEMBLY": FAIL}),
         ({"mdadm_lines": (f"ARRAY /dev/md/data UUID={ARRAY_UUID}",)}, {"MD_AUTO_ASSEMBLY": FAIL}),
         (
@@ -131,6 +154,9 @@ def test_one_fact_at_a_time(changes: dict[str, Any], expected: dict[str, Outcome
         ({"net__allow_two_primaries": "yes"}, {"REPLICA_UNSAFE": FAIL}),
         ({"net__ping_int": "10"}, {"REPLICA_TIMEOUT": WARN}),
         ({"startup__wfc_timeout": "0"}, {"REPLICA_TIMEOUT": WARN}),
+        ({"startup__wfc_timeout": "soon"}, {"REPLICA_TIMEOUT": WARN}),
+        ({"net__ping_int": "often"}, {"REPLICA_TIMEOUT": WARN}),
+        ({"net__ping_timeout": "3s"}, {"REPLICA_TIMEOUT": WARN}),
         ({}, {}),
     ],
 )
@@ -227,3 +253,16 @@ def test_what_is_wrong_with_the_keys_is_told_as_it_was_found() -> None:
     damaged = problem("KEY_LINE_DAMAGED", "storage-agent authorize revoke damaged-lines")
     checks = run_checks(facts(keys=(damaged,)), agent_config(), None, None)
     assert [(c.title, c.seen) for c in checks if c.finding == damaged] == [("keys", "this")]
+
+
+def test_an_automount_is_ended_by_a_command() -> None:
+    line = fstab("/dev/drbd0", "/srv/data", f"noauto,{AUTOMOUNT}")
+    found = run_checks(facts(fstab=line), agent_config(), None, None)
+    (remedy,) = [c.finding.remedy for c in found if c.finding]
+    assert remedy.endswith("systemctl daemon-reload; systemctl stop srv-data.automount")
+
+
+def test_what_drbd_is_not_to_know_by_another_name_is_no_matter_without_it() -> None:
+    volume = replace(volume_config(), replica=None)
+    config = replace(agent_config(), volumes={"data": volume})
+    assert "HOST_NAME" not in codes(facts(host="alpha.example.org"), config)

@@ -134,3 +134,13 @@ def test_whose_disk_it_is() -> None:
     assert disk_users(part, around) != ()
     assert disk_users(other, around) == ()
     assert disk_users(disk, dataclasses.replace(around, replicas=BLIND)) == ()
+
+
+def test_a_host_that_drbd_knows_by_another_name() -> None:
+    config = agent_config()
+    for name, wanted in (("alpha", []), ("", []), ("alpha.example.org", ["HOST_NAME"])):
+        around = dataclasses.replace(NOTHING_ELSE, node_name=name)
+        found = collisions(config, config.volumes["data"], around, is_made=False)
+        assert [(one.key, one.finding.code) for one in found] == [
+            (("replica",), code) for code in wanted
+        ]

@@ -37,6 +37,8 @@ from storage_agent.model.filesystem import Holder
 
 TIMEOUT_S = 5.0
 HOST = "1"
+# Its unit, in whose control group its processes are (cgroups(7), /proc/PID/cgroup).
+OWN_SERVER = "storage-agent-nfs@"
 _DELETED = " (deleted)"
 
 
@@ -59,7 +61,7 @@ def find_holders(
     except CommandStuck:
         what = f"not all is known: {scan.read.at} gave no answer"
         scan.found.append(Holder(kind="process", what=what))
-    return tuple(scan.found)
+    return (*scan.found, *scan.ours)
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class _Scan:
     root: Path
     read: ProcReader
     found: list[Holder] = field(default_factory=list)
+    # Of the volume's own NFS server, which is to be stopped before: named last.
+    ours: list[Holder] = field(default_factory=list)
     number: str = ""
     names: frozenset[str] = frozenset()
     host: tuple[MountLine, ...] = ()
@@ -98,10 +102,10 @@ class _Scan:
         self._find_namespaces(pids)
         self._stacked(name)
         self._host_mounts()
-        self._foreign_mounts()
+        self._nfs(pids)
         for pid in pids:
             self._process(pid)
-        self._nfs(pids)
+        self._foreign_mounts()
         if self.hidden:
             text = f"{self.hidden} processes could not be looked into: run this as root"
             self.found.append(Holder(kind="process", what=text))
@@ -148,18 +152,40 @@ class _Scan:
                 self.found.append(Holder(kind="mount", what=what))
 
     def _foreign_mounts(self) -> None:
+        """Those that do not end with the host's: most services of systemd's have a namespace of
+        their own, which hears of every unmount outside (systemd.exec(5), MountFlags=slave)."""
         own = self.read.link("proc/self/ns/mnt")
-        is_hosts = any(line.mount.device == self.number for line in self.host)
+        told = {below.shared for _, below in self._lying(self.host) if below} - {None}
+        at_host = {line.mount.mount_point for line, _ in self._lying(self.host)}
         for name, space in self.namespaces.items():
             # Ours ends with the host's.
-            if space.pid == HOST or (name == own and is_hosts):
+            if space.pid == HOST or (name == own and at_host):
                 continue
-            points = [x.mount.mount_point for x in space.lines if x.mount.device == self.number]
+            points = [
+                line.mount.mount_point
+                for line, below in self._lying(space.lines)
+                if below is None
+                or line.mount.mount_point not in at_host
+                or told.isdisjoint({below.master, below.shared})
+            ]
             if points:
                 who = self.read.process(space.pid)
                 at = printable(", ".join(points))
                 what = f"the mount namespace of process {who} has it mounted at {at}"
-                self.found.append(Holder(kind="mount", what=what, pid=int(space.pid)))
+                holder = Holder(kind="mount", what=what, pid=int(space.pid))
+                self._of(space.pid).append(holder)
+
+    def _lying(self, lines: tuple[MountLine, ...]) -> Iterator[tuple[MountLine, MountLine | None]]:
+        """The device's mounts, each with the mount that it lies on: that one's group is told of an
+        unmount, and does the same at the same place (kernel fs/pnode.c propagate_umount())."""
+        by_id = {line.mount_id: line for line in lines}
+        for line in lines:
+            if line.mount.device == self.number:
+                yield line, by_id.get(line.parent_id)
+
+    def _of(self, pid: str) -> list[Holder]:
+        is_ours = f"/{OWN_SERVER}" in self.read.text(f"proc/{pid}/cgroup")
+        return self.ours if is_ours else self.found
 
     # Devices.
 
@@ -190,7 +216,7 @@ class _Scan:
         if uses:
             more = f", and {len(uses) - 1} more" if len(uses) > 1 else ""
             what = f"process {self.read.process(pid)} {printable(uses[0])}{more}"
-            self.found.append(Holder(kind="process", what=what, pid=int(pid)))
+            self._of(pid).append(Holder(kind="process", what=what, pid=int(pid)))
 
     def _uses(self, pid: str) -> Iterator[str]:
         space = self.namespaces.get(self.read.link(f"proc/{pid}/ns/mnt"))
@@ -227,7 +253,7 @@ class _Scan:
             content = self.read.text(f"proc/{pid}/net/rpc/nfsd.export/content")
             for export in parse_kernel_exports(content):
                 if self._covers(space.lines if space else self.host, export.path):
-                    self.found.append(self._export(export, pid))
+                    self._of(pid).append(self._export(export, pid))
         for client in sorted(self.read.names("proc/fs/nfsd/clients")):
             states = self.read.text(f"proc/fs/nfsd/clients/{client}/states")
             count = parse_client_states(states).count(self.number)

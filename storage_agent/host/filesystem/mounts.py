@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +19,14 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountLine:
     """mount_id: unique on the host while the mount exists, in whichever namespace it is.
-    parent_id: the mount that this one lies on."""
+    parent_id: the mount that this one lies on.  shared, master: the group that it tells of its
+    mounts and unmounts, and the one that it hears them from (mount_namespaces(7))."""
 
     mount_id: int
     parent_id: int
     mount: Mount
+    shared: int | None = None
+    master: int | None = None
 
 
 def unescape(field: str) -> str:
@@ -54,9 +57,12 @@ def _parse_line(line: str) -> MountLine:
     device, root, mount_point, options = fields[2:6]
     if not _DEVICE.fullmatch(device):
         raise ParseError("/proc/PID/mountinfo", "the third field is not major:minor", line)
+    tags = dict(field.partition(":")[::2] for field in fields[6:dash])
     return MountLine(
         mount_id=mount_id,
         parent_id=parent_id,
+        shared=_group(tags, "shared"),
+        master=_group(tags, "master"),
         mount=Mount(
             mount_point=unescape(mount_point),
             source=unescape(source),
@@ -67,6 +73,11 @@ def _parse_line(line: str) -> MountLine:
             read_only="ro" in options.split(",") or "ro" in super_options.split(","),
         ),
     )
+
+
+def _group(tags: Mapping[str, str], name: str) -> int | None:
+    text = tags.get(name, "")
+    return int(text) if text.isdecimal() else None
 
 
 def lies_in(path: str, folder: str) -> bool:

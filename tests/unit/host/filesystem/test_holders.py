@@ -98,8 +98,8 @@ def test_a_file_opened_through_another_mount_is_told_by_the_mount_number(tree: T
     tree.process(61, "tar", mounts=MOUNTED)
     tree.open_file(61, 3, "/mnt/inside/x", 901)
     assert texts(tree) == [
-        "the mount namespace of process backup (pid 60) has it mounted at /mnt/inside",
         "process tar (pid 61) has /mnt/inside/x open",
+        "the mount namespace of process backup (pid 60) has it mounted at /mnt/inside",
     ]
 
 
@@ -109,6 +109,54 @@ def test_namespace_after_the_host_has_unmounted(tree: Tree) -> None:
     assert texts(tree) == [
         "the mount namespace of process nfsdcld (pid 60) has it mounted at /srv/data"
     ]
+
+
+# As systemd makes it for a service with PrivateTmp=yes: what / is told there, it hears.
+SLAVE = MOUNTED.replace("shared:89 -", "shared:301 master:89 -").replace(
+    "shared:1 -", "shared:300 master:1 -"
+)
+PRIVATE = MOUNTED.replace("shared:89 -", "-").replace("shared:1 -", "-")
+
+
+def test_a_namespace_that_ends_with_the_hosts_mount_is_none(tree: Tree) -> None:
+    assert SLAVE != MOUNTED != PRIVATE
+    for number in range(7):
+        tree.process(50 + number, f"svc{number}", mounts=SLAVE, mount_namespace=f"mnt:[9{number}]")
+    tree.process(60, "peer", mounts=MOUNTED, mount_namespace="mnt:[60]")
+    assert texts(tree) == []
+    tree.process(61, "keeper", mounts=PRIVATE, mount_namespace="mnt:[61]")
+    assert texts(tree) == [
+        "the mount namespace of process keeper (pid 61) has it mounted at /srv/data"
+    ]
+    # Once the host has none, whoever still has it holds it.
+    tree.write("proc/1/mountinfo", ROOT_ONLY)
+    assert len(texts(tree)) == 9
+
+
+def test_what_a_service_has_open_in_there_is_one(tree: Tree) -> None:
+    inside = SLAVE.replace("217 27 147:0", "900 27 147:0")
+    tree.process(50, "svc", mounts=inside, mount_namespace="mnt:[5]")
+    tree.open_file(50, 3, "/srv/data/x", 900)
+    assert texts(tree) == ["process svc (pid 50) has /srv/data/x open"]
+
+
+def test_the_true_ones_come_before_the_volumes_own_server(tree: Tree) -> None:
+    unit = (
+        "0::/system.slice/system-storage\\x2dagent\\x2dnfs.slice/storage-agent-nfs@data.service\n"
+    )
+    for number in range(6):
+        pid = 40 + number
+        tree.process(pid, "storage-agent", mounts=PRIVATE, mount_namespace="mnt:[4]")
+        tree.open_file(pid, 3, "/srv/data/.storage-agent/x", 217)
+        tree.write(f"proc/{pid}/cgroup", unit)
+    tree.process(70, "chrooted", mounts=MOUNTED, root="/srv/data")
+    tree.write("proc/70/cgroup", "0::/system.slice/chrooted.service\n")
+    tree.write("proc/1/net/rpc/nfsd.export/content", EXPORTS)
+    first, second, *rest = texts(tree)
+    assert first.startswith("the host's own NFS server exports /srv/data")
+    assert second == "process chrooted (pid 70) has /srv/data as its root"
+    assert len(rest) == 7
+    assert all("storage-agent (pid 4" in text for text in rest)
 
 
 def test_our_own_view_of_it_counts_only_where_the_host_has_none(tree: Tree) -> None:
@@ -127,8 +175,8 @@ def test_namespace_is_read_through_a_process_that_is_not_in_a_chroot(tree: Tree)
     tree.process(60, "jailed", mounts=jailed, mount_namespace="mnt:[2]", root="/mnt/jail")
     tree.process(61, "sh", mounts=whole, mount_namespace="mnt:[2]")
     assert texts(tree) == [
-        "the mount namespace of process sh (pid 61) has it mounted at /mnt/jail",
         "process jailed (pid 60) has /mnt/jail as its root",
+        "the mount namespace of process sh (pid 61) has it mounted at /mnt/jail",
     ]
 
 

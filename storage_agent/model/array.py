@@ -19,6 +19,8 @@ class ArrayState(StrEnum):
     WRITE_PENDING = "write-pending"
     ACTIVE_IDLE = "active-idle"
     BROKEN = "broken"
+    # A word that is not known here. No decision is taken on it (VolumeSnapshot.decidable()).
+    UNKNOWN = "unknown"
 
 
 RUNNING_STATES = frozenset(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from storage_agent.model.agreement import Agreement
-from storage_agent.model.array import ArrayView
+from storage_agent.model.array import ArrayState, ArrayView
 from storage_agent.model.filesystem import Content, FilesystemView, Holder
 from storage_agent.model.guards import Guards
 from storage_agent.model.incident import Incident
@@ -109,10 +109,15 @@ class VolumeSnapshot:
     agreement: Agreement | Unobserved | None = None
 
     def decidable(self) -> VolumeSnapshot:
-        """For decisions: a replica that is read in part only is as good as not looked at."""
-        replica = self.replica
+        """For decisions: what is read in part only is as good as not looked at."""
+        replica, view = self.replica, self.array
         why = replica.why_undecidable() if isinstance(replica, Replica) else ""
-        return replace(self, replica=Unobserved(reason=why)) if why else self
+        seen = replace(self, replica=Unobserved(reason=why)) if why else self
+        array = view.array if isinstance(view, ArrayView) else None
+        if array is None or array.state is not ArrayState.UNKNOWN:
+            return seen
+        reason = f"md says of {array.name} (array_state) what is not known here"
+        return replace(seen, array=Unobserved(reason=reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,13 +93,18 @@ def main() -> int:
     parser.add_argument("--slug", default="", help="folder name; made of the command if not given")
     parser.add_argument("host")
     parser.add_argument("situation", help="as in syncing, link-cut; no host, no date")
-    parser.add_argument("command", nargs="+")
-    chosen = parser.parse_args()
+    # argparse would take every `--` out of the command as well.
+    words = sys.argv[1:]
+    if "--" not in words or words[-1] == "--":
+        parser.print_help()
+        return 0 if {"-h", "--help"} & set(words) else 2
+    place = words.index("--")
+    chosen, command = parser.parse_args(words[:place]), words[place + 1 :]
     for word in filter(None, (chosen.situation, chosen.slug)):
         if not re.fullmatch(r"[A-Za-z0-9._]+(-[A-Za-z0-9._]+)*", word):
             parser.error(f"{word!r}: use letters, digits, '.', '_' and '-'")
     try:
-        path = record(chosen.lab, chosen.host, chosen.situation, chosen.command, slug=chosen.slug)
+        path = record(chosen.lab, chosen.host, chosen.situation, command, slug=chosen.slug)
     except (LabError, KeyError) as error:
         print(f"scripts/record-fixture: {error}", file=sys.stderr)
         return 1

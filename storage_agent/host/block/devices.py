@@ -31,6 +31,8 @@ NOT_A_DISK = re.compile(r"(loop|ram|zram|dm-|md|drbd|sr|nbd|fd|mtdblock)[0-9_d]"
 SERIAL_PROPERTIES = ("SCSI_IDENT_SERIAL", "ID_SCSI_SERIAL", "ID_SERIAL_SHORT", "ID_SERIAL")
 # A mountinfo line of something without a block device of its own.
 ANONYMOUS = re.compile(r"\d+ \d+ 0:")
+# Of a signature whose kind is not said.
+UNKNOWN = "unknown"
 SIGNATURE_PROPERTIES = ("ID_FS_TYPE", "ID_PART_TABLE_TYPE")
 
 UdevLookup = Callable[[str], Mapping[str, str]]
@@ -59,13 +61,14 @@ class UdevDatabase:
 def parse_probe(text: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """`wipefs --no-act --json` -> types of the signatures, by kernel name, () for a blank one.
 
-    Raises ParseError, also for a signature on a device that was not asked for.
+    One without a type is `unknown`: not blank. Raises ParseError, also for a signature on a device
+    that was not asked for.
     """
     found: dict[str, list[str]] = {name: [] for name in names}
     try:
         for signature in json.loads(text)["signatures"]:
-            found[signature["device"]].append(str(signature["type"]))
-    except (ValueError, KeyError, TypeError) as exc:
+            found[signature["device"]].append(str(signature.get("type", UNKNOWN)))
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ParseError("wipefs", f"unexpected answer ({exc})", text) from exc
     return {name: tuple(types) for name, types in found.items()}
 
@@ -94,7 +97,9 @@ def device_signatures(
     text = runner.run(argv, timeout_s=timeout_s).stdout
     try:
         found = json.loads(text)["signatures"] if text.strip() else ()
-        return tuple((str(entry["type"]), str(entry.get("uuid") or "")) for entry in found)
+        return tuple(
+            (str(entry.get("type", UNKNOWN)), str(entry.get("uuid") or "")) for entry in found
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ParseError("wipefs", f"unexpected answer ({exc})", text) from exc
 

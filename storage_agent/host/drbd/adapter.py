@@ -22,7 +22,7 @@ from storage_agent.host.drbd.status_json import parse_status_json
 from storage_agent.host.drbd.version import is_version_9, parse_driver_version
 from storage_agent.host.system.files import replace_file
 from storage_agent.host.system.runner import Completed, Runner
-from storage_agent.model.errors import CommandFailed, Missing, OperationFailed, Refused
+from storage_agent.model.errors import CommandFailed, Missing, OperationFailed, ParseError, Refused
 from storage_agent.model.replica import (
     DiskState,
     GenerationIdentifiers,
@@ -105,7 +105,12 @@ class Drbd:
             return replica
         argv = commands.get_gi(resource, replica.minor, driver_version_9=is_version_9(version))
         done = self._run(argv, "read the generation of", resource, minor, timeout_s=timeout_s)
-        return dataclasses.replace(replica, generation=parse_generation(done.stdout))
+        try:
+            generation = parse_generation(done.stdout)
+        except ParseError:
+            # Of a third host, or in a form of a newer tool: the rest is known all the same.
+            return replica
+        return dataclasses.replace(replica, generation=generation)
 
     def _with_split_brain(self, replica: Replica) -> Replica:
         """libexec/split-brain leaves a note when a handshake has found one. It holds until one

@@ -82,7 +82,8 @@ _BY_NUMBER = {
         Refused,
         "DRBD_FENCING_REFUSED",
         "the peer is not known to be outdated, and the fence-peer handler did not say so",
-        "connect the peer, or prove that it is off",
+        "see what the handler said: journalctl -t storage-agent-fence-peer -n 5; then connect the "
+        "peer, or prove that it is off",
     ),
     -10: _Meaning(
         Refused,

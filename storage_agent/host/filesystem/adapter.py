@@ -52,13 +52,13 @@ MOUNT_REMEDIES = (
 
 
 def parse_blkid(text: str) -> dict[str, str]:
-    """`blkid -p -o export` of one device, by key. Raises ParseError (no KEY=VALUE, a key twice,
-    an ext4 or xfs UUID that is none)."""
+    """`blkid -p -o export` of one device, by key. A line that is no KEY=VALUE says nothing. Raises
+    ParseError (a key twice, an ext4 or xfs UUID that is none)."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
         if not equals or not key:
-            raise ParseError("blkid", "not KEY=VALUE", line)
+            continue
         if key in found:
             raise ParseError("blkid", f"{key} comes twice", line)
         found[key] = value

@@ -15,22 +15,8 @@ from storage_agent.model.errors import ParseError
 MAGIC = "a92b4efc"
 UUID = re.compile(r"[0-9a-f]{8}(:[0-9a-f]{8}){3}")
 UNKNOWN_UUID = "00000000:00000000:00000000:00000000"
-SYNC_ACTIONS = frozenset({"idle", "frozen", "reshape", "resync", "recover", "check", "repair"})
-MEMBER_STATES = frozenset(
-    {
-        "faulty",
-        "in_sync",
-        "journal",
-        "write_mostly",
-        "blocked",
-        "spare",
-        "write_error",
-        "want_replacement",
-        "replacement",
-        "external_bbl",
-        "failfast",
-    }
-)
+WORD = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+RATIO = re.compile(r"([0-9]{1,15}) / ([0-9]{1,15})")
 SECTION = re.compile(r"^(/dev/\S+):$", re.MULTILINE)
 FIELD = re.compile(r"^\s*(\S.*?) : (.*)$", re.MULTILINE)
 
@@ -108,20 +94,16 @@ def _uuid(text: str) -> str:
 
 
 def _role(text: str) -> int | None:
-    """`Active device N` -> N. None for what holds no slot of its own (yet)."""
+    """`Active device N` -> N. None for what holds no slot of its own (yet): `spare`, `Journal`,
+    `Replacement device N`, and what is not known here."""
     if active := re.fullmatch(r"Active device ([0-9]+)", text):
         return int(active[1])
-    if re.fullmatch(r"spare|Journal|Replacement device [0-9]+", text):
-        return None
-    raise ParseError("mdadm --examine", "unknown Device Role", text)
+    return None
 
 
 def _array_state(text: str) -> str:
-    """`AA.A ('A' == active, …)` -> `AA.A`."""
-    state = text.partition(" ")[0]
-    if not re.fullmatch(r"[A.R]+", state):
-        raise ParseError("mdadm --examine", "unknown Array State", text)
-    return state
+    """`AA.A ('A' == active, …)` -> `AA.A`. Letters that are not known here are shown as `?`."""
+    return re.sub(r"[^A.R]", "?", text.partition(" ")[0])
 
 
 def _array_size(text: str | None) -> int | None:
@@ -150,7 +132,6 @@ def read_array(root: str, name: str, serials: Mapping[str, str]) -> Array:
     folder = f"{root}/sys/block/{name}"
     md = f"{folder}/md"
     degraded = read_attribute(f"{md}/degraded", absent="")
-    mismatches = read_attribute(f"{md}/mismatch_cnt", absent="")
     # `new (old)` while it is being reshaped; empty while nothing is known.
     raid_disks = (read_attribute(f"{md}/raid_disks").split() or ["0"])[0]
     size_bytes = _number(read_attribute(f"{folder}/size"), "size") * SECTOR_BYTES
@@ -167,10 +148,10 @@ def read_array(root: str, name: str, serials: Mapping[str, str]) -> Array:
         raid_disks=_number(raid_disks, "raid_disks"),
         degraded=_number(degraded, "degraded") if degraded else None,
         size_bytes=size_bytes,
-        sync_action=_sync_action(read_attribute(f"{md}/sync_action", absent="idle")),
+        sync_action=_word(read_attribute(f"{md}/sync_action", absent="idle")),
         members=members,
         sync_completed_ratio=_ratio(read_attribute(f"{md}/sync_completed", absent="none")),
-        mismatch_count=_number(mismatches, "mismatch_cnt") if mismatches else None,
+        mismatch_count=_optional(f"{md}/mismatch_cnt"),
         possible_bytes=_possible(root, md, in_slots, size_bytes) if is_whole else None,
         holders=names_in(f"{folder}/holders", absent=()),
     )
@@ -214,34 +195,29 @@ def _state(text: str) -> ArrayState:
     try:
         return ArrayState(text)
     except ValueError:
-        raise ParseError("md", "unknown array_state", text) from None
+        return ArrayState.UNKNOWN
 
 
-def _sync_action(text: str) -> str:
-    if text not in SYNC_ACTIONS:
-        raise ParseError("md", "unknown sync_action", text)
-    return text
+def _word(text: str) -> str:
+    """md's own word, also one that came after this was written."""
+    return text if WORD.fullmatch(text) else "unknown"
 
 
 def _ratio(text: str) -> float | None:
-    """`261376 / 2088960` sectors -> 0.125; `none` and `delayed` (waits for another) -> None."""
-    if text in {"none", "delayed"}:
-        return None
-    done, slash, total = text.partition(" / ")
-    if not slash or _number(total, "sync_completed") == 0:
-        raise ParseError("md", "sync_completed", text)
-    return _number(done, "sync_completed") / int(total)
+    """`261376 / 2088960` sectors -> 0.125. None: `none`, `delayed` (waits for another), and what is
+    not known here."""
+    found = RATIO.fullmatch(text)
+    return int(found[1]) / int(found[2]) if found and int(found[2]) else None
 
 
 def _member(md: str, entry: str, serials: Mapping[str, str]) -> ArrayMember:
     disk = entry.removeprefix("dev-")
     slot = read_attribute(f"{md}/{entry}/slot")
     state = tuple(word for word in read_attribute(f"{md}/{entry}/state").split(",") if word)
-    if unknown := set(state) - MEMBER_STATES:
-        raise ParseError("md", f"unknown state of member {disk}", unknown.pop())
     return ArrayMember(
         disk=disk,
         serial=serials.get(disk, ""),
-        slot=None if slot in {"none", "journal"} else _number(slot, f"slot of member {disk}"),
-        state=state,
+        # `none`, `journal`.
+        slot=int(slot) if re.fullmatch(r"[0-9]+", slot) else None,
+        state=tuple(_word(word) for word in state),
     )

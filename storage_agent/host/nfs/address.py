@@ -12,7 +12,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,8 @@ class Interface:
 
 
 def parse_ip_addresses(text: str) -> tuple[Interface, ...]:
-    """`ip -j address show`. Raises ParseError (no JSON, a key missing, an interface twice)."""
+    """`ip -j address show`. Of an interface what is missing is not there: not up, no address.
+    Raises ParseError (no JSON, an interface without a name or twice)."""
     try:
         entries = json.loads(text or "[]")
         found = tuple(_interface(entry) for entry in entries)
@@ -53,16 +54,30 @@ def parse_ip_addresses(text: str) -> tuple[Interface, ...]:
 
 
 def _interface(entry: Mapping[str, Any]) -> Interface:
-    flags = entry["flags"]
-    addresses = (f"{a['local']}/{a['prefixlen']}" for a in entry["addr_info"] if "local" in a)
+    flags = _list(entry, "flags")
     return Interface(
         name=str(entry["ifname"]),
         up="UP" in flags,
         # LOWER_UP is the driver's word; operstate is UNKNOWN for many virtual links.
         carrier="LOWER_UP" in flags and "NO-CARRIER" not in flags,
         hardware_address=str(entry.get("address", "")),
-        addresses=tuple(str(ipaddress.ip_interface(a)) for a in addresses),
+        addresses=tuple(_addresses(_list(entry, "addr_info"))),
     )
+
+
+def _list(entry: Mapping[str, Any], key: str) -> list[Any]:
+    found = entry.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _addresses(entries: Iterable[Any]) -> Iterator[str]:
+    """One that is not understood is left out: it is none of those that are configured."""
+    for entry in entries:
+        try:
+            text = f"{entry['local']}/{entry['prefixlen']}"
+            yield str(ipaddress.ip_interface(text))
+        except (KeyError, TypeError, ValueError):
+            continue
 
 
 def build_probe(hardware_address: bytes, address: str) -> bytes:

@@ -15,19 +15,15 @@ from storage_agent.model.snapshot import ServiceView
 VIEW_TIMEOUT_S = 5.0
 PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "UnitFileState")
 # systemctl(1), `systemctl --state=help`, systemd 252.
-ACTIVE_STATES = frozenset(
-    {"active", "reloading", "inactive", "failed", "activating", "deactivating", "maintenance"}
-)
-LOAD_STATES = frozenset(
-    {"stub", "loaded", "not-found", "bad-setting", "error", "merged", "masked"},
-)
+UNKNOWN = "unknown"
 
 
 def parse_systemctl_show(text: str) -> tuple[ServiceView, ...]:
     """`systemctl show` of one or several units, in the order that they were named.
 
     enabled is the LoadState where that is not `loaded` (`not-found`, `masked`, `bad-setting`).
-    unit is systemd's own name, also where an alias was asked for. Raises ParseError.
+    unit is systemd's own name, also where an alias was asked for. A state that came after this was
+    written is passed on; what is missing is `unknown`. Raises ParseError.
     """
     blocks = (block for block in text.split("\n\n") if block.strip())
     return tuple(_parse_unit(block) for block in blocks)
@@ -42,13 +38,9 @@ def _parse_unit(block: str) -> ServiceView:
             if key in found:
                 raise ParseError("systemctl show", f"{key} comes twice", line)
             found[key] = value
-    for key in PROPERTIES:
-        if key not in found:
-            raise ParseError("systemctl show", f"{key} is missing", block)
-    if found["ActiveState"] not in ACTIVE_STATES:
-        raise ParseError("systemctl show", "unknown ActiveState", found["ActiveState"])
-    if found["LoadState"] not in LOAD_STATES:
-        raise ParseError("systemctl show", "unknown LoadState", found["LoadState"])
+    if not found:
+        raise ParseError("systemctl show", "none of what was asked for", block)
+    found = {key: found.get(key) or UNKNOWN for key in PROPERTIES}
     is_loaded = found["LoadState"] == "loaded"
     return ServiceView(
         unit=found["Id"],

@@ -228,9 +228,13 @@ def test_options_of_exports() -> None:
     )
     srv, quoted, plain, tab = parse_exports(text, "/etc/exports")
     assert srv.options == {"rw", "crossmnt", "ro", "sync", "no_subtree_check"}
-    assert (quoted.line, quoted.path, quoted.options) == (3, "/with space", {"fsid=0", "crossmnt"})
+    assert (quoted.line, quoted.path, quoted.options) == (
+        3,
+        "/with space",
+        frozenset({"fsid=0", "crossmnt"}),
+    )
     assert (plain.path, plain.options) == ("/plain", frozenset())
-    assert (tab.path, tab.options) == ("/tab", {"rw"})
+    assert (tab.path, tab.options) == ("/tab", frozenset({"rw"}))
 
 
 def test_who_is_connected_to_the_hosts_own_nfs_server() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from storage_agent.engine.decide import findings_for
+from storage_agent.model.array import ArrayState, ArrayView
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.finding import Severity
 from storage_agent.model.guards import waits_for_word
@@ -134,3 +135,15 @@ def test_a_handshake_that_is_not_known_to_be_over_is_not() -> None:
     assert not odd.has_agreed()
     assert not odd.peer_has_all()
     assert in_sync_replica().has_agreed()
+
+
+def test_nothing_is_decided_on_an_array_in_a_state_that_is_not_known() -> None:
+    snapshot = FakeHost().observe(VOLUME)
+    assert isinstance(snapshot.array, ArrayView)
+    assert snapshot.array.array is not None
+    odd = dataclasses.replace(snapshot.array.array, state=ArrayState.UNKNOWN)
+    view = dataclasses.replace(snapshot.array, array=odd)
+    found = assess(CONFIG, VOLUME, dataclasses.replace(snapshot, array=view))
+    assert found.verdict is Verdict.BLOCKED
+    assert [f.code for f in found.findings] == ["UNOBSERVED"]
+    assert f"md says of {odd.name}" in found.findings[0].measured

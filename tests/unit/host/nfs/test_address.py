@@ -46,9 +46,6 @@ def test_unknown_key_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        ANSWER.stdout.replace('"flags"', '"xxx"'),
-        ANSWER.stdout.replace('"10.9.0.1"', '"10.9.0.500"'),
-        ANSWER.stdout.replace('"prefixlen":24', '"prefixlen":240'),
         ANSWER.stdout.replace('"ifname":"mv0"', '"ifname":"v0"'),
         ANSWER.stdout[:-20],
         "{}{}",
@@ -59,6 +56,28 @@ def test_unknown_key_changes_nothing() -> None:
 def test_wrong_value(text: str) -> None:
     with pytest.raises(ParseError):
         parse_ip_addresses(text)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "kept"),
+    [
+        ('"10.9.0.1"', '"10.9.0.500"', {"up", "carrier"}),
+        ('"prefixlen":24', '"prefixlen":240', {"up", "carrier"}),
+        ('"addr_info"', '"xxx"', {"up", "carrier"}),
+        ('"flags"', '"xxx"', {"addresses"}),
+    ],
+)
+def test_what_is_not_understood_of_an_interface_is_not_there(
+    right: str, wrong: str, kept: set[str]
+) -> None:
+    assert right in ANSWER.stdout
+    whole = parse_ip_addresses(ANSWER.stdout)
+    odd = parse_ip_addresses(ANSWER.stdout.replace(right, wrong))
+    assert [one.name for one in odd] == [one.name for one in whole]
+    for before, after in zip(whole, odd, strict=True):
+        assert all(getattr(before, name) == getattr(after, name) for name in kept)
+        assert set(after.addresses) <= set(before.addresses)
+        assert (after.up, after.carrier) <= (before.up, before.carrier)
 
 
 def test_here_and_require_up() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from storage_agent.host.system.services import Services, parse_systemctl_show
@@ -42,15 +44,28 @@ def test_unknown_key_changes_nothing() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(STOPPED, id="Id is missing"),
-        pytest.param(WHOLE.replace("ActiveState=active", "ActiveState=bla"), id="state"),
-        pytest.param(WHOLE.replace("LoadState=loaded", "LoadState=bla"), id="load state"),
+        pytest.param("nothing\n", id="nothing"),
         pytest.param(WHOLE + "ActiveState=inactive\n", id="twice"),
     ],
 )
 def test_wrong_value(text: str) -> None:
     with pytest.raises(ParseError):
         parse_systemctl_show(text)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "changed"),
+    [
+        ("ActiveState=active", "ActiveState=bla", {"active": "bla"}),
+        ("ActiveState=active\n", "", {"active": "unknown"}),
+        ("LoadState=loaded", "LoadState=bla", {"enabled": "bla"}),
+        ("Id=nfs-server.service\n", "", {"unit": "unknown"}),
+    ],
+)
+def test_an_unknown_state_is_passed_on(right: str, wrong: str, changed: dict[str, str]) -> None:
+    assert right in WHOLE
+    (found,) = parse_systemctl_show(WHOLE.replace(right, wrong))
+    assert found == dataclasses.replace(NFS, **changed)
 
 
 def test_view_asks_once_and_answers_under_the_names_it_was_given() -> None:

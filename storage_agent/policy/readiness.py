@@ -148,7 +148,8 @@ def _watched(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, .
             warning(
                 "ARBITRATION_NEEDS_84",
                 f"with DRBD {replica.driver_version} the fence-peer handler of {volume.name} has "
-                "to ask drbdsetup who is frozen, which was tried with recorded outputs alone",
+                "to ask drbdsetup who is frozen, tried with what it has shown while a handler "
+                "ran, and not on a pair that fails over",
                 measured=f"driver {replica.driver_version}",
                 limit="driver 8.4, which comes with the kernel",
                 remedy='use the kernel\'s own driver, or set arbitration = "none" in agent.toml',

@@ -79,7 +79,8 @@ REPLICA: dict[str, Explanation] = {
     ),
     "ARBITRATION_NEEDS_84": Explanation(
         meaning="A coordinator is configured, and the driver is DRBD 9: there the fence-peer "
-        "handler asks drbdsetup for role and freeze, which was tried with recorded outputs alone.",
+        "handler asks drbdsetup for role and freeze, which was tried with what it has shown there "
+        "while a handler ran, and not on a pair that fails over.",
         risk="should it fail, the primary freezes and nobody can answer it once the hosts lose "
         "each other",
         next_steps=(

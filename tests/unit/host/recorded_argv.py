@@ -67,6 +67,16 @@ ROWS = (
         on=("8.4.11",),
     ),
     Row(
+        parser="libexec/fence-peer (9)",
+        argv=words(f"drbdsetup events2 --now {ONE}"),
+        slugs=("drbdsetup-events2-now",),
+        otherwise={
+            words("drbdsetup events2 --now --statistics"): "statistics are left out; " + ALONE,
+            definitions.KERNEL_ALL: ALONE,
+        },
+        on=(),
+    ),
+    Row(
         parser="drbd.stream.EventStream",
         argv=stream.stream_argv(),
         slugs=("drbdsetup-events2-stream",),

@@ -44,7 +44,7 @@ def recorded() -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted(RECORDED.glob("*.out"))}
 
 
-def said_by_script(text: str, root: Path, run_script: Run, tool: Tool) -> str:
+def said_by_script(text: str, root: Path, run_script: Run, resource: str = "home") -> str:
     random = root / "proc/sys/kernel/random"
     random.mkdir(parents=True, exist_ok=True)
     (random / "boot_id").write_text(f"{BOOT}\n")
@@ -53,7 +53,7 @@ def said_by_script(text: str, root: Path, run_script: Run, tool: Tool) -> str:
     (root / "proc/drbd").write_text(text)
     (root / "log").unlink(missing_ok=True)
     ended = run_script(
-        "fence-peer", "coordinator", root, "0", env={"DRBD_RESOURCE": "home", "DRBD_MINOR": "0"}
+        "fence-peer", "coordinator", root, "0", env={"DRBD_RESOURCE": resource, "DRBD_MINOR": "0"}
     )
     assert ended.returncode == 1
     said = (root / "log").read_text()
@@ -74,7 +74,7 @@ def test_script_and_simulation_see_the_same(
     text = HEAD + ALONE if name == "alone" else recorded()[name]
     wanted = "frozen" if name == "alone" else SEEN[name]
     assert state_shown(text) == wanted
-    assert said_by_script(text, tmp_path, run_script, logging) == wanted
+    assert said_by_script(text, tmp_path, run_script) == wanted
 
 
 def test_every_recording_is_one_of_them() -> None:
@@ -101,3 +101,26 @@ def test_the_simulated_kernel_writes_what_was_recorded(
     role, disk, conn, pdsk, susp = shown
     line = proc_drbd(role, DiskState(disk), conn, DiskState(pdsk), Role.UNKNOWN, susp)
     assert line in text
+
+
+# Of the driver 9, which lists no resources in /proc/drbd. Two of them were recorded while a handler
+# ran and the kernel waited for it: a frozen Primary's, and that of a Secondary that is promoted.
+NINE = {
+    "frozen-by-fencing-alpha": "frozen",
+    "secondary-promotion-waiting-for-fence-handler-beta": "secondary",
+    "fencing-handler-failed-exit-1-alpha": "frozen",
+    "uptodate-primary-secondary-alpha": "primary",
+    "quorum-lost-suspended-alpha": "primary",
+    "no-config-alpha": "unknown",
+}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", NINE)
+def test_what_drbdsetup_shows_of_the_driver_9(
+    name: str, logging: Tool, run_script: Run, tmp_path: Path
+) -> None:
+    shown = RECORDED.parents[1] / f"drbdsetup-events2-now/9.1.23/{name}.out"
+    logging("drbdsetup", f"[ \"$*\" = 'events2 --now r0' ] || exit 20; cat '{shown}'")
+    said = said_by_script("version: 9.1.23 (api:2/proto:118-121)\n", tmp_path, run_script, "r0")
+    assert said == NINE[name]

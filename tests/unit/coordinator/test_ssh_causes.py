@@ -15,7 +15,7 @@ from storage_agent.coordinator.settings import HostSettings
 
 def silent() -> Exception:
     """As paramiko puts its own exception over a timeout, whose text is empty."""
-    raised = paramiko.SSHException("Error reading SSH protocol banner")
+    raised: Exception = paramiko.SSHException("Error reading SSH protocol banner")
     raised.__context__ = TimeoutError()
     return raised
 

@@ -144,8 +144,9 @@ class GrantParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AbandonParameters:
-    """Of `abandon`: an unfinished `create`. confirm: the plan's digest."""
+class ConfirmedParameters:
+    """Of `abandon` (an unfinished `create`), `assemble-degraded` and `remake`. confirm: the plan's
+    digest."""
 
     volume: VolumeName
     operation_id: Name

@@ -40,7 +40,7 @@ def confirmed(host: Host, *words: str) -> dict[str, object]:
 
 
 def in_array(host: Host) -> str:
-    """`[UU]` and the like."""
+    """`active raid1 …`, and `[UU]`."""
     return host.run("cat /proc/mdstat", timeout_s=20).stdout
 
 
@@ -57,7 +57,7 @@ def test_a_member_that_died_with_the_power(lab: Lab) -> None:
     lab.power_on("alpha")
     lab.wait_until("alpha is at rest", lambda: is_at_rest(alpha), timeout_s=BACK_TIMEOUT_S)
     # Never by itself.
-    assert "active" not in in_array(alpha)
+    assert "active raid1" not in in_array(alpha)
     missing = remedies(alpha)["MEMBER_MISSING"]
     assert missing.endswith("start without it: storage-agent assemble data --degraded")
     shown = alpha.run("storage-agent assemble data --degraded --dry-run", timeout_s=60).stdout
@@ -66,7 +66,7 @@ def test_a_member_that_died_with_the_power(lab: Lab) -> None:
     assert "absent: slot 1 (alpha-1)" in shown
     another = "storage-agent assemble data --degraded --confirm 0123456789ab"
     assert alpha.run(another, timeout_s=60, check=False).exit_status == REFUSED
-    assert "active" not in in_array(alpha)
+    assert "active raid1" not in in_array(alpha)
     record = confirmed(alpha, "assemble", "data", "--degraded")
     assert (record["state"], record["message"]) == ("succeeded", "secondary on alpha")
     lab.wait_until("in sync again", lambda: is_in_sync(beta), timeout_s=BACK_TIMEOUT_S)

@@ -260,7 +260,7 @@ def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
     except BoundError as exc:
         raise BadRequest(OUT_OF_BOUNDS, str(exc)[:200]) from None
     except WireError as exc:
-        raise BadRequest("bad-type", str(exc)[:200]) from None
+        raise BadRequest("bad-type", str(exc)[:199]) from None
 
 
 @cache

@@ -175,6 +175,12 @@ def _add_serving(commands: Any) -> tuple[argparse.ArgumentParser, ...]:
         metavar="SECONDS",
         help="for disks that are not attached yet (60)",
     )
+    assemble.add_argument(
+        "--degraded", action="store_true", help="start the array without its absent members"
+    )
+    assemble.add_argument(
+        "--confirm", metavar="DIGEST", help="of the plan of --degraded, instead of typing"
+    )
     create = add_command(commands, "create", "make a volume of new disks", "operate", "create")
     role = _add_role(create)
     role.add_argument("--abandon", dest="role", action="store_const", const="abandon",

@@ -16,6 +16,7 @@ from storage_agent.cli.confirm import (
     confirm_abandoning,
     confirm_creation,
     confirm_peer_is_off,
+    confirm_plan,
     disks_to_write,
 )
 from storage_agent.cli.context import Answer, Context, Session
@@ -73,9 +74,32 @@ def demote(options: argparse.Namespace, context: Context) -> Answer:
 
 
 def assemble(options: argparse.Namespace, context: Context) -> Answer:
+    if options.degraded:
+        return _assemble_degraded(options, context)
+    if options.confirm:
+        raise UsageError("--confirm belongs to --degraded", remedy="leave it out")
     if options.dry_run:
         return show_plan(options, context, "assemble")
     return operate(options, context, "assemble", {"wait_s": options.wait})
+
+
+def _assemble_degraded(options: argparse.Namespace, context: Context) -> Answer:
+    """Shows which members are there and which are not, and wants that confirmed."""
+    if options.wait is not None:
+        raise UsageError("--wait is for what --degraded does without", remedy="leave it out")
+    answer = ask_plan(options, context, "assemble-degraded")
+    if options.dry_run:
+        return plan_answer(answer, context)
+    refuse_blocked(answer)
+    confirm_plan(
+        options,
+        context,
+        answer,
+        command=f"assemble {options.volume} --degraded",
+        why="what only an absent member has is lost by this",
+        to="start it without them",
+    )
+    return operate(options, context, "assemble-degraded", {"confirm": answer.digest})
 
 
 def create(options: argparse.Namespace, context: Context) -> Answer:
@@ -83,6 +107,9 @@ def create(options: argparse.Namespace, context: Context) -> Answer:
     if options.role == "abandon":
         return _abandon(options, context)
     answer = ask_plan(options, context, "create", role=options.role)
+    is_made = any(finding.code == "ALREADY_CREATED" for finding in answer.findings)
+    if options.role == "join" and is_made and _has_lost_metadata(options.volume, context):
+        return _remake(options, context)
     if options.dry_run:
         return plan_answer(answer, context)
     refuse_blocked(answer)
@@ -92,6 +119,31 @@ def create(options: argparse.Namespace, context: Context) -> Answer:
     if done.error is None and options.role == "first" and _is_replicated(options.volume, context):
         compared = f"storage-agent pair-secret {options.volume}"
         done.lines = (*done.lines, f"so that both hosts' configurations are compared: {compared}")
+    if done.error is None and context.can_ask() and not options.json:
+        _watch_first_sync(options.volume, context)
+    return done
+
+
+def _has_lost_metadata(volume: str, context: Context) -> bool:
+    readiness = parse_status(context.ask_daemon("status", {})).readiness.get(volume)
+    return readiness is not None and any(f.code == "METADATA_LOST" for f in readiness.findings)
+
+
+def _remake(options: argparse.Namespace, context: Context) -> Answer:
+    """Of a volume that is made: its replica's metadata are lost, and the peer has the data."""
+    answer = ask_plan(options, context, "remake")
+    if options.dry_run:
+        return plan_answer(answer, context)
+    refuse_blocked(answer)
+    confirm_plan(
+        options,
+        context,
+        answer,
+        command=f"create {options.volume} --join",
+        why="this host's copy is given up by this",
+        to="ERASE this host's copy and take the other one's",
+    )
+    done = operate(options, context, "remake", {"confirm": answer.digest})
     if done.error is None and context.can_ask() and not options.json:
         _watch_first_sync(options.volume, context)
     return done

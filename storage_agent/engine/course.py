@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from storage_agent.model.errors import AgentError
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.model.snapshot import Facet
@@ -27,11 +28,17 @@ DECISIVE = frozenset(
     }
 )
 MAKING = frozenset({OperationKind.CREATE, OperationKind.ABANDON})
+ASSEMBLING = frozenset({OperationKind.ASSEMBLE, OperationKind.ASSEMBLE_DEGRADED})
 # On a frozen host nothing may wait for the filesystem: what shuts its clients out sees no more.
 SIGHT = {OperationKind.CLOSE_LINK: frozenset({Facet.NFS})}
 # Steps that prove themselves and are work of their own: a plan with one is never "already so".
 WORK = frozenset(
-    {StepKind.WRITE_CONFIGURATION, StepKind.MAKE_METADATA, StepKind.REMOVE_CONFIGURATION}
+    {
+        StepKind.WRITE_CONFIGURATION,
+        StepKind.GIVE_UP_COPY,
+        StepKind.MAKE_METADATA,
+        StepKind.REMOVE_CONFIGURATION,
+    }
 )
 # Not in any look that was not asked for them.
 SEEN_LATE = frozenset({Facet.IDENTITY, Facet.CONTENT})
@@ -42,7 +49,19 @@ def is_passing(kind: StepKind, operation: OperationKind) -> bool:
     unfinished array so that what lies on it can be erased, once."""
     if kind in (StepKind.ASSEMBLE_ARRAY, StepKind.ERASE_CONTENT):
         return operation is OperationKind.ABANDON
-    return kind in (StepKind.FIRST_PRIMARY, StepKind.MAKE_FILESYSTEM, StepKind.WAIT_FOR_PEER)
+    return kind in (
+        StepKind.FIRST_PRIMARY,
+        StepKind.MAKE_FILESYSTEM,
+        StepKind.WAIT_FOR_PEER,
+        StepKind.GIVE_UP_COPY,
+    )
+
+
+def stays(request: OperationRequest, cause: AgentError) -> bool:
+    """What was done is not taken back: clients are not let in again because shutting them out was
+    slow; and that DRBD's metadata are gone is seen, and mended, only while the array runs."""
+    is_lost = any(finding.code == "METADATA_LOST" for finding in cause.findings)
+    return request.kind is OperationKind.CLOSE_LINK or is_lost
 
 
 def with_way_on(remedy: str, request: OperationRequest, *, may_undo: bool = False) -> str:

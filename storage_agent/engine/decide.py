@@ -14,7 +14,7 @@ from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.policy.abandon import Begun, abandon_findings, unfinished_findings
 from storage_agent.policy.agreement import needs_agreement
 from storage_agent.policy.arbitration import opening_findings
-from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.assembly import assembly_findings, degraded_start_findings
 from storage_agent.policy.common import unobserved, wrong_primary
 from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
@@ -22,6 +22,7 @@ from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.legible import named
 from storage_agent.policy.liveguard import needs_use, service_findings
 from storage_agent.policy.promotion import mount_point_findings, promotion_findings
+from storage_agent.policy.remake import remake_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
     split_brain_findings,
@@ -31,6 +32,8 @@ from storage_agent.policy.standalone import (
 _WANTS_A_WHOLE_VOLUME = frozenset(
     {
         OperationKind.ASSEMBLE,
+        OperationKind.ASSEMBLE_DEGRADED,
+        OperationKind.REMAKE,
         OperationKind.PROMOTE,
         OperationKind.STANDALONE,
         OperationKind.REJOIN,
@@ -92,6 +95,10 @@ def _of_its_kind(
         return (*unobserved(snapshot), *used, *abandon_findings(volume, snapshot, begun))
     if request.kind is OperationKind.ASSEMBLE:
         return assembly_findings(volume, snapshot)
+    if request.kind is OperationKind.ASSEMBLE_DEGRADED:
+        return degraded_start_findings(volume, snapshot)
+    if request.kind is OperationKind.REMAKE:
+        return remake_findings(volume, snapshot, peer)
     if request.kind is OperationKind.DEMOTE:
         return demotion_findings(volume, snapshot, request, peer)
     if request.kind is OperationKind.LEAVE:
@@ -114,7 +121,9 @@ def _of_its_kind(
     return (
         *_used(volume, snapshot, begun),
         *(f for f in mount_point_findings(volume, snapshot) if f.measured != "missing"),
-        *creation_findings(config, volume, disks, surroundings, begun),
+        *creation_findings(
+            config, volume, disks, surroundings, begun, request.options.get("role", "")
+        ),
     )
 
 

@@ -362,18 +362,18 @@ class Engine:
         return without_primary_peer(findings) if waits else findings
 
     def _begin_history(self, record: OperationRecord) -> None:
-        """A volume that was just created starts with epoch 0; of a copy that was given up the
-        marker does not count any more."""
+        """A volume that was just created starts with epoch 0, unless this host only takes its copy
+        anew; of a copy that was given up the marker does not count any more."""
         request = record.request
         if request.kind is OperationKind.CREATE and record.state is OperationState.ROLLED_BACK:
             self._creations.end(request.volume)
         if record.state is not OperationState.SUCCEEDED:
             return
-        if request.kind is OperationKind.CREATE:
-            first = Epoch(number=0, operation_id=request.operation_id)
-            self._epochs.write(request.volume, first)
+        is_new = request.options.get("role") == "first" or self._owned(request.volume) is None
+        if request.kind is OperationKind.CREATE and is_new:
+            self._epochs.write(request.volume, Epoch(number=0, operation_id=request.operation_id))
             if self._journal.lost(request.volume):
-                self._journal.begin_anew(request.volume, first.number)
+                self._journal.begin_anew(request.volume, 0)
         if request.kind in MAKING:
             self._creations.end(request.volume)
         if request.options.get("choice") == "discard":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from storage_agent.engine.course import (
+    ASSEMBLING,
     CHANGES_UNASKED,
     DECISIVE,
     FRESH_S,
@@ -19,6 +20,7 @@ from storage_agent.engine.course import (
     SIGHT,
     WORK,
     is_passing,
+    stays,
     with_way_on,
 )
 from storage_agent.engine.epoch import EpochStore
@@ -83,9 +85,7 @@ class Run(Report):
         if facets >= CHANGES_UNASKED:
             self.looked_s = begun_s
         if self.latest is not None and facets != whole:
-            kept = {
-                facet.value: getattr(self.latest, facet.value) for facet in CHEAP_FACETS - facets
-            }
+            kept = {f.value: getattr(self.latest, f.value) for f in CHEAP_FACETS - facets}
             fresh = dataclasses.replace(fresh, **kept)
         self.latest = fresh
         return fresh
@@ -214,7 +214,7 @@ class Run(Report):
     def _is_decisive(self, kind: StepKind) -> bool:
         """Attaching, too, where it is not to metadata that this operation has made."""
         attaches = kind is StepKind.REPLICA_UP
-        return kind in DECISIVE or (attaches and self.entry.request.kind is OperationKind.ASSEMBLE)
+        return kind in DECISIVE or (attaches and self.entry.request.kind in ASSEMBLING)
 
     def _decide_again(self, volume: VolumeConfig) -> dict[str, object]:
         """Right before the role is taken: the decision may be as old as a crash or a slow step,
@@ -223,7 +223,7 @@ class Run(Report):
         snapshot = self._fresh_look(volume)
         findings = self.decide(volume, snapshot)
         request = self.entry.request
-        if request.kind is OperationKind.ASSEMBLE:
+        if request.kind in ASSEMBLING:
             findings += unseen_replica_findings(snapshot)
         if request.kind is OperationKind.PROMOTE or request.epoch is not None:
             known = self.epochs.read(volume.name)
@@ -306,9 +306,8 @@ class Run(Report):
     def _undo(self, volume: VolumeConfig, cause: AgentError) -> OperationRecord:
         """Every performed step in reverse, also the one that failed: it may have acted. Once that
         fails too, only the handler's answer is still taken away: nobody else is to use it."""
-        if self.entry.request.kind is OperationKind.CLOSE_LINK:
-            # Never let clients in again because shutting them out was slow.
-            return self.ended(OperationState.FAILED, cause.message, remedy=cause.remedy)
+        if stays(self.entry.request, cause):
+            return self.record_of(cause)
         self._note_undo("undoing", reason=cause.message)
         snapshot = self.look(volume)
         failed: AgentError | None = None
@@ -387,9 +386,9 @@ class Run(Report):
         """A restart of the host took everything down: a promote must not go on by itself."""
         plan = self.entry.plan
         assert plan is not None
+        assert self.latest is not None
         if plan.operation is OperationKind.ASSEMBLE:
             return self._walk(volume, plan)
-        assert self.latest is not None
         left = [s for s in plan.steps if missing_goal(s.kind, volume, self.latest)]
         if plan.operation in (OperationKind.DEMOTE, OperationKind.LEAVE) and not left:
             return self.ended(OperationState.SUCCEEDED, self._named(volume))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage_agent.host.block.devices import device_signatures
+from storage_agent.host.drbd.metadata import MetadataReader
 from storage_agent.host.drbd.resource_file import render_resource, resource_path
 from storage_agent.host.drbd.version import is_version_9
 from storage_agent.host.filesystem.content import ContentReader
@@ -38,11 +39,14 @@ class Creating:
         self._config = config
         self._tools = tools
         self._content = ContentReader(tools.root)
+        self._metadata = MetadataReader(tools.root)
 
     def acts(self) -> dict[StepKind, Act]:
         return {
             StepKind.WRITE_CONFIGURATION: self._write_configuration,
             StepKind.MAKE_ARRAY: self._make_array,
+            StepKind.SEE_GOOD_COPY: self._see_good_copy,
+            StepKind.GIVE_UP_COPY: self._give_up_copy,
             StepKind.MAKE_METADATA: self._make_metadata,
             StepKind.FIRST_PRIMARY: lambda v, r, t: self._tools.drbd.first_primary(
                 v.name, timeout_s=t
@@ -131,7 +135,7 @@ class Creating:
     def _make_metadata(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
     ) -> None:
-        if not self._tools.drbd.has_metadata(volume.name, timeout_s=timeout_s):
+        if not self._has_metadata(volume, timeout_s):
             self._tools.drbd.create_metadata(volume.name, timeout_s=timeout_s)
 
     def _make_filesystem(
@@ -145,6 +149,36 @@ class Creating:
             volume.name,
             timeout_s=timeout_s,
         )
+
+    def _has_metadata(self, volume: VolumeConfig, timeout_s: float) -> bool:
+        """By the disk itself where DRBD does not hold it: of a resource that is up and diskless
+        drbdadm asks the kernel, which knows of none."""
+        seen = self._metadata.look(volume.array_device())
+        if seen is None:
+            return self._tools.drbd.has_metadata(volume.name, timeout_s=timeout_s)
+        return seen
+
+    # --- making anew from the peer's copy -------------------------------------------------------
+
+    def _see_good_copy(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """Without its metadata the disk is not attached, and DRBD tells what the peer has."""
+        self._tools.drbd.load_module(timeout_s=timeout_s)
+        self.write_resource(volume)
+        self._tools.drbd.up_diskless(volume.name, timeout_s=timeout_s)
+
+    def _give_up_copy(
+        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+    ) -> None:
+        """Raises Refused for what is no copy of this volume, and where DRBD finds its metadata."""
+        if self._has_metadata(volume, timeout_s):
+            raise Refused(
+                f"{volume.array_device()} carries DRBD's metadata: nothing was erased",
+                remedy=f"storage-agent assemble {volume.name}",
+                code="METADATA_PRESENT",
+            )
+        self._erase_start(volume, timeout_s, blanks=True)
 
     # --- taking back ---------------------------------------------------------------------------
 
@@ -179,7 +213,11 @@ class Creating:
     def _erase_content(
         self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
     ) -> None:
-        """Raises Refused for anything that `create` does not write."""
+        self._erase_start(volume, timeout_s)
+
+    def _erase_start(self, volume: VolumeConfig, timeout_s: float, *, blanks: bool = False) -> None:
+        """Raises Refused for anything that `create` does not write. blanks: also where there is no
+        signature of DRBD's."""
         ours = made_signatures(volume)
         found = self._signatures(volume)
         if foreign := [entry for entry in found if _as_made(entry) not in ours]:
@@ -189,7 +227,7 @@ class Creating:
                 remedy=f"see what is on it: wipefs --no-act {volume.array_device()}",
                 code="CREATION_CHANGED",
             )
-        if ("drbd", "") in map(_as_made, found):
+        if blanks or ("drbd", "") in map(_as_made, found):
             # Before its own signature: that is the proof that this was blank before.
             self._tools.runner.run(blank_argv(volume.array_device()), timeout_s=timeout_s)
         if found:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from storage_agent.host.drbd.dump import parse_replica_settings
+from storage_agent.host.drbd.metadata import MetadataReader
 from storage_agent.host.filesystem.mounts import covering, parse_mount_lines
 from storage_agent.host.keys.authorized_keys import KEY_FILE, KeyFile, KeyRights
 from storage_agent.host.pair.compare import compare
@@ -198,6 +199,7 @@ class DoctorFactsReader:
             is_clock_synchronised=_seen(self._is_clock_synchronised),
             state_folder=_seen(self._state_folder),
             replica_settings={name: _seen(partial(self._settings, name)) for name in replicated},
+            metadata=self._metadata(config) if config else {},
             keys=KeyRights(KeyFile(self._root / KEY_FILE.relative_to("/"))).findings(),
             agreements=self._agreements(config) if config and os.geteuid() == 0 else {},
             sshd=_seen(partial(self._sshd, config)),
@@ -212,6 +214,12 @@ class DoctorFactsReader:
             return None
         found = dict.fromkeys(address for key in keys for address in key.addresses)
         return read_sshd(self._runner, self._root, tuple(found))
+
+    def _metadata(self, config: AgentConfig) -> dict[str, bool]:
+        reader = MetadataReader(self._root)
+        replicated = [v for v in config.volumes.values() if v.replica]
+        found = {v.name: reader.look(v.array_device()) for v in replicated}
+        return {name: seen for name, seen in found.items() if seen is not None}
 
     def _agreements(self, config: AgentConfig) -> dict[str, Agreement | Unobserved]:
         volumes = config.volumes.items()

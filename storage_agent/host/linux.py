@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,12 @@ from storage_agent.host.block.devices import Block, is_claimed, probe_signatures
 from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.drbd.guards import GuardReader
 from storage_agent.host.drbd.incidents import read_incident, write_answer
+from storage_agent.host.drbd.metadata import MetadataReader
 from storage_agent.host.filesystem.adapter import Filesystem
 from storage_agent.host.filesystem.content import ContentReader
 from storage_agent.host.filesystem.holders import find_holders
 from storage_agent.host.md.adapter import MdRaid
+from storage_agent.host.md.seen import SeenRecords
 from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.pair.compare import compare
 from storage_agent.host.perform import Performer
@@ -25,11 +28,12 @@ from storage_agent.host.system.apart import run_apart
 from storage_agent.host.system.bounded import BoundedCalls
 from storage_agent.host.system.runner import Runner
 from storage_agent.host.system.services import Services
+from storage_agent.host.system.store import STATE_FOLDER, FileStore
 from storage_agent.host.tools import Tools
 from storage_agent.host.volume.marker import read_marker
 from storage_agent.host.volume.presence import put_right, what_is_wrong
 from storage_agent.host.volume.proof import take_proof
-from storage_agent.model.array import Disk
+from storage_agent.model.array import ArrayView, Disk
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.creation import MadeView
@@ -60,8 +64,18 @@ T = TypeVar("T")
 class LinuxHost:
     """Implements HostPort. May be used by several threads."""
 
-    def __init__(self, config: AgentConfig, runner: Runner, root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        runner: Runner,
+        root: Path = Path("/"),
+        *,
+        seen: SeenRecords | None = None,
+    ) -> None:
+        """seen: None for looks that are to leave no trace."""
         self._root = root
+        store = FileStore(root / str(STATE_FOLDER).lstrip("/"))
+        self._metadata = MetadataReader(root)
         self._runner = runner
         self._block = Block(root)
         self._content = ContentReader(root)
@@ -76,6 +90,7 @@ class LinuxHost:
             filesystem=Filesystem(runner, root),
             services=Services(runner),
             nfs=NfsObserver(root),
+            seen=seen or SeenRecords(store, is_writer=False),
             root=root,
             markers={},
         )
@@ -126,7 +141,7 @@ class LinuxHost:
             boot_id=self.boot_id(),
             taken_monotonic_s=time.monotonic(),
             taken_wall_s=time.time(),
-            array=look(Facet.ARRAY, lambda: tools.md.view(volume.array, host)),
+            array=look(Facet.ARRAY, lambda: self._array(volume)),
             replica=None
             if replica is None
             else look(
@@ -159,6 +174,15 @@ class LinuxHost:
             if replica is None
             else look(Facet.AGREEMENT, lambda: compare(self._config, volume, self._root)),
         )
+
+    def _array(self, volume: VolumeConfig) -> ArrayView:
+        view = self._tools.md.view(volume.array, self._config.host)
+        with suppress(OperationFailed):  # Then it is not known who was in it.
+            view = replace(view, seen=self._tools.seen.follow(volume.name, view))
+        array = view.array
+        if volume.replica is None or array is None or not array.running():
+            return view
+        return replace(view, has_metadata=self._metadata.look(f"/dev/{array.name}"))
 
     def _use(self, volume: VolumeConfig) -> UseView:
         """Takes WATCH_WRITES_S where there is such a device."""

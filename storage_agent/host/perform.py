@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from storage_agent.host.creating import Creating
@@ -18,8 +19,9 @@ from storage_agent.host.volume.marker import write_next_marker
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.creation import MadeView
-from storage_agent.model.errors import AgentError, OperationFailed, refuse_blockers
+from storage_agent.model.errors import AgentError, Missing, OperationFailed, refuse_blockers
 from storage_agent.model.finding import Finding, blocker
+from storage_agent.model.members import select
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker, OperationRequest
@@ -43,6 +45,9 @@ class Performer:
         self._acts: dict[StepKind, Act] = {
             **self._creating.acts(),
             StepKind.ASSEMBLE_ARRAY: self._assemble_array,
+            StepKind.START_DEGRADED: lambda v, r, t: self._assemble_array(
+                v, r, t, is_degraded=True
+            ),
             StepKind.STOP_ARRAY: self._stop_array,
             StepKind.REPLICA_UP: self._replica_up,
             StepKind.TAKE_OPTIONS: self._take_options,
@@ -83,17 +88,32 @@ class Performer:
     # --- array and replica ---------------------------------------------------------------------
 
     def _assemble_array(
-        self, volume: VolumeConfig, request: OperationRequest, timeout_s: float
+        self,
+        volume: VolumeConfig,
+        request: OperationRequest,
+        timeout_s: float,
+        *,
+        is_degraded: bool = False,
     ) -> None:
         """What udev or an initramfs has assembled, half or under another name, is stopped and
         assembled anew; unless something uses it, which mdadm finds out."""
         view = self._tools.md.view(volume.array, self._config.host, fresh=True)
+        view = replace(view, seen=self._tools.seen.follow(volume.name, view))
+        members = select(volume.array, view, self._config.host)
+        if not members.is_whole() and not is_degraded:
+            raise Missing(
+                f"a member of the array of {volume.name} is not attached any more",
+                remedy=f"storage-agent status {volume.name}",
+                code="MEMBER_MISSING",
+            )
+        paths = {disk.name: disk.path for disk in self._tools.block.disks()}
         if view.array is not None:
             self._tools.md.stop(view.array.name, timeout_s=timeout_s)
         self._tools.md.assemble(
             volume.array_device(),
             volume.array.uuid[self._config.host],
-            self._creating.member_paths(volume),
+            tuple(paths[member.disk] for member in members.chosen if member.disk in paths),
+            is_degraded=is_degraded,
             timeout_s=timeout_s,
         )
 

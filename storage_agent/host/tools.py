@@ -11,6 +11,7 @@ from storage_agent.host.drbd.adapter import Drbd
 from storage_agent.host.drbd.guards import GuardReader
 from storage_agent.host.filesystem.adapter import Filesystem
 from storage_agent.host.md.adapter import MdRaid
+from storage_agent.host.md.seen import SeenRecords
 from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.system.runner import Runner
 from storage_agent.host.system.services import Services
@@ -34,5 +35,6 @@ class Tools:
     filesystem: Filesystem
     services: Services
     nfs: NfsObserver
+    seen: SeenRecords
     root: Path
     markers: dict[str, Marker | Unobserved | None]

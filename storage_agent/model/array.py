@@ -62,6 +62,9 @@ class Superblock:
     """The md 1.x superblock on one disk, as `mdadm --examine` shows it.
 
     role: slot number, or None for a spare.  array_uuid/device_uuid in mdadm's `8:8:8:8` form.
+    array_state: a letter a slot, as this member last knew them (`AA.A`: slot 2 was left out).
+    updated: when it was written last, as mdadm prints it, in local time.  recovering: it was being
+    rebuilt then, and carries only a part.
     """
 
     disk: str
@@ -75,6 +78,8 @@ class Superblock:
     events: int
     array_state: str
     size_bytes: int | None = None
+    updated: str = ""
+    recovering: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +90,10 @@ class ArrayMember:
     serial: str
     slot: int | None
     state: tuple[str, ...]
+
+    def has_place(self) -> bool:
+        """In sync, or being rebuilt to be so."""
+        return self.slot is not None and "faulty" not in self.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,12 +127,25 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeenMembers:
+    """Serials of the members when this host last saw the array run, and since when they were
+    these. Durable: a member that died with the power cannot say any more that it went on alone.
+    rebuilding: those that had a slot and not all of the data yet."""
+
+    in_sync: tuple[str, ...]
+    rebuilding: tuple[str, ...]
+    since_wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayView:
     """What this host shows of a volume's array: the array if one exists, and what is attached.
 
     attached: superblocks found on the configured disks (by serial) plus any other disk that
     carries the array's UUID.  missing: configured serials with no attached disk.  blank: those
     whose disk carries nothing.  other: those whose disk carries something that is no md member.
+    seen: None where this host has never noted it.  has_metadata: DRBD's metadata lie at the end of
+    the running array; None while DRBD itself holds it, and where that was not looked at.
     """
 
     array: Array | None
@@ -131,3 +153,5 @@ class ArrayView:
     missing: tuple[str, ...]
     blank: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
+    seen: SeenMembers | None = None
+    has_metadata: bool | None = None

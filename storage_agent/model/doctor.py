@@ -148,9 +148,10 @@ class DoctorFacts:
     export_clients: addresses that use the host's own NFS server now.
     mdadm_lines: AUTO and ARRAY lines of mdadm.conf and mdadm.conf.d.  replica_settings: by
     resource, `section.option` -> value, as drbdadm reads its files; absent options are absent.
-    keys: what is wrong with the file of coordinators' keys.  sshd: None where no coordinator is to
-    log in, or there is none.  agreements: what the peer's agent has
-    said, of each volume that is compared; none where root did not ask.
+    metadata: by volume, whether DRBD's metadata lie on its array; only of running arrays that DRBD
+    does not hold.  keys: what is wrong with the file of coordinators' keys.  agreements: what the
+    peer's agent has said, of each volume that is compared; none where root did not ask.  sshd: None
+    where no coordinator is to log in, or there is none.
     """
 
     host: str
@@ -167,6 +168,7 @@ class DoctorFacts:
     is_clock_synchronised: bool | Unobserved
     state_folder: StateFolder | Unobserved | None
     replica_settings: dict[str, dict[str, str] | Unobserved]
+    metadata: dict[str, bool] = field(default_factory=dict)
     keys: tuple[Finding, ...] = ()
     agreements: dict[str, Agreement | Unobserved] = field(default_factory=dict)
     sshd: SshdView | Unobserved | None = None

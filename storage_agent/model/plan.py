@@ -11,10 +11,14 @@ from storage_agent.model.wire import to_wire
 
 
 class OperationKind(StrEnum):
-    """CLOSE_LINK and OPEN_LINK: by the agent alone, while a coordinator arbitrates."""
+    """ASSEMBLE_DEGRADED, REMAKE: `assemble --degraded`, and `create --join` of a replica that has
+    lost its metadata.  CLOSE_LINK and OPEN_LINK: by the agent alone, while a coordinator
+    arbitrates."""
 
     CREATE = "create"
     ASSEMBLE = "assemble"
+    ASSEMBLE_DEGRADED = "assemble-degraded"
+    REMAKE = "remake"
     PROMOTE = "promote"
     DEMOTE = "demote"
     LEAVE = "leave"
@@ -31,11 +35,14 @@ class StepKind(StrEnum):
     undone: operations/steps.py; how it is done: host/linux.py."""
 
     MAKE_ARRAY = "make-array"
+    SEE_GOOD_COPY = "see-good-copy"
+    GIVE_UP_COPY = "give-up-copy"
     MAKE_METADATA = "make-metadata"
     FIRST_PRIMARY = "first-primary"
     MAKE_FILESYSTEM = "make-filesystem"
     WRITE_CONFIGURATION = "write-configuration"
     ASSEMBLE_ARRAY = "assemble-array"
+    START_DEGRADED = "start-degraded"
     STOP_ARRAY = "stop-array"
     REPLICA_UP = "replica-up"
     TAKE_OPTIONS = "take-options"

@@ -17,6 +17,8 @@ def _make_array(volume: VolumeConfig, host: str) -> tuple[str, ...]:
     )
 
 
+# What `drbdadm create-md` looks at, to see that nothing lies there (drbdmeta.c).
+BLANKED_BYTES = 68 << 10
 _ARRAY = frozenset({Facet.ARRAY})
 _REPLICA = frozenset({Facet.REPLICA})
 
@@ -43,6 +45,27 @@ CREATION: dict[StepKind, Definition] = {
         facets=_ARRAY,
         undo=None,
         timeout_s=120,
+    ),
+    StepKind.SEE_GOOD_COPY: Definition(
+        title=lambda v: "connect without a disk: the other host must have the whole copy",
+        commands=lambda v, h: (f"drbdadm adjust {v.name}", f"drbdadm connect {v.name}"),
+        check="peer disk: UpToDate",
+        goal=goals.good_copy_seen,
+        facets=_REPLICA,
+        undo=StepKind.REPLICA_DOWN,
+        timeout_s=60,
+    ),
+    StepKind.GIVE_UP_COPY: Definition(
+        title=lambda v: f"ERASE the beginning of this host's copy on {v.array_device()}",
+        commands=lambda v, h: (
+            f"wipefs --all {v.array_device()}",
+            f"blkdiscard --zeroout --offset 0 --length {BLANKED_BYTES} {v.array_device()}",
+        ),
+        check="wipefs finds nothing on it",
+        goal=None,
+        facets=frozenset(),
+        undo=None,
+        timeout_s=30,
     ),
     StepKind.MAKE_METADATA: Definition(
         title=lambda v: "write DRBD's metadata",

@@ -67,6 +67,16 @@ def array_stopped(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     return f"array {view.array.name} is {view.array.state}" if view.array else ""
 
 
+def good_copy_seen(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
+    replica = snapshot.replica
+    if not isinstance(replica, Replica):
+        return _unseen(replica, "replica")
+    peer = replica.peer
+    if peer is None or peer.connection is not ConnectionState.CONNECTED:
+        return f"the other host is not connected ({peer.connection if peer else 'no connection'})"
+    return "" if peer.disk is DiskState.UP_TO_DATE else f"the other host's disk is {peer.disk}"
+
+
 def replica_up(volume: VolumeConfig, snapshot: VolumeSnapshot) -> str:
     replica = snapshot.replica
     if not isinstance(replica, Replica):

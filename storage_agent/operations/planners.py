@@ -6,6 +6,7 @@ import dataclasses
 
 from storage_agent.model.array import ArrayView
 from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.members import select
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
 from storage_agent.model.snapshot import VolumeSnapshot
@@ -16,10 +17,14 @@ from storage_agent.policy.promotion import needs_grant, peer_is_primary
 def make_plan(volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest) -> Plan:
     """The plan from what was observed. Steps whose goal holds already are still in it: the
     engine sees that when it comes to them."""
+    if request.kind in (OperationKind.ASSEMBLE, OperationKind.ASSEMBLE_DEGRADED):
+        volume = _as_attached(volume, snapshot)
     kinds = {
         OperationKind.CREATE: _create,
         OperationKind.ABANDON: _abandon,
         OperationKind.ASSEMBLE: _assemble,
+        OperationKind.ASSEMBLE_DEGRADED: _assemble_degraded,
+        OperationKind.REMAKE: _remake,
         OperationKind.PROMOTE: _promote,
         OperationKind.DEMOTE: _demote,
         OperationKind.LEAVE: _leave,
@@ -105,6 +110,41 @@ def _assemble(
     if volume.nfs:
         kinds.append(StepKind.PREPARE_SERVER)
     return kinds
+
+
+def _assemble_degraded(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    """Where no member is absent any more there is nothing to be insisted on."""
+    view = snapshot.array
+    kinds = _assemble(volume, snapshot, request)
+    if isinstance(view, ArrayView) and not select(volume.array, view, snapshot.host).is_whole():
+        kinds[0] = StepKind.START_DEGRADED
+    return kinds
+
+
+def _as_attached(volume: VolumeConfig, snapshot: VolumeSnapshot) -> VolumeConfig:
+    """With the members that are there in place of the configured ones."""
+    view, host = snapshot.array, snapshot.host
+    members = select(volume.array, view, host) if isinstance(view, ArrayView) else None
+    if members is None or not members.chosen:
+        return volume
+    serials = tuple(block.serial for block in members.chosen)
+    array = dataclasses.replace(volume.array, disks=volume.array.disks | {host: serials})
+    return dataclasses.replace(volume, array=array)
+
+
+def _remake(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+) -> list[StepKind]:
+    """Nothing is erased before the peer is seen to have it all."""
+    kinds = [
+        StepKind.SEE_GOOD_COPY,
+        StepKind.GIVE_UP_COPY,
+        StepKind.MAKE_METADATA,
+        StepKind.REPLICA_UP,
+    ]
+    return [*kinds, StepKind.PREPARE_SERVER] if volume.nfs else kinds
 
 
 def _promote(

@@ -41,9 +41,9 @@ def _server_command(verb: str) -> Callable[[VolumeConfig, str], tuple[str, ...]]
     return lambda volume, host: (f"storage-agent-nfs {volume.name} {verb}",)
 
 
-def _assemble(volume: VolumeConfig, host: str) -> tuple[str, ...]:
-    return (
-        f"mdadm --assemble {volume.array_device()} --config=none "
+def _assemble(how: str = "") -> Callable[[VolumeConfig, str], tuple[str, ...]]:
+    return lambda volume, host: (
+        f"mdadm --assemble {how}{volume.array_device()} --config=none "
         f"--uuid={volume.array.uuid.get(host, '')} {members(volume, host)}",
     )
 
@@ -64,8 +64,17 @@ DEFINITIONS: dict[StepKind, Definition] = {
     **CREATION,
     StepKind.ASSEMBLE_ARRAY: Definition(
         title=lambda v: f"assemble the array {v.array_device()}",
-        commands=_assemble,
+        commands=_assemble(),
         check="the array runs with all members",
+        goal=goals.array_runs,
+        facets=_ARRAY,
+        undo=StepKind.STOP_ARRAY,
+        timeout_s=60,
+    ),
+    StepKind.START_DEGRADED: Definition(
+        title=lambda v: f"start the array {v.array_device()} DEGRADED, with these members alone",
+        commands=_assemble("--run "),
+        check="the array runs with these members",
         goal=goals.array_runs,
         facets=_ARRAY,
         undo=StepKind.STOP_ARRAY,

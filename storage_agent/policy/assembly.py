@@ -1,22 +1,31 @@
 """May this host's array be assembled of what is attached?
 
-Only complete and current sets are: every configured member by serial, all of this array, all
-with the same event count, none claimed twice, no stranger carrying its UUID. A degraded start is
-a person's decision, because a half set may be the stale half.
+Only complete and current sets are: for each slot one member, configured by its serial or seen by
+this host in the array, all of this array, none behind the others, none claimed twice, no stranger
+carrying its UUID. A degraded start is a person's decision, because a half set may be the stale
+half.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-
-from storage_agent.model.array import Array, ArrayMember, ArrayView, Superblock
+from storage_agent.model.array import ArrayView, Superblock
 from storage_agent.model.configuration import VolumeConfig
-from storage_agent.model.finding import Finding
+from storage_agent.model.finding import Finding, blockers
+from storage_agent.model.members import Members, select
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, unobserved, warning
+from storage_agent.policy.common import blocker, unobserved
+from storage_agent.policy.degraded import start_findings
 from storage_agent.policy.guards import taking_findings
+from storage_agent.policy.members import (
+    add_command,
+    by_serial,
+    degraded_findings,
+    replaced,
+    replaced_findings,
+)
+from storage_agent.policy.remake import metadata_findings
 
 
 def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -38,13 +47,59 @@ def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[F
         return unobserved(snapshot)
     alone = (*_attach_alone(volume, snapshot), *taking_findings(volume, snapshot))
     if view.array is not None and view.array.running():
-        return (*alone, *degraded_findings(volume, view))
+        return (
+            *alone,
+            *metadata_findings(volume, snapshot, view),
+            *degraded_findings(volume, view),
+            *replaced_findings(volume, view, snapshot.host),
+        )
+    members = select(volume.array, view, snapshot.host)
+    if members.is_whole() and not members.unknown:
+        used = tuple(block.serial for block in members.chosen)
+        return (*alone, *replaced(volume, snapshot.host, used))
+    way = _without_it(volume, snapshot, view, members)
     return (
         *alone,
-        *_missing(volume, view),
-        *_foreign(volume, view, uuid),
-        *_stale(volume, view, uuid),
+        *_missing(volume, view, way),
+        *_foreign(volume, view, members, uuid, way),
+        *_stale(volume, members, way),
     )
+
+
+def degraded_start_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """Blockers for `assemble --degraded`, or what a person has to know before confirming it."""
+    uuid, view = volume.array.uuid.get(snapshot.host), snapshot.array
+    if uuid is None or not isinstance(view, ArrayView):
+        return assembly_findings(volume, snapshot)
+    if view.array is not None and view.array.running():
+        return assembly_findings(volume, snapshot)
+    members = select(volume.array, view, snapshot.host)
+    if members.is_whole() and not members.unknown:
+        return assembly_findings(volume, snapshot)
+    return (
+        *_attach_alone(volume, snapshot),
+        *taking_findings(volume, snapshot),
+        *_clones(volume, members),
+        *start_findings(volume, snapshot, view, members),
+    )
+
+
+def _without_it(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, view: ArrayView, members: Members
+) -> str:
+    """The way on without a member, where there is one."""
+    if members.unknown or members.doubled:
+        return ""
+    if not members.chosen:
+        if volume.replica is None:
+            return ""
+        return (
+            "; if all of it is gone for good, take the other host's copy, on new and blank disks: "
+            f"storage-agent create {volume.name} --join"
+        )
+    if blockers(start_findings(volume, snapshot, view, members)):
+        return f"; why not without it: storage-agent assemble {volume.name} --degraded --dry-run"
+    return f"storage-agent assemble {volume.name} --degraded"
 
 
 def _attach_alone(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
@@ -77,62 +132,47 @@ def unseen_replica_findings(snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     return unobserved(snapshot) if isinstance(snapshot.replica, Unobserved) else ()
 
 
-def degraded_findings(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:
-    """A running array with members missing: a warning, it serves."""
-    array = view.array
-    if array is None or not array.degraded:
-        return ()
-    in_sync = f"{array.raid_disks - array.degraded} of {array.raid_disks} members in sync"
-    rebuilt = [member for member in array.members if _is_rebuilt(array, member)]
-    summary = f"the array of {volume.name} runs with {array.degraded} member(s) missing"
-    measured = f"{in_sync}; not attached: {', '.join(view.missing) or 'none'}"
-    remedy = f"replace the disk, then: mdadm {volume.array_device()} --add DISK"
-    if rebuilt:
-        summary += f", and is being rebuilt onto {len(rebuilt)}"
-        measured += f"; rebuilt: {', '.join(m.serial or m.disk for m in rebuilt)}"
-    if len(rebuilt) >= array.degraded:
-        remedy = f"no disk is to be replaced; see how far it is: storage-agent status {volume.name}"
-    return (
-        warning(
-            "ARRAY_DEGRADED", summary, measured=measured, limit="all members in sync", remedy=remedy
-        ),
-    )
-
-
-def _is_rebuilt(array: Array, member: ArrayMember) -> bool:
-    """drivers/md/md.c: it has its slot, and is a spare until the recovery has ended."""
-    is_in = member.slot is not None and not {"in_sync", "faulty"} & set(member.state)
-    return array.sync_action == "recover" and is_in
-
-
 def only_missing(findings: tuple[Finding, ...]) -> bool:
     """True where waiting for late devices can still help."""
     return bool(findings) and all(f.code == "MEMBER_MISSING" for f in findings)
 
 
-def _missing(volume: VolumeConfig, view: ArrayView) -> tuple[Finding, ...]:
+def _missing(volume: VolumeConfig, view: ArrayView, way: str) -> tuple[Finding, ...]:
     return tuple(
         blocker(
             "MEMBER_MISSING",
             f"disk {serial} of {volume.name} is not attached",
             measured=f"no disk with the serial {serial}",
             limit="all configured members attached",
-            remedy=f"attach it, then: storage-agent assemble {volume.name}",
+            remedy=f"attach it, then: storage-agent assemble {volume.name}{_or(way)}",
         )
         for serial in view.missing
     )
 
 
-def _foreign(volume: VolumeConfig, view: ArrayView, uuid: str) -> tuple[Finding, ...]:
-    configured = {serial for disks in volume.array.disks.values() for serial in disks}
+def _or(way: str) -> str:
+    """Behind another remedy."""
+    is_command = way.startswith("storage-agent")
+    return f"; or, if it is gone for good, start without it: {way}" if is_command else way
+
+
+def _or_start(way: str) -> str:
+    return f": start without it: {way}" if way.startswith("storage-agent") else way
+
+
+def _foreign(
+    volume: VolumeConfig, view: ArrayView, members: Members, uuid: str, way: str
+) -> tuple[Finding, ...]:
     found = [
         blocker(
             "MEMBER_BLANK",
             f"disk {serial} is configured for {volume.name} but carries no md superblock",
             measured="no superblock",
             limit=f"a member of array {uuid}",
-            remedy="check that it is the right disk; a replaced member is added by hand "
-            "to the running array",
+            remedy=f"attach the disk that was there, then: storage-agent assemble {volume.name}"
+            f"{_or(way)}"
+            + (f"; once the array runs: {add_command(volume, by_serial(serial))}")
+            * bool(members.chosen),
         )
         for serial in view.blank
     ]
@@ -158,49 +198,57 @@ def _foreign(volume: VolumeConfig, view: ArrayView, uuid: str) -> tuple[Finding,
                     remedy="attach the right disk, or correct the serial in agent.toml",
                 )
             )
-        elif block.serial not in configured:
-            found.append(
-                blocker(
-                    "MEMBER_UNEXPECTED",
-                    f"disk {block.serial or block.disk} carries the array of {volume.name} "
-                    "but is not configured for it",
-                    measured=f"{block.disk}: array {block.array_uuid}",
-                    limit="only configured disks; a copy of a member must not be attached",
-                    remedy="detach it (is it a clone or a snapshot?), or configure its serial",
-                )
-            )
+        elif block in members.unknown:
+            found.append(_unexpected(volume, block))
     return tuple(found)
 
 
-def _stale(volume: VolumeConfig, view: ArrayView, uuid: str) -> tuple[Finding, ...]:
-    ours = [block for block in view.attached if block.array_uuid == uuid]
-    newest = max((block.events for block in ours), default=0)
+def _stale(volume: VolumeConfig, members: Members, way: str) -> tuple[Finding, ...]:
+    current = (*members.chosen, *members.unknown)
+    newest = max((block.events for block in current), default=0)
     found = [
         blocker(
             "MEMBER_STALE",
             f"disk {block.serial} of {volume.name} is older than the others",
             measured=f"event count {block.events}",
-            limit=f"event count {newest}, as on {_serials_with(ours, newest)}",
-            remedy="it missed writes: start the array without it by hand, "
-            "then add it so that it is rebuilt",
+            limit=f"event count {newest}, as on {_serials_with(current, newest)}",
+            remedy=f"it missed writes{_or_start(way)}; once the array runs, rebuild it: "
+            f"{add_command(volume, '/dev/' + block.disk)}",
         )
-        for block in ours
-        if block.events != newest
+        for block in members.left_out
     ]
-    roles = Counter(block.role for block in ours if block.role is not None)
-    found += [
+    return (*found, *_doubled(volume, members))
+
+
+def _clones(volume: VolumeConfig, members: Members) -> tuple[Finding, ...]:
+    """What must not be there, whichever of the others are."""
+    found = (_unexpected(volume, block) for block in members.unknown)
+    return (*found, *_doubled(volume, members))
+
+
+def _unexpected(volume: VolumeConfig, block: Superblock) -> Finding:
+    return blocker(
+        "MEMBER_UNEXPECTED",
+        f"disk {block.serial or block.disk} carries the array of {volume.name} "
+        "but is not configured for it",
+        measured=f"{block.disk}: array {block.array_uuid}",
+        limit="only configured disks; a copy of a member must not be attached",
+        remedy="detach it (is it a clone or a snapshot?), or configure its serial",
+    )
+
+
+def _doubled(volume: VolumeConfig, members: Members) -> tuple[Finding, ...]:
+    return tuple(
         blocker(
             "MEMBER_DUPLICATE",
-            f"two attached disks claim slot {role} of the array of {volume.name}",
-            measured=", ".join(b.serial or b.disk for b in ours if b.role == role),
+            f"two attached disks claim slot {slot} of the array of {volume.name}",
+            measured=", ".join(b.serial or b.disk for b in blocks),
             limit="one disk a slot",
             remedy="detach the copy (clone or snapshot)",
         )
-        for role, count in roles.items()
-        if count > 1
-    ]
-    return tuple(found)
+        for slot, blocks in members.doubled
+    )
 
 
-def _serials_with(blocks: list[Superblock], events: int) -> str:
+def _serials_with(blocks: tuple[Superblock, ...], events: int) -> str:
     return ", ".join(block.serial for block in blocks if block.events == events)

@@ -13,11 +13,7 @@ def confirmation_findings(request: OperationRequest, plan: Plan) -> tuple[Findin
     confirmed = request.options.get("confirm")
     if confirmed in (None, plan.digest()):
         return ()
-    chosen = (request.options.get(name) for name in ("role", "choice"))
-    options = "".join(f" --{word}" for word in chosen if word)
-    command = f"{request.kind} {request.volume}{options}"
-    if request.kind is OperationKind.ABANDON:
-        command = f"create {request.volume} --abandon"
+    command = _command(request)
     return (
         blocker(
             "PLAN_CHANGED",
@@ -27,3 +23,15 @@ def confirmation_findings(request: OperationRequest, plan: Plan) -> tuple[Findin
             remedy=f"read the plan again, then confirm that one: storage-agent {command} --dry-run",
         ),
     )
+
+
+def _command(request: OperationRequest) -> str:
+    """As it was typed, without the confirmation."""
+    typed = {
+        OperationKind.ABANDON: f"create {request.volume} --abandon",
+        OperationKind.REMAKE: f"create {request.volume} --join",
+        OperationKind.ASSEMBLE_DEGRADED: f"assemble {request.volume} --degraded",
+    }
+    chosen = (request.options.get(name) for name in ("role", "choice"))
+    options = "".join(f" --{word}" for word in chosen if word)
+    return typed.get(request.kind, f"{request.kind} {request.volume}{options}")

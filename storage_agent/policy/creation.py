@@ -19,26 +19,30 @@ def creation_findings(
     disks: tuple[Disk, ...],
     surroundings: Surroundings,
     begun: Begun | None = None,
+    role: str = "",
 ) -> tuple[Finding, ...]:
     """disks: the attached ones, each with the signatures that a fresh probe found on it.
 
     Whether the volume exists is a matter of the configuration, not of the identity that
     `volume` may have been given for the plan. begun: what is known of an earlier `create` that
-    did not come to its end; this one goes on with it.
+    did not come to its end; this one goes on with it.  role: a host whose disks are all new ones
+    may join again.
     """
     created = config.volumes[volume.name].array.uuid
     if begun is not None:
         unlike = going_on_findings(config, volume, begun)
         if unlike:
             return unlike
-    elif config.host in created:
+    elif config.host in created and not (role == "join" and _are_blank(config, volume, disks)):
         return (
             blocker(
                 "ALREADY_CREATED",
                 f"{volume.name} already has an array on {config.host}",
                 measured=f"array {created[config.host]}",
-                limit="no array yet",
-                remedy=f"storage-agent assemble {volume.name}",
+                limit="no array yet, or new and blank disks to take the other host's copy",
+                remedy=f"storage-agent assemble {volume.name}; beside a good copy on the other "
+                f"host, once each disk here is new and blank: storage-agent create {volume.name} "
+                "--join",
             ),
         )
     found: list[Finding] = []
@@ -53,6 +57,15 @@ def creation_findings(
             found.append(_not_one(volume, serial, matching))
     others = collisions(config, volume, surroundings, is_made=begun is not None)
     return (*(other.finding for other in others), *found, *_sizes(volume, chosen))
+
+
+def _are_blank(config: AgentConfig, volume: VolumeConfig, disks: tuple[Disk, ...]) -> bool:
+    """Nothing is left here of the array that was made before."""
+    wanted = volume.array.disks.get(config.host, ())
+    chosen = [disk for disk in disks if disk.serial in wanted]
+    return {disk.serial for disk in chosen} == set(wanted) and not any(
+        disk.signatures or disk.holders or disk.partitions for disk in chosen
+    )
 
 
 def _not_one(volume: VolumeConfig, serial: str, matching: list[Disk]) -> Finding:

@@ -20,7 +20,6 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings
-from storage_agent.policy.assembly import degraded_findings
 from storage_agent.policy.common import (
     blocker,
     bytes_text,
@@ -31,6 +30,7 @@ from storage_agent.policy.common import (
 )
 from storage_agent.policy.evidence import SETTLE_S, settles
 from storage_agent.policy.guards import guard_findings
+from storage_agent.policy.members import degraded_findings, replaced_findings
 from storage_agent.policy.standalone import split_brain
 
 # DRBD's handshake has decided that this side holds the newer data.
@@ -102,7 +102,7 @@ def _array(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...
                 remedy=f"storage-agent assemble {volume.name}",
             ),
         )
-    return degraded_findings(volume, view)
+    return (*degraded_findings(volume, view), *replaced_findings(volume, view, snapshot.host))
 
 
 def _replica(

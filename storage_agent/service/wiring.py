@@ -14,6 +14,7 @@ from storage_agent.host.drbd.incidents import last_change_ns
 from storage_agent.host.drbd.stream import stream_argv
 from storage_agent.host.keys.authorized_keys import KeyFile, KeyRights
 from storage_agent.host.linux import LinuxHost
+from storage_agent.host.md.seen import SeenRecords
 from storage_agent.host.system.clock import SystemClock
 from storage_agent.host.system.inhibitor import Inhibitor
 from storage_agent.host.system.runner import Runner, end_stream
@@ -54,7 +55,8 @@ def make_agent(
     """The agent of this host, not yet started."""
     setup = load_setup(paths)
     clock, runner, attachments = SystemClock(), Runner(), Attachments()
-    host = LinuxHost(setup.config, runner)
+    store = FileStore(state_folder)
+    host = LinuxHost(setup.config, runner, seen=SeenRecords(store, is_writer=True))
     replicas = ReplicaSource(
         start=lambda: runner.stream(stream_argv()),
         end=end_stream,
@@ -84,7 +86,7 @@ def make_agent(
     engine = Engine(
         config=setup.config,
         host=WatchedHost(host, attachments, observer.catch_up, observer.looked, ticks.resting),
-        store=FileStore(state_folder),
+        store=store,
         clock=clock,
         on_change=lambda record: agent.runs.changed(record),
         wait_for_news=attachments.wait_for_news,

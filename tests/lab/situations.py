@@ -252,6 +252,12 @@ def data_serving_on_alpha(lab: Lab) -> None:
     operate(lab.hosts["alpha"], "promote", "data")
 
 
+def mirror_serving_on_alpha(lab: Lab) -> None:
+    """`data` on RAID1 of two disks; each host has two blank ones left."""
+    created(lab, _HEAD + _volume("data", "raid1", range(2), 0), ("data",))
+    operate(lab.hosts["alpha"], "promote", "data")
+
+
 def few_inodes_serving_on_alpha(lab: Lab) -> None:
     """`data` on a filesystem with some hundred inodes."""
     for name in HOSTS:
@@ -278,6 +284,7 @@ class Situation:
 SITUATIONS = {
     "data-in-sync": Situation(None, data_in_sync),
     "data-serving-on-alpha": Situation("data-in-sync", data_serving_on_alpha),
+    "mirror-serving-on-alpha": Situation(None, mirror_serving_on_alpha),
     "few-inodes-serving-on-alpha": Situation(None, few_inodes_serving_on_alpha),
     "two-serving-apart": Situation(None, two_serving_apart),
     "arbitrated-serving-on-alpha": Situation(None, arbitrated_serving_on_alpha),

@@ -32,11 +32,13 @@ EXPORTING = (ServerState.STARTED, ServerState.SERVING, ServerState.HALTED)
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """events: behind the others once it was lost while the array ran."""
+    """events: behind the others once it was lost while the array ran.  knows: which slots its own
+    superblock counts as active."""
 
     serial: str
     attached: bool = True
     events: int = 100
+    knows: str = "AAAA"
 
 
 class Machine:
@@ -138,6 +140,7 @@ class Machine:
             self.running.remove(member)
             for other in self.running:
                 other.events += 1
+                other.knows = f"{other.knows[:index]}.{other.knows[index + 1 :]}"
             if not self.array_works():
                 self.disk_lost_s = self.world.now_s
                 self.node.lose_disk()
@@ -168,7 +171,7 @@ class Machine:
         """A person re-attaches the disks and re-adds stale members."""
         newest = max(m.events for m in self.members)
         for member in self.members:
-            member.attached, member.events = True, newest
+            member.attached, member.events, member.knows = True, newest, "AAAA"
         if self.running is not None:
             self.running = list(self.members)
 

@@ -124,7 +124,7 @@ class SimHost:
     def _array(self) -> ArrayView:
         machine = self._machine
         degraded = None if machine.running is None else 4 - len(machine.running)
-        members = tuple((m.serial, m.attached, m.events) for m in machine.members)
+        members = tuple((m.serial, m.attached, m.events, m.knows) for m in machine.members)
         return array_view(members, degraded, machine.array_works())
 
     def _filesystem(self, volume: VolumeConfig) -> FilesystemView:

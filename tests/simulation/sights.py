@@ -72,9 +72,9 @@ def replica_view(
 
 @lru_cache(STATES_KEPT)
 def array_view(
-    members: tuple[tuple[str, bool, int], ...], degraded: int | None, works: bool
+    members: tuple[tuple[str, bool, int, str], ...], degraded: int | None, works: bool
 ) -> ArrayView:
-    """members: serial, attached, events.  degraded: None where no array runs."""
+    """members: serial, attached, events, array state.  degraded: None where no array runs."""
     attached = tuple(
         Superblock(
             disk=serial,
@@ -86,9 +86,9 @@ def array_view(
             raid_disks=4,
             role=i,
             events=events,
-            array_state="AAAA",
+            array_state=knows,
         )
-        for i, (serial, is_attached, events) in enumerate(members)
+        for i, (serial, is_attached, events, knows) in enumerate(members)
         if is_attached
     )
     array = None
@@ -105,7 +105,7 @@ def array_view(
             members=(),
             links=("/dev/md/data",),
         )
-    missing = tuple(serial for serial, is_attached, _ in members if not is_attached)
+    missing = tuple(serial for serial, is_attached, *_ in members if not is_attached)
     return ArrayView(array=array, attached=attached, missing=missing)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from storage_agent.model.agreement import Agreement
-from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, Superblock
+from storage_agent.model.array import Array, ArrayState, ArrayView, Disk, SeenMembers, Superblock
 from storage_agent.model.clock import Deadline
 from storage_agent.model.configuration import (
     AgentConfig,
@@ -173,6 +173,8 @@ class FakeHost:
     possible_bytes: int | None = 512 << 20
     attached: tuple[Superblock, ...] = ()
     missing: tuple[str, ...] = ()
+    seen: SeenMembers | None = None
+    has_metadata: bool | None = None
     replica: Replica | None = None
     mounted: bool = False
     server: ServerState = ServerState.STANDBY
@@ -290,6 +292,8 @@ class FakeHost:
         changes: dict[StepKind, dict[str, object]] = {
             StepKind.MAKE_ARRAY: {"array": ArrayState.ACTIVE},
             StepKind.ASSEMBLE_ARRAY: {"array": ArrayState.ACTIVE},
+            StepKind.START_DEGRADED: {"array": ArrayState.ACTIVE},
+            StepKind.MAKE_METADATA: {"has_metadata": True},
             StepKind.STOP_ARRAY: {"array": None},
             StepKind.REPLICA_DOWN: {"replica": None},
             StepKind.MOUNT: {"mounted": True},
@@ -310,6 +314,8 @@ class FakeHost:
             self.replica = with_peer(
                 self.replica, connection=alone, disk=DiskState.OUTDATED, replication=gone
             )
+        if kind is StepKind.SEE_GOOD_COPY:
+            self.replica = dataclasses.replace(in_sync_replica(), disk=DiskState.DISKLESS)
         if kind in (StepKind.REPLICA_UP, StepKind.CONNECT, StepKind.CONNECT_DISCARDING):
             role = self.replica.role if self.replica else Role.SECONDARY
             self.replica = in_sync_replica(role=role)
@@ -339,7 +345,13 @@ class FakeHost:
                 links=("/dev/md/data",),
             )
         )
-        return ArrayView(array=array, attached=self.attached, missing=self.missing)
+        return ArrayView(
+            array=array,
+            attached=self.attached,
+            missing=self.missing,
+            seen=self.seen,
+            has_metadata=self.has_metadata if array is not None else None,
+        )
 
     def _filesystem_view(self, volume: VolumeConfig, facets: frozenset[Facet]) -> FilesystemView:
         mounts = (

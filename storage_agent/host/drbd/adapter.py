@@ -193,6 +193,19 @@ class Drbd:
                     raise
             time.sleep(ADDRESS_POLL_S)
 
+    def up_diskless(self, resource: str, *, timeout_s: float) -> None:
+        """As `up` of a replica whose metadata are gone, and connects it: the kernel then shows the
+        peer's disk. Where the disk has metadata it is attached. Idempotent."""
+        try:
+            self._run(
+                commands.drbdadm("adjust", resource), "bring up", resource, timeout_s=timeout_s
+            )
+        except Missing as exc:
+            if exc.code != "DRBD_NO_METADATA":
+                raise
+        with contextlib.suppress(Refused):  # It is connecting already.
+            self.connect(resource, timeout_s=timeout_s)
+
     def take_options(self, resource: str, *, has_connection: bool, timeout_s: float) -> None:
         """Makes the kernel take the options of the resource file, also while it serves: of what
         `adjust` would do only what changes options, never what detaches, attaches, disconnects or

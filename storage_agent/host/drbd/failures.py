@@ -116,8 +116,8 @@ _BY_NUMBER = {
         Missing,
         "DRBD_NO_METADATA",
         "its lower disk carries no DRBD metadata",
-        "is this the right array: storage-agent status; new disks: "
-        "storage-agent create {resource} --first (or --join)",
+        "is this the right array: storage-agent status {resource}; if so, take the other host's "
+        "copy: storage-agent create {resource} --join",
     ),
     124: _IN_USE,
     125: _IN_USE,

@@ -1,7 +1,8 @@
 """md arrays of this host: which exist, what is attached for them, and the few changes.
 
-Never starts a degraded array (`--run`), never rewrites a superblock to make it fit (`--force`),
-never scans (`--scan`); erases one (`--zero-superblock`) only where `create` has just made it.
+Starts a degraded array (`--run`) only for the local, confirmed `assemble --degraded`, never
+rewrites a superblock to make it fit (`--force`), never scans (`--scan`); erases one
+(`--zero-superblock`) only where `create` has just made it.
 Whether a set may be assembled is decided in policy/assembly.py; here is what it needs to know.
 
 Host tools: mdadm; what it starts or stops it also writes to sysfs, so that is done outside
@@ -81,19 +82,27 @@ class MdRaid:
         return _view(array, wanted, present, looks, uuid)
 
     def assemble(
-        self, device: str, uuid: str, member_paths: tuple[str, ...], *, timeout_s: float
+        self,
+        device: str,
+        uuid: str,
+        member_paths: tuple[str, ...],
+        *,
+        is_degraded: bool = False,
+        timeout_s: float,
     ) -> None:
-        """Starts the array of exactly these members, or leaves none behind.
+        """Starts the array of exactly these members, or leaves none behind. is_degraded: though
+        the superblocks count more as active.
 
         On Debian (md_mod start_ro=1) it is auto-read-only until the first write. Raises
         CommandFailed, OperationFailed (ASSEMBLED_DEGRADED), CommandTimeout, CommandStuck.
         """
-        argv = assemble_argv(device, uuid, member_paths)
+        argv = assemble_argv(device, uuid, member_paths, is_degraded=is_degraded)
         self._runner.run(argv, timeout_s=timeout_s, outside=True)
         members = {path.rpartition("/")[2] for path in member_paths}
-        # mdadm leaves a stale member out, starts the rest and exits 0.
+        # mdadm leaves a stale member out or takes it as a spare, starts the rest and exits 0. One
+        # whose rebuilding was interrupted has its slot, and is no stranger.
         for array in self._read_arrays(()):
-            held = {member.disk for member in array.members if "in_sync" in member.state}
+            held = {member.disk for member in array.members if member.has_place()}
             if array.uuid == uuid and held != members:
                 self.stop(array.name, timeout_s=timeout_s)
                 raise OperationFailed(

@@ -19,14 +19,17 @@ def examine_argv(paths: tuple[str, ...]) -> tuple[str, ...]:
     return ("mdadm", "--examine", *paths)
 
 
-def assemble_argv(device: str, uuid: str, member_paths: tuple[str, ...]) -> tuple[str, ...]:
+def assemble_argv(
+    device: str, uuid: str, member_paths: tuple[str, ...], *, is_degraded: bool = False
+) -> tuple[str, ...]:
     """With members named and no --scan, mdadm does not start an array that lacks a member which
-    the superblocks count as active. `--config=none`: the lines that make udev ignore our arrays
-    do not concern us."""
+    the superblocks count as active ("need all 4 to start it (use --run to insist)"); is_degraded:
+    it does. `--config=none`: the lines that make udev ignore our arrays do not concern us."""
     _require_device(device)
     require_uuid(uuid)
-    _require_members(member_paths)
-    return ("mdadm", "--assemble", "--config=none", f"--uuid={uuid}", device, *member_paths)
+    _require_members(member_paths, at_least=1 if is_degraded else 2)
+    run = ("--run",) if is_degraded else ()
+    return ("mdadm", "--assemble", *run, "--config=none", f"--uuid={uuid}", device, *member_paths)
 
 
 def create_argv(
@@ -95,8 +98,8 @@ def _require_member(path: str) -> None:
         raise UsageError(f"{path!r} is not the path of a disk")
 
 
-def _require_members(member_paths: tuple[str, ...]) -> None:
+def _require_members(member_paths: tuple[str, ...], *, at_least: int = 2) -> None:
     for path in member_paths:
         _require_member(path)
-    if len(member_paths) < 2 or len(set(member_paths)) != len(member_paths):
-        raise UsageError("an array needs two or more different members")
+    if len(member_paths) < at_least or len(set(member_paths)) != len(member_paths):
+        raise UsageError(f"an array needs {at_least} or more different members")

@@ -63,6 +63,9 @@ def parse_superblock(section: str, *, disk: str, serial: str) -> Superblock | No
         events=_number(_required(fields, "Events"), "Events"),
         array_state=_array_state(_required(fields, "Array State")),
         size_bytes=_array_size(fields.get("Array Size")),
+        updated=fields.get("Update Time", ""),
+        # mdadm super1.c: with MD_FEATURE_RECOVERY_OFFSET alone.
+        recovering="Recovery Offset" in fields,
     )
 
 

@@ -47,8 +47,8 @@ KERNEL: dict[str, Explanation] = {
         meaning="The array carries no DRBD metadata: it is a new one, or the wrong one.",
         risk="writing metadata on the wrong array destroys what is at its end",
         next_steps=(
-            "storage-agent status",
-            "new disks: storage-agent create VOLUME --first (or --join)",
+            "storage-agent status VOLUME",
+            "storage-agent create VOLUME --join (takes all of the other host's copy)",
         ),
     ),
     "DRBD_METADATA_EXISTS": Explanation(

@@ -16,6 +16,26 @@ REPLICA: dict[str, Explanation] = {
         risk="nothing is replicated",
         next_steps=("storage-agent events", _DISKS, "storage-agent assemble VOLUME"),
     ),
+    "METADATA_LOST": Explanation(
+        meaning="The array runs, and what DRBD keeps at its end is not there: it was wiped, or the "
+        "array was made anew. Nobody can say how this copy differs from the other host's.",
+        risk="this host cannot take the volume over until all of it was copied again",
+        next_steps=(
+            "on the other host, is its copy UpToDate: storage-agent status VOLUME",
+            "storage-agent create VOLUME --join --dry-run",
+        ),
+    ),
+    "METADATA_PRESENT": Explanation(
+        meaning="A copy was to be made anew for lack of DRBD's metadata, and they are not seen to "
+        "be gone.",
+        next_steps=("storage-agent assemble VOLUME", _STATUS),
+    ),
+    "COPY_GIVEN_UP": Explanation(
+        meaning="What lies on this host's array is erased, and all of the other host's copy is "
+        "copied here; only after that host was seen to have it.",
+        risk="until the copy is whole there is no fallback",
+        next_steps=(_WATCH,),
+    ),
     "REPLICA_SUSPENDED": Explanation(
         meaning="DRBD has frozen all writes of the volume until somebody decides.",
         risk="whoever writes waits; nothing acknowledged is lost",

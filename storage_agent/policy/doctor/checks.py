@@ -17,7 +17,11 @@ from storage_agent.policy.common import blocker, bytes_text, host_name_findings,
 from storage_agent.policy.doctor.boot import boot_checks
 from storage_agent.policy.doctor.check import Check, not_checked
 from storage_agent.policy.doctor.login import login_checks
-from storage_agent.policy.doctor.replica import agreement_checks, replica_checks
+from storage_agent.policy.doctor.replica import (
+    agreement_checks,
+    metadata_checks,
+    replica_checks,
+)
 
 STATE_MINIMUM_BYTES = 64 << 20
 
@@ -41,6 +45,7 @@ def run_checks(
         _host_name(facts, config),
         *boot_checks(facts, config),
         *replica_checks(facts, config),
+        *metadata_checks(facts, config),
         *agreement_checks(facts, config),
         _clock(facts),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.policy.agreement import judged
 from storage_agent.policy.common import blocker, warning
 from storage_agent.policy.doctor.check import Check, not_checked
+from storage_agent.policy.remake import metadata_lost
 
 SLOWEST_PING_S = 5
 
@@ -35,6 +36,17 @@ def replica_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[C
             yield Check(title=title, seen=finding.measured, finding=finding)
         if not found:
             yield Check(title=title, seen="guards and time-outs as proposed")
+
+
+def metadata_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:
+    """Only where something can be said: a replica that is up has read its own."""
+    for name, has_metadata in facts.metadata.items():
+        volume = config.volumes.get(name) if config else None
+        if config is None or volume is None or config.host not in volume.array.uuid:
+            continue
+        finding = None if has_metadata else metadata_lost(volume, config.host)
+        seen = "there" if has_metadata else "gone"
+        yield Check(title=f"DRBD metadata of {name}", seen=seen, finding=finding)
 
 
 def agreement_checks(facts: DoctorFacts, config: AgentConfig | None) -> Iterator[Check]:

@@ -37,16 +37,16 @@ from storage_agent.service.api.lanes import Lanes
 from storage_agent.service.api.operating import (
     Handler,
     Later,
-    abandon,
+    confirmed,
     create,
     operate,
     plan,
     split_brain,
 )
 from storage_agent.service.api.parameters import (
-    AbandonParameters,
     AnswerParameters,
     ClaimParameters,
+    ConfirmedParameters,
     CreateParameters,
     EpochParameters,
     EventsParameters,
@@ -232,8 +232,12 @@ METHODS: Mapping[str, Method] = {
                needs=Role.LOCAL, handler=operate(OperationKind.LEAVE)),
         Method(name="create", parameters=CreateParameters, answers=OperationRecord,
                needs=Role.LOCAL, handler=create),
-        Method(name="abandon", parameters=AbandonParameters, answers=OperationRecord,
-               needs=Role.LOCAL, handler=abandon),
+        *(
+            Method(name=str(kind), parameters=ConfirmedParameters, answers=OperationRecord,
+                   needs=Role.LOCAL, handler=confirmed(kind))
+            for kind in (OperationKind.ABANDON, OperationKind.ASSEMBLE_DEGRADED,
+                         OperationKind.REMAKE)
+        ),
         Method(name="epoch.claim", parameters=ClaimParameters, answers=Claimed,
                needs=Role.GRANT, handler=claim_epoch),
         Method(name="epoch.restore", parameters=EpochParameters, answers=VolumeEpoch,

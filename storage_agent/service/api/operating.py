@@ -14,7 +14,7 @@ from storage_agent.service.agent import Agent
 from storage_agent.service.api.access import Role, rank, require_role
 from storage_agent.service.api.answers import Planned
 from storage_agent.service.api.parameters import (
-    AbandonParameters,
+    ConfirmedParameters,
     CreateParameters,
     OperateParameters,
     PlanParameters,
@@ -127,15 +127,18 @@ def create(agent: Agent, call: Call, parameters: CreateParameters) -> object:
     return _begin_confirmed(OperationKind.CREATE, agent, call, parameters, role=role)
 
 
-def abandon(agent: Agent, call: Call, parameters: AbandonParameters) -> object:
-    return _begin_confirmed(OperationKind.ABANDON, agent, call, parameters)
+def confirmed(kind: OperationKind) -> Handler:
+    def handle(agent: Agent, call: Call, parameters: ConfirmedParameters) -> object:
+        return _begin_confirmed(kind, agent, call, parameters)
+
+    return handle
 
 
 def _begin_confirmed(
     kind: OperationKind,
     agent: Agent,
     call: Call,
-    parameters: SplitBrainParameters | CreateParameters | AbandonParameters,
+    parameters: SplitBrainParameters | CreateParameters | ConfirmedParameters,
     **options: str,
 ) -> object:
     """What can give up data: for root at the host, who has read the plan."""

@@ -144,8 +144,9 @@ class GrantParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AbandonParameters:
-    """Of `abandon`: an unfinished `create`. confirm: the plan's digest."""
+class ConfirmedParameters:
+    """Of `abandon` (an unfinished `create`), `assemble-degraded` and `remake`. confirm: the plan's
+    digest."""
 
     volume: VolumeName
     operation_id: Name
@@ -259,7 +260,7 @@ def decode_parameters(kind: type, given: Mapping[str, Any]) -> Any:
     except BoundError as exc:
         raise BadRequest(OUT_OF_BOUNDS, str(exc)[:200]) from None
     except WireError as exc:
-        raise BadRequest("bad-type", str(exc)[:200]) from None
+        raise BadRequest("bad-type", str(exc)[:199]) from None
 
 
 @cache

@@ -8,6 +8,7 @@ import pytest
 
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind
+from storage_agent.model.wire import to_wire
 from tests.unit.cli import answers, snapshots
 from tests.unit.cli.answers import plan_of, record, status_result
 from tests.unit.cli.worlds import World
@@ -133,3 +134,75 @@ def test_abandon_only_shown() -> None:
     world.answers = abandoning()
     assert world.run("create", "data", "--abandon", "--dry-run") == 0
     assert [method for method, _ in world.asked] == ["plan"]
+
+
+# --- a copy made anew, and a degraded start ------------------------------------------------------
+
+
+def standing(kind: OperationKind, readiness: Any = None, **more: Any) -> dict[str, Any]:
+    done = record(OperationState.SUCCEEDED, kind=kind, message="secondary on alpha")
+    status = status_result(snapshots.serving())
+    if readiness is not None:
+        status["readiness"]["data"] = readiness
+    made = plan_of(OperationKind.CREATE, answers.blocked("ALREADY_CREATED"), role="join")
+
+    def plan(params: Any) -> Any:
+        return made if params["operation"] == "create" else plan_of(kind)
+
+    return {"plan": plan, str(kind): [done], "status": status, **more}
+
+
+LOST = {"verdict": "blocked", "findings": [to_wire(answers.blocked("METADATA_LOST"))]}
+
+
+def test_join_of_a_replica_that_lost_its_metadata_makes_it_anew() -> None:
+    world = World()
+    world.answers = standing(OperationKind.REMAKE, LOST)
+    assert world.run("create", "data", "--join") == 3
+    digest = plan_of(OperationKind.REMAKE)["digest"]
+    assert f"storage-agent create data --join --confirm {digest}" in world.err
+    assert world.run("create", "data", "--join", "--dry-run") == 0
+    assert world.asked[-1] == ("plan", {"operation": "remake", "volume": "data"})
+    assert world.run("create", "data", "--join", "--confirm", digest) == 0
+    assert "remake" in [method for method, _ in world.asked]
+    # The first copy is never made of it.
+    assert world.run("create", "data", "--first", "--confirm", digest) == 3
+    assert world.asked[-1][1]["operation"] == "create"
+
+
+def test_join_of_what_is_made_and_whole_is_refused() -> None:
+    world = World()
+    world.answers = standing(OperationKind.REMAKE)
+    assert world.run("create", "data", "--join") == 3
+    assert "ALREADY_CREATED" in world.err
+
+
+def test_a_copy_made_anew_on_a_terminal_is_watched() -> None:
+    world = World(tty=True, typed="data\n")
+    world.answers = standing(OperationKind.REMAKE, LOST)
+    assert world.run("create", "data", "--join") == 0
+    assert "to ERASE this host's copy and take the other one's:" in world.out
+
+
+@pytest.mark.parametrize(("typed", "expected"), [("data\n", 0), ("yes\n", 3)])
+def test_a_degraded_start_wants_the_name(typed: str, expected: int) -> None:
+    world = World(tty=True, typed=typed)
+    world.answers = standing(OperationKind.ASSEMBLE_DEGRADED)
+    assert world.run("assemble", "data", "--degraded") == expected
+    assert "to start it without them:" in world.out
+
+
+def test_a_degraded_start_by_digest_and_what_it_does_without() -> None:
+    world = World()
+    world.answers = standing(OperationKind.ASSEMBLE_DEGRADED)
+    assert world.run("assemble", "data", "--degraded", "--dry-run") == 0
+    assert world.run("assemble", "data", "--degraded") == 3
+    digest = plan_of(OperationKind.ASSEMBLE_DEGRADED)["digest"]
+    assert f"storage-agent assemble data --degraded --confirm {digest}" in world.err
+    assert world.run("assemble", "data", "--degraded", "--confirm", digest) == 0
+    assert world.asked[-1] == (
+        "assemble-degraded",
+        {"volume": "data", "operation_id": "00000000000000aa", "confirm": digest},
+    )
+    assert world.run("assemble", "data", "--degraded", "--wait", "3") == 2
+    assert world.run("assemble", "data", "--confirm", digest) == 2

@@ -18,6 +18,7 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, StepKind
 from tests.unit.engine.parts import CONFIG, is_serving, make_engine, request, run, serving_host
+from tests.unit.engine.test_degraded import three_of_four, without_metadata
 from tests.unit.engine.test_engine import _blank_disks, _uncreated
 from tests.unit.engine.test_standalone import alone, discarding
 from tests.unit.fakes import FILESYSTEM_UUID, Crash, FakeHost, MemoryStore, volume_config
@@ -79,6 +80,8 @@ OLDS = {
     "leave": Old(kind=K.LEAVE, host=FakeHost),
     "leave, refused": Old(kind=K.LEAVE, host=serving_host, ends=OperationState.REFUSED),
     "assemble": Old(kind=K.ASSEMBLE, host=down),
+    "assemble-degraded": Old(kind=K.ASSEMBLE_DEGRADED, host=three_of_four),
+    "remake": Old(kind=K.REMAKE, host=without_metadata),
     "close-link": Old(kind=K.CLOSE_LINK, host=serving_host, config=ARBITRATED),
     "open-link": Old(kind=K.OPEN_LINK, host=shut, config=ARBITRATED),
     "standalone": Old(kind=K.STANDALONE, host=serving_host),

@@ -15,6 +15,7 @@ from storage_agent.host.drbd.guards import GuardReader
 from storage_agent.host.filesystem.adapter import Filesystem
 from storage_agent.host.md.adapter import MdRaid
 from storage_agent.host.md.ignore import IGNORE_CONFIGURATION
+from storage_agent.host.md.seen import SeenRecords
 from storage_agent.host.nfs.adapter import NfsObserver
 from storage_agent.host.system.services import Services
 from storage_agent.host.tools import Tools
@@ -22,7 +23,7 @@ from storage_agent.model.errors import Missing, OperationFailed, ParseError, Ref
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, StepKind
-from tests.unit.fakes import FILESYSTEM_UUID, agent_config, volume_config
+from tests.unit.fakes import FILESYSTEM_UUID, MemoryStore, agent_config, volume_config
 from tests.unit.host.disks import FakeUdev
 from tests.unit.host.recorded import Answer, AnsweringRunner, Argv
 from tests.unit.host.tree import Tree
@@ -69,6 +70,7 @@ def creating(root: Path, runner: AnsweringRunner) -> Creating:
         filesystem=Filesystem(runner, root),
         services=Services(runner),
         nfs=NfsObserver(root),
+        seen=SeenRecords(MemoryStore(), is_writer=True),
         root=root,
         markers={},
     )
@@ -135,6 +137,64 @@ def test_without_drbds_metadata_nobody_has_seen_that_it_was_blank(tmp_path: Path
     perform(creating(tmp_path, runner), StepKind.ERASE_CONTENT)
     assert not [argv for argv in runner.asked if argv[0] == "blkdiscard"]
     assert ("wipefs", "--all", "--", "/dev/md/data") in runner.asked
+
+
+class Metadata(Script):
+    """get-gi as drbdadm answers it: silent and 1 where there are none."""
+
+    def __init__(self, gi: Answer, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self.gi = gi
+
+    def answer(self, argv: Argv, stdin: bytes) -> Answer:
+        return self.gi if argv[:2] == ("drbdadm", "get-gi") else super().answer(argv, stdin)
+
+
+def test_a_copy_without_metadata_is_given_up_to_where_create_md_looks(tmp_path: Path) -> None:
+    runner = Metadata(Answer(1), signatures(OURS), Answer(0, ""))
+    perform(creating(tmp_path, runner), StepKind.GIVE_UP_COPY)
+    tools = [argv[0] for argv in runner.asked]
+    assert tools == ["drbdadm", "wipefs", "blkdiscard", "wipefs", "wipefs"]
+
+
+def test_one_with_metadata_is_not(tmp_path: Path) -> None:
+    gi = "19DAE8C5A98D62E0:0000000000000000:9213B9897D510335:9212B9897D510335:1:1:0:1:0:0:0\n"
+    runner = Metadata(Answer(0, gi))
+    with pytest.raises(Refused, match="nothing was erased") as raised:
+        perform(creating(tmp_path, runner), StepKind.GIVE_UP_COPY)
+    assert raised.value.code == "METADATA_PRESENT"
+    assert len(runner.asked) == 1
+
+
+def test_a_disk_that_drbd_does_not_hold_speaks_for_itself(tmp_path: Path) -> None:
+    """drbdadm would ask the kernel of a resource that is up without its disk."""
+    runner = Script(signatures(OURS), Answer(0, ""))
+    made = creating(tmp_path, runner)
+    (tmp_path / "dev/md").mkdir(parents=True)
+    (tmp_path / "dev/md/data").write_bytes(bytes(8192))
+    (tmp_path / "sys/block/data/holders").mkdir(parents=True)
+    perform(made, StepKind.GIVE_UP_COPY)
+    assert ("wipefs", "--all", "--", "/dev/md/data") in runner.asked
+    perform(made, StepKind.MAKE_METADATA)
+    assert runner.asked[-1] == ("drbdadm", "create-md", "data")
+    (tmp_path / "dev/md/data").write_bytes(
+        bytes(4096 + 60) + bytes.fromhex("8374026c") + bytes(4032)
+    )
+    perform(made, StepKind.MAKE_METADATA)
+    assert runner.asked[-1] == ("drbdadm", "create-md", "data")
+    assert ("drbdadm", "get-gi", "data") not in runner.asked
+
+
+def test_another_filesystem_is_no_copy_of_it(tmp_path: Path) -> None:
+    runner = Metadata(Answer(1), signatures({"type": "xfs", "uuid": "1-2"}))
+    with pytest.raises(Refused, match="did not write"):
+        perform(creating(tmp_path, runner), StepKind.GIVE_UP_COPY)
+
+
+def test_the_good_copy_is_seen_by_connecting_without_a_disk(tmp_path: Path) -> None:
+    runner = Script()
+    perform(creating(tmp_path, runner), StepKind.SEE_GOOD_COPY)
+    assert runner.asked[-2:] == [("drbdadm", "adjust", "data"), ("drbdadm", "connect", "data")]
 
 
 def test_what_create_did_not_write_is_not_erased(tmp_path: Path) -> None:

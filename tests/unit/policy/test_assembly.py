@@ -118,7 +118,7 @@ def member(slot: int | None, *state: str) -> ArrayMember:
         (2, "recover", (member(3, "spare"),), "replace the disk"),
         # Neither a spare without a slot nor what has failed is rebuilt.
         (1, "recover", (member(None, "spare"), member(3, "faulty")), "replace the disk"),
-        (1, "frozen", (member(3, "spare"),), "replace the disk"),
+        (1, "frozen", (member(3, "spare"),), "no disk is to be replaced; rebuilding is frozen"),
     ],
 )
 def test_a_running_degraded_array_is_a_warning(

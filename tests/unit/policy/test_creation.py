@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,29 @@ def test_fewer_disks_than_the_level_needs() -> None:
 
 def test_an_existing_volume_is_not_created_again() -> None:
     assert codes(blank(), agent_config()) == ["ALREADY_CREATED"]
+
+
+@pytest.mark.parametrize(
+    ("role", "disks", "expected"),
+    [
+        ("join", {}, []),
+        ("first", {}, ["ALREADY_CREATED"]),
+        ("join", {"signatures": ("linux_raid_member",)}, ["ALREADY_CREATED"]),
+        ("join", {"holders": ("md127",)}, ["ALREADY_CREATED"]),
+    ],
+)
+def test_a_host_with_new_disks_alone_takes_the_other_ones_copy_again(
+    role: str, disks: dict[str, Any], expected: list[str]
+) -> None:
+    config = agent_config()
+    found = creation_findings(
+        config, config.volumes["data"], blank(**disks), NOTHING_ELSE, role=role
+    )
+    assert [finding.code for finding in found] == expected
+    fewer = creation_findings(
+        config, config.volumes["data"], blank()[:3], NOTHING_ELSE, role="join"
+    )
+    assert [finding.code for finding in fewer] == ["ALREADY_CREATED"]
 
 
 def test_the_identity_is_the_same_on_both_hosts_and_other_for_other_disks() -> None:

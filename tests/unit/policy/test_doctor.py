@@ -139,6 +139,10 @@ FAIL, WARN = Outcome.FAIL, Outcome.WARN
         ({"is_clock_synchronised": Unobserved(reason="x")}, {"NOT_CHECKED": WARN}),
         ({"state_folder": Unobserved(reason="x")}, {"NOT_CHECKED": WARN}),
         ({"replica_settings": {"data": Unobserved(reason="x")}}, {"NOT_CHECKED": WARN}),
+        ({"metadata": {"data": False}}, {"METADATA_LOST": FAIL}),
+        ({"metadata": {"data": True}}, {}),
+        # Of no volume of this host.
+        ({"metadata": {"other": False}}, {}),
     ],
 )
 def test_one_fact_at_a_time(changes: dict[str, Any], expected: dict[str, Outcome]) -> None:

@@ -69,6 +69,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "grant.promote": PROMOTE,
     "create": {"volume": "data", "operation_id": "op-4", "role": "join", "confirm": "0123"},
     "abandon": {"volume": "data", "operation_id": "op-9", "confirm": "0123"},
+    "assemble-degraded": {"volume": "data", "operation_id": "op-10", "confirm": "0123"},
+    "remake": {"volume": "data", "operation_id": "op-11", "confirm": "0123"},
     "epoch.claim": {
         "volume": "data",
         "epoch": 8,

@@ -211,7 +211,7 @@ ALLOWED[Role.OPERATE] |= {"standalone", "rejoin"}
 ALLOWED[Role.GRANT] = ALLOWED[Role.OPERATE] | {"incident.answer", "grant.promote", "epoch.claim"}
 ALLOWED[Role.GRANT] |= {"proof.take", "seal.set"}
 ALLOWED[Role.LOCAL] = ALLOWED[Role.GRANT] | {"create", "epoch.restore", "leave", "split-brain"}
-ALLOWED[Role.LOCAL] |= {"sessions.end", "abandon"}
+ALLOWED[Role.LOCAL] |= {"sessions.end", "abandon", "assemble-degraded", "remake"}
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -182,6 +182,31 @@ def test_the_network_may_come_up_after_the_daemon(
     assert "storage-agent assemble r0" in raised.value.remedy
 
 
+class Lost(AnsweringRunner):
+    """Its disk has lost the metadata; connect: what that is answered with."""
+
+    def __init__(self, adjust: Answer, connect: Answer) -> None:
+        super().__init__()
+        self.answers = {"adjust": adjust, "connect": connect}
+
+    def answer(self, argv: Argv, stdin: bytes) -> Answer:
+        return self.answers[argv[1]]
+
+
+def test_up_without_a_disk_connects_all_the_same(tmp_path: Path) -> None:
+    told = recorded("refused-drbdadm", "8.4.11", "no-metadata-up-alpha")
+    no_metadata = Answer(told.exit_status or 0, told.stdout, told.stderr)
+    taken = Answer(10, "", "data: Failure: (102) Local address(port) already in use.\n")
+    for connect in (Answer(), taken):
+        runner = Lost(no_metadata, connect)
+        Drbd(runner, tmp_path).up_diskless("r0", timeout_s=60)
+        assert runner.asked == [("drbdadm", "adjust", "r0"), ("drbdadm", "connect", "r0")]
+    with pytest.raises(Missing):
+        Drbd(Lost(Answer(10, "", "Failure: (104) x"), Answer()), tmp_path).up_diskless(
+            "r0", timeout_s=60
+        )
+
+
 def test_only_first_primary_is_forced(tmp_path: Path) -> None:
     every: dict[Argv, Recorded] = {
         ("drbdadm", "adjust", "r0"): SILENT,

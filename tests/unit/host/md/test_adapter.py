@@ -341,6 +341,24 @@ def test_assemble_stops_what_runs_without_a_named_member(host: Host) -> None:
     assert host.mdadm.asked[-1] == ("mdadm", "--stop", "/dev/md127")
 
 
+def test_a_degraded_start_insists_on_what_is_named(host: Host) -> None:
+    run_array(host, "raid10-member-unplugged-alpha")
+    three = ("/dev/vdb", "/dev/vdc", "/dev/vde")
+    host.md().assemble("/dev/md/data", LAB_UUID, three, is_degraded=True, timeout_s=30)
+    assert host.mdadm.asked == [
+        ("mdadm", "--assemble", "--run", "--config=none", f"--uuid={LAB_UUID}", "/dev/md/data",
+         *three)
+    ]  # fmt: skip
+
+
+def test_a_member_whose_rebuilding_was_interrupted_is_no_reason_to_stop(host: Host) -> None:
+    """As recorded: its slot, and `spare`."""
+    run_array(host)
+    host.tree.write("sys/block/md127/md/dev-vdd/state", "spare\n")
+    host.md().assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
+    assert [argv[1] for argv in host.mdadm.asked] == ["--assemble"]
+
+
 def test_assemble_that_fails_says_why(host: Host) -> None:
     host.mdadm.failures = ["mdadm: /dev/vdb is busy - skipping\n"]
     with pytest.raises(CommandFailed, match="busy"):

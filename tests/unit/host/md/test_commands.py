@@ -56,6 +56,14 @@ def test_nothing_is_ever_forced() -> None:
         assert "--assume-clean" not in argv
 
 
+def test_a_person_may_insist_on_one_half() -> None:
+    argv = assemble_argv("/dev/md/data", LAB_UUID, PAIR[:1], is_degraded=True)
+    assert argv[:3] == ("mdadm", "--assemble", "--run")
+    for few in ((), PAIR[:1]):
+        with pytest.raises(UsageError, match="or more different members"):
+            assemble_argv("/dev/md/data", LAB_UUID, few, is_degraded=not few)
+
+
 @pytest.mark.parametrize("name", ["md", "vdb", "md127 ", "../md1", "md1/x", "-md1", "md_", ""])
 def test_only_kernel_names_are_stopped(name: str) -> None:
     for argv in (stop_argv, readwrite_argv):

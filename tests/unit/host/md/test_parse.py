@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def section(name: str, path: str) -> str:
-    return split_examine(recorded("mdadm-examine", "4.2", name).stdout, frozenset({path}))[path]
+    text = recorded("mdadm-examine", "4.2", name).stdout
+    paths = frozenset(re.findall(r"^(/dev/\S+):$", text, re.MULTILINE))
+    return split_examine(text, paths)[path]
 
 
 def member() -> str:
@@ -45,6 +48,16 @@ def array(tree: Tree, situation: str) -> Array:
     return read_array(str(tree.root), "md127", SERIALS)
 
 
+def test_who_was_left_out_and_who_is_being_rebuilt() -> None:
+    left_out = parse(section("raid10-one-left-out-vdf-alpha", "/dev/vdb"))
+    assert left_out is not None
+    assert (left_out.array_state, left_out.recovering) == ("AA.A", False)
+    half = parse(section("raid10-vdf-being-rebuilt-alpha", "/dev/vdf"))
+    # By its role and by all states it is as good as the others.
+    assert half is not None
+    assert (half.role, half.array_state, half.recovering) == (2, "AAAA", True)
+
+
 def test_a_member() -> None:
     assert parse(member()) == Superblock(
         disk="vdf",
@@ -58,6 +71,7 @@ def test_a_member() -> None:
         events=65,
         array_state="AAAA",
         size_bytes=1044480 * 1024,
+        updated="Sat Nov 21 00:24:41 2026",
     )
 
 

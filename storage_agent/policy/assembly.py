@@ -17,22 +17,14 @@ from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, Replica, 
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.common import blocker, unobserved, warning
 from storage_agent.policy.guards import taking_findings
+from storage_agent.policy.not_made import not_made_findings
 
 
 def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
     """Blockers for `assemble`; empty or warnings only: go on."""
     uuid = volume.array.uuid.get(snapshot.host)
     if uuid is None:
-        return (
-            blocker(
-                "ARRAY_NOT_CREATED",
-                f"{volume.name} has no array UUID configured for {snapshot.host}",
-                measured=f"no array UUID of {snapshot.host}",
-                limit="one for each host, written by create",
-                remedy=f"create it once: storage-agent create {volume.name} --first; where the "
-                f"other host has it already: storage-agent create {volume.name} --join",
-            ),
-        )
+        return not_made_findings(volume, snapshot.host)
     view = snapshot.array
     if isinstance(view, Unobserved) or view is None:
         return unobserved(snapshot)

@@ -26,8 +26,11 @@ from storage_agent.policy.common import (
     unobserved,
     warning,
 )
+from storage_agent.policy.content import content_findings
 from storage_agent.policy.evidence import SETTLE_S, settles
 from storage_agent.policy.guards import guard_findings
+from storage_agent.policy.not_made import not_made_findings
+from storage_agent.policy.records import is_half_made, records_findings
 from storage_agent.policy.standalone import split_brain
 
 # DRBD's handshake has decided that this side holds the newer data.
@@ -52,14 +55,24 @@ def promotion_findings(
     is_granted: bool = False,
 ) -> tuple[Finding, ...]:
     """peer: name of the other host, for texts and for the declaration that it is off.
-    is_granted: the coordinator has said that it will not write."""
+    is_granted: the coordinator has said that it will not write.
+
+    All that is decided before anything is changed: readiness is made of this."""
+    records = records_findings(snapshot)
+    if is_half_made(records):
+        return records
+    if not_made := not_made_findings(volume, snapshot.host):
+        # It has no epoch either, which is no reason to restore one.
+        return not_made
     return (
+        *records,
         *unobserved(snapshot),
         *_array(volume, snapshot),
         *_replica(volume, snapshot, request, peer, is_granted),
         *guard_findings(volume, snapshot),
         *mount_point_findings(volume, snapshot),
         *_agreement(volume, snapshot, peer),
+        *content_findings(volume, snapshot),
     )
 
 

@@ -93,7 +93,7 @@ class Agent:
         self._wants_reload = False
         # What was logged last of each volume's operation.
         self._stages: dict[str, tuple[object, ...]] = {}
-        self._known_problems = Problems(engine, key_findings)
+        self.problems = Problems(engine, key_findings)
         self._links = LinkKeeper(
             clock=clock,
             boot_id=observer.snapshot.boot_id,
@@ -117,10 +117,10 @@ class Agent:
         try:
             unfinished = self.engine.resume()
         except AgentError as exc:
-            self._known_problems.journal = exc
+            self.problems.journal = exc
             self._tell(f"the journal cannot be read: {exc.message}")
             return
-        self._known_problems.look_again()
+        self.problems.look_again()
         for text in self._named_problems():
             if text not in told:
                 self._tell(text)
@@ -243,7 +243,7 @@ class Agent:
                 if (record := self.engine.seals.record(name)) is not None
             },
             operations=self.engine.running(),
-            problems=self._known_problems.of(self.setup),
+            problems=self.problems.of(self.setup),
         )
 
     def _with_markers(self, snapshot: HostSnapshot) -> HostSnapshot:
@@ -309,8 +309,8 @@ class Agent:
         readable."""
         if self.setup.problem is not None:
             raise self.setup.problem
-        if self._known_problems.journal is not None:
-            raise self._known_problems.journal
+        if self.problems.journal is not None:
+            raise self.problems.journal
 
     # --- called back ----------------------------------------------------------------------------
 
@@ -353,7 +353,7 @@ class Agent:
 
     def _operation_ended(self, record: OperationRecord) -> None:
         request = record.request
-        self._known_problems.look_again()
+        self.problems.look_again()
         self._note(
             Event(
                 wall_s=self._clock.wall(),
@@ -377,7 +377,7 @@ class Agent:
 
     def told(self, volume: str, text: str) -> None:
         """Somebody has said something about a volume, and it was taken."""
-        self._known_problems.look_again()
+        self.problems.look_again()
         self._tell(f"{volume}: {text}", volume=volume)
         self.observer.hint(volume)
 
@@ -390,7 +390,7 @@ class Agent:
         self._broadcast("event", event)
 
     def _named_problems(self) -> tuple[str, ...]:
-        return tuple(problem.message for problem in self._known_problems.of(self.setup))
+        return tuple(problem.message for problem in self.problems.of(self.setup))
 
 
 def _running_text(record: OperationRecord) -> str:

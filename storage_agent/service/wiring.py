@@ -73,6 +73,7 @@ def make_agent(
             DeviceSource(DeviceEvents),
             IncidentSource(last_change_ns),
         ),
+        records=lambda volume: agent.problems.obstacles(volume),
     )
     ticks = Ticks(
         read=lambda volume: read_apart(volume, timeout_s=WRITE_TIMEOUT_S),

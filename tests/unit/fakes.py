@@ -42,6 +42,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import (
     CHEAP_FACETS,
+    JUDGED_FACETS,
     Attachment,
     Facet,
     ServiceView,
@@ -142,6 +143,10 @@ class MemoryStore:
 
     def remove(self, name: str) -> None:
         self.files.pop(name, None)
+
+    def require_writable(self) -> None:
+        if self.full:
+            raise OperationFailed("No space left on device", code="STATE_FOLDER")
 
     def _write(self, name: str, content: bytes) -> None:
         if self.full:
@@ -244,6 +249,10 @@ class FakeHost:
             if self.agreement is None
             else look(Facet.AGREEMENT, lambda: self.agreement),
         )
+
+    def seen(self, volume: VolumeConfig) -> VolumeSnapshot:
+        """What the observer would show of it."""
+        return self.observe(volume, JUDGED_FACETS)
 
     def take_proof(self, volume: VolumeConfig, name: str) -> str:
         if name not in self.written:

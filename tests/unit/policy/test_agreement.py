@@ -15,7 +15,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
-from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings, needs_agreement
 from storage_agent.policy.demotion import demotion_findings
 from storage_agent.policy.doctor.check import Check, Outcome
@@ -44,7 +44,7 @@ def silent(why: Silence, detail: str = "") -> Agreement:
 def seen(agreement: object, **changes: Any) -> VolumeSnapshot:
     host = FakeHost(**({"replica": PRIMARY} | changes))
     host.agreement = agreement  # type: ignore[assignment]
-    return host.observe(VOLUME, CHEAP_FACETS | {Facet.AGREEMENT})
+    return host.seen(VOLUME)
 
 
 def demoting(snapshot: VolumeSnapshot, **asked: Any) -> tuple[Finding, ...]:

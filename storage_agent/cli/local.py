@@ -136,14 +136,17 @@ def _with_records(config: AgentConfig, snapshot: HostSnapshot) -> HostSnapshot:
     from storage_agent.engine.epoch import EpochStore
     from storage_agent.engine.journal import Journal
     from storage_agent.engine.obstacles import Obstacles
+    from storage_agent.engine.records import Records
     from storage_agent.host.system.store import FileStore
 
     store = FileStore()
+    journal = Journal(store, config.host)
     obstacles = Obstacles(
         store=store,
         epochs=EpochStore(store, config.host),
-        journal=Journal(store, config.host),
+        journal=journal,
         creations=Creations(store),
+        records=Records(journal),
     )
     volumes = {
         name: replace(volume, records=obstacles.of(config.volumes[name]))

@@ -19,7 +19,8 @@ from storage_agent.policy.common import unobserved, wrong_primary
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.liveguard import needs_use, service_findings
-from storage_agent.policy.promotion import mount_point_findings, promotion_findings
+from storage_agent.policy.mount_point import mount_point_findings
+from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
     split_brain_findings,

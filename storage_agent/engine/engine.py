@@ -81,13 +81,17 @@ class Engine:
         self._epochs = EpochStore(store, config.host)
         self.arbitration = Arbitration(host=host, store=store, epochs=self._epochs)
         self._creations = Creations(store)
-        self._obstacles = Obstacles(
-            store=store, epochs=self._epochs, journal=self._journal, creations=self._creations
-        )
         self.seals = Seals(host=host, store=store, epochs=self._epochs)
         self._lock = threading.Lock()
         self._records = Records(self._journal)
         self._running = self._records.running
+        self._obstacles = Obstacles(
+            store=store,
+            epochs=self._epochs,
+            journal=self._journal,
+            creations=self._creations,
+            records=self._records,
+        )
 
     def reconfigure(self, config: AgentConfig) -> None:
         """From the next operation on."""

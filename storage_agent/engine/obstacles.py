@@ -11,11 +11,15 @@ from collections.abc import Callable
 from storage_agent.engine.creation import Creations
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal
+from storage_agent.engine.records import Records
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding
+from storage_agent.model.operation import OperationState
+from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import Store
 from storage_agent.policy.abandon import unfinished_findings
+from storage_agent.policy.records import given_up_note
 
 _WHERE = "ls -la /var/lib/storage-agent; journalctl -k -n 50"
 
@@ -24,12 +28,19 @@ class Obstacles:
     """Looks anew with each call; writes nothing that stays."""
 
     def __init__(
-        self, *, store: Store, epochs: EpochStore, journal: Journal, creations: Creations
+        self,
+        *,
+        store: Store,
+        epochs: EpochStore,
+        journal: Journal,
+        creations: Creations,
+        records: Records,
     ) -> None:
         self._store = store
         self._epochs = epochs
         self._journal = journal
         self._creations = creations
+        self._records = records
 
     def ownership(self, volume: str) -> tuple[Finding, ...]:
         """That whose the volume is, or what was done with it, is not known any more."""
@@ -52,7 +63,22 @@ class Obstacles:
             *found,
             *self.ownership(volume.name),
             *_refusal(lambda: self._epochs.last_marker(volume.name)),
+            *self._given_up(volume.name),
         )
+
+    def _given_up(self, volume: str) -> tuple[Finding, ...]:
+        """A person has said so, and nothing but attempts has followed."""
+        try:
+            lately = self._records.lately(volume)
+        except AgentError as exc:
+            return _said(exc)
+        for record in lately:
+            if record.state is not OperationState.SUCCEEDED:
+                continue
+            if record.request.kind is not OperationKind.ASSEMBLE:
+                is_discard = record.request.options.get("choice") == "discard"
+                return (given_up_note(volume),) if is_discard else ()
+        return ()
 
 
 def _refusal(look: Callable[[], object]) -> tuple[Finding, ...]:

@@ -24,19 +24,24 @@ from storage_agent.policy.guards import guard_findings, place_findings
 from storage_agent.policy.next_assembly import next_assembly_findings
 from storage_agent.policy.promotion import promotion_findings, without_primary_peer
 from storage_agent.policy.records import is_half_made, records_findings
-from storage_agent.policy.space import space_findings
+from storage_agent.policy.space import space_findings, unwritten_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
 
 
 class Verdict(StrEnum):
     """SERVING: served here.  READY: a promotion here would succeed, once the peer has given the
     role back.  DEGRADED: either of them with findings.  BLOCKED: not served here, and a
-    promotion here would be refused."""
+    promotion here would be refused; or this host has the role, and nobody is served."""
 
     SERVING = "serving"
     READY = "ready"
     DEGRADED = "degraded"
     BLOCKED = "blocked"
+
+
+_NOBODY_SERVED = frozenset(
+    {"INCIDENT_DENIED", "INCIDENT_OPEN", "NOT_EXPORTED", "NOT_MOUNTED", "REPLICA_SUSPENDED"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +58,10 @@ def assess(config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot) 
             *unobserved(snapshot),
             *_serving(config, volume, snapshot),
         )
-        return Readiness(
-            verdict=Verdict.DEGRADED if _disturb(findings) else Verdict.SERVING, findings=findings
-        )
+        verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.SERVING
+        if any(finding.code in _NOBODY_SERVED for finding in findings):
+            verdict = Verdict.BLOCKED
+        return Readiness(verdict=verdict, findings=findings)
     findings = refusals(config, volume, snapshot)
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
@@ -259,6 +265,7 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
         *_mount_options(volume, snapshot),
         *_own_folder(volume, snapshot),
         *space_findings(volume, snapshot),
+        *unwritten_findings(volume, snapshot),
     )
 
 

@@ -81,6 +81,7 @@ def make_agent(
         base=lambda volume, found: engine.marker_to_count_on(volume, found),
         seen=lambda volume, marker: agent.marker_written(volume, marker),
         keep=lambda volume, marker: engine.note_marker(volume, marker),
+        tried=host.marker_tried,
     )
     engine = Engine(
         config=setup.config,

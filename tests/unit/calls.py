@@ -31,6 +31,7 @@ class _Module:
     functions: dict[str, Function]
     classes: dict[str, ast.ClassDef]
     imported: dict[str, tuple[str, str]]
+    constants: dict[str, object]
 
     @classmethod
     def read(cls, name: str) -> _Module:
@@ -45,6 +46,13 @@ class _Module:
                 for node in tree.body
                 if isinstance(node, ast.ImportFrom)
                 for alias in node.names
+            },
+            constants={
+                target.id: node.value.value
+                for node in tree.body
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+                for target in node.targets
+                if isinstance(target, ast.Name)
             },
         )
 
@@ -75,6 +83,8 @@ class Walk:
                 self._attribute(read, owner, node)
 
     def _named(self, read: _Module, name: str) -> None:
+        if read.constants.get(name) in CATALOGUE:
+            self.codes.add(str(read.constants[name]))
         if name in read.functions:
             self.follow(read.name, name)
         elif name in read.imported:

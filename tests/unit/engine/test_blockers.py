@@ -17,7 +17,7 @@ from storage_agent.model.agreement import Agreement, Silence
 from storage_agent.model.array import ArrayView
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.creation import Creation
-from storage_agent.model.errors import AgentError
+from storage_agent.model.errors import AgentError, OperationFailed
 from storage_agent.model.filesystem import FilesystemView, Mount
 from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.observed import Unobserved
@@ -48,8 +48,9 @@ OF_THE_REQUEST = (
     ("storage_agent.policy.epoch", "epoch_findings", ""),
     ("storage_agent.policy.common", "wrong_primary", ""),
 )
-# Read on the way to something else, and passed over: status has it among its problems.
-PASSED_OVER = {"JOURNAL_DAMAGED"}
+# Not in the way of a promotion: read on the way to something else and passed over (status has it
+# among its problems); and what the host that would let go says of this one.
+ELSEWHERE = {"JOURNAL_DAMAGED", "PEER_WOULD_REFUSE"}
 # As it should be while the peer serves: a host is ready for the moment when that has let go.
 PEER_SERVES = "PEER_IS_PRIMARY"
 
@@ -145,6 +146,16 @@ def lose_account(store: MemoryStore) -> None:
     del store.files["account-data"]
 
 
+def discard(store: MemoryStore) -> None:
+    """As a person chose in a split brain; the other side has not chosen yet."""
+    parted = dataclasses.replace(
+        with_peer(ALONE, connection=ConnectionState.STANDALONE), split_brain=True
+    )
+    wanted = request(OperationKind.SPLIT_BRAIN, "give-up", options={"choice": "discard"})
+    engine = make_engine(FakeHost(replica=parted), store)
+    assert run(engine, wanted).state is OperationState.SUCCEEDED
+
+
 DAMAGED = b"not what this agent writes"
 SCENES = {
     "ARBITRATION_NOT_IN_FORCE": Scene(
@@ -155,6 +166,7 @@ SCENES = {
     "ARRAY_NOT_RUNNING": Scene(host={"array": None, "missing": ()}),
     "CONFIG_NOT_COMPARED": agreement(silence=Silence.REFUSED),
     "CONFIG_DISAGREES": agreement(differing={"volumes.data.nfs.threads": ("8", "9")}),
+    "COPY_GIVEN_UP": Scene(host={"replica": ALONE}, spoil=discard),
     "CREATION_DAMAGED": spoiled("creation-data", DAMAGED),
     "CREATION_UNFINISHED": spoiled("creation-data", json.dumps(to_wire(HALF)).encode()),
     "CURRENCY_UNPROVEN": Scene(host={"replica": ALONE, "attachment": NEVER_SEEN}),
@@ -237,7 +249,7 @@ def tell(scene: Scene) -> Told:
 
 
 def test_every_code_of_a_promotion_has_a_scene() -> None:
-    assert codes_of(*ROOTS) - PASSED_OVER == set(SCENES)
+    assert codes_of(*ROOTS) - ELSEWHERE == set(SCENES)
     assert codes_of(*OF_THE_REQUEST) == set(ASKING)
 
 
@@ -308,3 +320,30 @@ def test_with_the_array_down_its_own_reasons_and_the_records_are_said() -> None:
     del store.files["epoch-data"]
     seen = dataclasses.replace(host.seen(VOLUME), records=engine.obstacles(VOLUME))
     assert codes(assess(CONFIG, VOLUME, seen).findings) == {"MEMBER_MISSING", "EPOCH_MISSING"}
+
+
+def test_a_copy_that_was_given_up_is_not_told_to_power_the_other_host_off() -> None:
+    told = tell(SCENES["COPY_GIVEN_UP"])
+    assert [f.code for f in told.readiness.findings] == ["COPY_GIVEN_UP"]
+    assert told.readiness.findings[0].remedy == "on beta: storage-agent split-brain data --keep"
+    off = tell(Scene({"replica": ALONE}, discard, asked={"peer_is_off": "beta"}))
+    assert "COPY_GIVEN_UP" not in codes(off.plan)
+    since = tell(Scene({"replica": ALONE, "attachment": PROVEN}, discard))
+    assert codes(since.plan) == codes(tell(SCENES["PEER_NOT_PROVEN_OFF"]).plan)
+    again = tell(Scene(spoil=discard))
+    assert (again.plan, again.readiness.verdict) == ((), Verdict.READY)
+
+
+class Unreadable(MemoryStore):
+    """A journal's block has gone bad."""
+
+    def names(self, prefix: str) -> tuple[str, ...]:
+        if prefix == "operation-":
+            raise OperationFailed("Input/output error", code="STATE_FOLDER")
+        return super().names(prefix)
+
+
+def test_a_journal_that_cannot_be_read_refuses_and_is_shown() -> None:
+    found = make_engine(FakeHost(), Unreadable()).obstacles(VOLUME)
+    assert {f.code for f in blockers(found)} == {"STATE_FOLDER"}
+    assert "Input/output error" in found[0].summary

@@ -15,6 +15,7 @@ from storage_agent.model.guards import (
     link_addresses,
     waits_for_word,
 )
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
@@ -271,7 +272,9 @@ def test_the_verdict_goes_by_it() -> None:
     verdict = assess(config, ARBITRATED, ready.seen(ARBITRATED))
     assert verdict.verdict is Verdict.BLOCKED
     assert "ARBITRATION_NOT_IN_FORCE" in codes(verdict.findings)
-    serving = FakeHost(replica=PRIMARY, mounted=True, guards=guards_as(NONE))
+    serving = FakeHost(
+        replica=PRIMARY, mounted=True, server=ServerState.SERVING, guards=guards_as(NONE)
+    )
     verdict = assess(config, ARBITRATED, serving.seen(ARBITRATED))
     assert verdict.verdict is Verdict.DEGRADED
     assert "ARBITRATION_NOT_IN_FORCE" in codes(verdict.findings)

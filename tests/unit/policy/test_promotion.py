@@ -344,3 +344,20 @@ def test_what_cannot_be_read_is_unknown() -> None:
 )
 def test_of_a_copy_that_is_refused_anyway_nothing_is_said(host: FakeHost) -> None:
     assert on_the_array(host) == ()
+
+
+@pytest.mark.parametrize("replication", [ReplicationState.VERIFY_S, ReplicationState.VERIFY_T])
+def test_while_they_are_compared_nothing_is_said_to_differ(replication: ReplicationState) -> None:
+    comparing = with_peer(SYNCED, replication=replication)
+    (finding,) = findings(FakeHost(replica=comparing))
+    assert (finding.code, "differ" in finding.summary) == ("OUT_OF_SYNC", True)
+    assert "no difference was found" in finding.summary
+    (finding,) = findings(FakeHost(replica=with_peer(comparing, out_of_sync_bytes=4096)))
+    assert "which one is right is not known" in finding.summary
+
+
+def test_a_lost_quorum_was_suspended_by_nobody() -> None:
+    frozen = dataclasses.replace(SYNCED, suspended=("quorum",))
+    (finding,) = findings(FakeHost(replica=frozen))
+    assert "by hand" not in finding.remedy
+    assert "quorum" in finding.remedy

@@ -14,13 +14,13 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
-from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.model.snapshot import Attachment, VolumeSnapshot
 from storage_agent.policy.common import blocker
 from storage_agent.policy.next_assembly import next_assembly_findings
 from storage_agent.policy.readiness import Readiness, Verdict, assess
-from storage_agent.policy.records import busy_note
+from storage_agent.policy.records import busy_note, given_up_note
 from tests.unit.fakes import ARRAY_UUID, SERIALS, FakeHost, agent_config, volume_config
-from tests.unit.replicas import in_sync_replica
+from tests.unit.replicas import in_sync_replica, lost_peer
 from tests.unit.service.parts import record_of
 
 CONFIG = agent_config()
@@ -150,3 +150,14 @@ def test_an_array_that_is_down_is_judged_as_it_is() -> None:
     volume = volume_config()
     host = FakeHost(array=None, missing=("alpha-3",))
     assert next_assembly_findings(volume, host.seen(volume)) == ()
+
+
+def test_a_copy_that_was_given_up_waits_for_the_other_hosts_word() -> None:
+    note = given_up_note("data")
+    alone = lost_peer(in_sync_replica())
+    assert said(judged(seen((note,), replica=alone))) == ["COPY_GIVEN_UP"]
+    assert said(judged(seen((note,)))) == []
+    unasked = dataclasses.replace(FakeHost(replica=alone).seen(VOLUME), records=None)
+    assert "COPY_GIVEN_UP" not in said(judged(unasked))
+    proven = Attachment(in_sync_until_loss=True)
+    assert "COPY_GIVEN_UP" not in said(judged(seen((note,), replica=alone, attachment=proven)))

@@ -9,6 +9,7 @@ import pytest
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.finding import Finding, Severity, blocker, blockers
 from storage_agent.model.incident import Incident
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
@@ -170,7 +171,8 @@ def test_a_split_brain_that_cannot_be_looked_at_is_not_ended() -> None:
 
 
 def test_it_is_loud_for_as_long_as_it_lasts() -> None:
-    snapshot = FakeHost(replica=ALONE, mounted=True).seen(VOLUME)
+    host = FakeHost(replica=ALONE, mounted=True, server=ServerState.SERVING)
+    snapshot = host.seen(VOLUME)
     config = agent_config()
     readiness = assess(config, config.volumes["data"], snapshot)
     alone = next(f for f in readiness.findings if f.code == "STANDING_ALONE")

@@ -243,6 +243,7 @@ def idle_ticks() -> Ticks:
         base=nothing,
         seen=nothing,
         keep=nothing,
+        tried=nothing,
     )
 
 

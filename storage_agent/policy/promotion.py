@@ -31,6 +31,7 @@ from storage_agent.policy.guards import guard_findings
 from storage_agent.policy.mount_point import mount_point_findings
 from storage_agent.policy.not_made import not_made_findings
 from storage_agent.policy.records import given_up, is_given_up, is_half_made, records_findings
+from storage_agent.policy.server import link_findings
 from storage_agent.policy.standalone import split_brain
 
 # DRBD's handshake has decided that this side holds the newer data.
@@ -72,6 +73,7 @@ def promotion_findings(
         *_replica(volume, snapshot, request, peer, is_granted),
         *guard_findings(volume, snapshot),
         *mount_point_findings(volume, snapshot),
+        *link_findings(volume, snapshot),
         *_agreement(volume, snapshot, peer),
         *content_findings(volume, snapshot),
     )

@@ -24,6 +24,7 @@ from storage_agent.policy.guards import guard_findings, place_findings
 from storage_agent.policy.next_assembly import next_assembly_findings
 from storage_agent.policy.promotion import promotion_findings, without_primary_peer
 from storage_agent.policy.records import is_half_made, records_findings
+from storage_agent.policy.server import link_findings
 from storage_agent.policy.space import space_findings, unwritten_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
 
@@ -237,6 +238,7 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
                 remedy=f"storage-agent promote {volume.name} (or demote)",
             )
         )
+    found += link_findings(volume, snapshot)
     server = snapshot.nfs
     if isinstance(server, NfsView) and server.state is not ServerState.SERVING:
         found.append(

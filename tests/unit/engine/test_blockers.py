@@ -20,6 +20,7 @@ from storage_agent.model.creation import Creation
 from storage_agent.model.errors import AgentError, OperationFailed
 from storage_agent.model.filesystem import FilesystemView, Mount
 from storage_agent.model.finding import Finding, Severity, blockers
+from storage_agent.model.nfs import NfsView
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationState
 from storage_agent.model.plan import OperationKind
@@ -140,6 +141,13 @@ def mounted_elsewhere(seen: VolumeSnapshot) -> VolumeSnapshot:
     return dataclasses.replace(seen, filesystem=dataclasses.replace(view, mounts=(mount,)))
 
 
+def linkless(seen: VolumeSnapshot) -> VolumeSnapshot:
+    view = seen.nfs
+    if not isinstance(view, NfsView):
+        return seen
+    return dataclasses.replace(seen, nfs=dataclasses.replace(view, has_link=False))
+
+
 def lose_account(store: MemoryStore) -> None:
     """Of an operation that was carried out before."""
     run(make_engine(FakeHost(), store), request(OperationKind.PROMOTE, "earlier"))
@@ -180,6 +188,7 @@ SCENES = {
     "MARKER_RECORD_DAMAGED": spoiled("marker-data", DAMAGED),
     "MOUNTED_ELSEWHERE": altered(mounted_elsewhere),
     "MOUNT_POINT": Scene(host={"mount_point_state": "not-empty"}),
+    "NFS_LINK_GONE": altered(linkless),
     "NO_PAIR_SECRET": agreement(has_secret=False),
     "OUT_OF_SYNC": peer(out_of_sync_bytes=4096),
     "PEER_DISKLESS": peer(disk=DiskState.DISKLESS),

@@ -9,7 +9,7 @@ import pytest
 
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.filesystem import FilesystemView
-from storage_agent.model.nfs import ServerState
+from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import (
     ConnectionState,
@@ -278,3 +278,20 @@ def test_without_a_whole_peer_a_lost_disk_is_no_reason_to_move(peer: dict[str, A
     replica = with_peer(dataclasses.replace(PRIMARY, disk=DiskState.DISKLESS), **peer)
     assert not replica.peer_has_all()
     assert "NO_FALLBACK" in codes(look(serving(replica=replica)))
+
+
+@pytest.mark.parametrize(
+    ("server", "mounted", "codes_wanted"),
+    [
+        (ServerState.STANDBY, False, ["NFS_LINK_GONE"]),
+        (ServerState.ABSENT, False, []),
+        (ServerState.STARTED, True, ["NFS_LINK_GONE", "NOT_EXPORTED"]),
+    ],
+)
+def test_a_server_without_its_link(
+    server: ServerState, mounted: bool, codes_wanted: list[str]
+) -> None:
+    replica = PRIMARY if mounted else in_sync_replica()
+    seen = FakeHost(replica=replica, mounted=mounted, server=server).seen(VOLUME)
+    view = NfsView(state=server, address="10.9.0.10/24", has_link=False)
+    assert codes(assess(CONFIG, VOLUME, dataclasses.replace(seen, nfs=view))) == codes_wanted

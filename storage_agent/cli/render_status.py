@@ -48,7 +48,7 @@ def status_lines(
         known = config.volumes.get(name) if config else None
         for row in volume_rows(snapshot, peer, known):
             yield row_line(row, screen)
-        for line in syncs.lines(snapshot, peer):
+        for line in syncs.lines(snapshot, peer, answer.rates.get(name, {})):
             yield f"   {line}"
         for record in answer.operations:
             if record.request.volume == name:

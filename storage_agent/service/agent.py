@@ -26,6 +26,7 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
+from storage_agent.policy.sync import SyncRates
 from storage_agent.service.api.answers import Changed, Setup, Status
 from storage_agent.service.api.rpc import BadRequest
 from storage_agent.service.inhibition import Inhibition
@@ -92,6 +93,7 @@ class Agent:
         self._reload_lock = threading.Lock()
         self._wants_reload = False
         # What was logged last of each volume's operation.
+        self._rates = SyncRates()
         self._stages: dict[str, tuple[object, ...]] = {}
         self.problems = Problems(engine, key_findings)
         self._links = LinkKeeper(
@@ -244,6 +246,7 @@ class Agent:
             },
             operations=self.engine.running(),
             problems=self.problems.of(self.setup),
+            rates={name: self._rates.of(name) for name in setup.config.volumes},
         )
 
     def _with_markers(self, snapshot: HostSnapshot) -> HostSnapshot:
@@ -274,7 +277,8 @@ class Agent:
             return "; ".join(problems)
         status = self.status()
         volumes = [f"{name} {view.verdict}" for name, view in status.readiness.items()]
-        return ", ".join((*volumes, *(_running_text(o) for o in status.operations)))
+        runs = [f"{o.request.kind} {o.request.volume} runs" for o in status.operations]
+        return ", ".join((*volumes, *runs))
 
     def unix_s(self) -> int:
         return int(self._clock.wall())
@@ -322,7 +326,8 @@ class Agent:
         for event in events:
             log.info(event.text, volume=event.volume)
         config, seen = self.setup.config, snapshot.volumes[volume]
-        known = config.volumes.get(volume)
+        known, peer = config.volumes.get(volume), config.peer_of(config.host)
+        self._rates.follow(seen, peer.name if peer else "the peer", self._clock.monotonic())
         changed = Changed(
             volume=volume,
             snapshot=seen,
@@ -391,7 +396,3 @@ class Agent:
 
     def _named_problems(self) -> tuple[str, ...]:
         return tuple(problem.message for problem in self.problems.of(self.setup))
-
-
-def _running_text(record: OperationRecord) -> str:
-    return f"{record.request.kind} {record.request.volume} runs"

@@ -141,13 +141,8 @@ def _with_records(config: AgentConfig, snapshot: HostSnapshot) -> HostSnapshot:
 
     store = FileStore()
     journal = Journal(store, config.host)
-    obstacles = Obstacles(
-        store=store,
-        epochs=EpochStore(store, config.host),
-        journal=journal,
-        creations=Creations(store),
-        records=Records(journal),
-    )
+    epochs = EpochStore(store, config.host)
+    obstacles = Obstacles(store, epochs, journal, Creations(store), Records(journal))
     volumes = {
         name: replace(volume, records=obstacles.of(config.volumes[name]))
         for name, volume in snapshot.volumes.items()

@@ -86,11 +86,7 @@ class Engine:
         self._records = Records(self._journal)
         self._running = self._records.running
         self._obstacles = Obstacles(
-            store=store,
-            epochs=self._epochs,
-            journal=self._journal,
-            creations=self._creations,
-            records=self._records,
+            store, self._epochs, self._journal, self._creations, self._records
         )
 
     def reconfigure(self, config: AgentConfig) -> None:
@@ -159,7 +155,7 @@ class Engine:
             epochs=self._epochs,
             on_change=self._changed,
             wait_for_news=self._wait_for_news,
-            decide=lambda volume, snapshot: self._decide(volume, snapshot, entry.request),
+            decide=lambda volume, seen: self._decide(volume, seen, entry.request, again=True),
         )
         try:
             record = self._decide_and_execute(entry, run)
@@ -335,15 +331,20 @@ class Engine:
         return run.execute(volume, plan, findings, epoch)
 
     def _decide(
-        self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+        self,
+        volume: VolumeConfig,
+        snapshot: VolumeSnapshot,
+        request: OperationRequest,
+        *,
+        again: bool = False,
     ) -> tuple[Finding, ...]:
-        """A plan that waits for the peer decides again before it takes the role."""
+        """again: right before the step that the first decision was about."""
         granted = self.arbitration.is_granted(request)
-        creation = None
-        if promotes := request.kind is OperationKind.PROMOTE:
-            snapshot = dataclasses.replace(snapshot, records=self._obstacles.of(volume))
-        else:
-            creation = self._creations.read(volume.name)
+        promotes = request.kind is OperationKind.PROMOTE
+        creation = None if promotes else self._creations.read(volume.name)
+        if promotes:
+            records = self._obstacles.of(volume, writes_next=again)
+            snapshot = dataclasses.replace(snapshot, records=records)
         findings = findings_for(
             self._config,
             volume,
@@ -358,8 +359,7 @@ class Engine:
                 findings = (*self._obstacles.ownership(volume.name), *findings)
             if (owned := self._owned(volume.name)) is not None:
                 findings = (*findings, *epoch_findings(request, owned))
-        waits = promotes and "wait_s" in request.options
-        return without_primary_peer(findings) if waits else findings
+        return without_primary_peer(findings) if "wait_s" in request.options else findings
 
     def _begin_history(self, record: OperationRecord) -> None:
         """A volume that was just created starts with epoch 0; of a copy that was given up the

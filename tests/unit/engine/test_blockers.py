@@ -354,5 +354,17 @@ class Unreadable(MemoryStore):
 
 def test_a_journal_that_cannot_be_read_refuses_and_is_shown() -> None:
     found = make_engine(FakeHost(), Unreadable()).obstacles(VOLUME)
-    assert {f.code for f in blockers(found)} == {"STATE_FOLDER"}
+    assert [f.code for f in blockers(found)] == ["STATE_FOLDER"]
     assert "Input/output error" in found[0].summary
+
+
+def test_right_before_the_role_is_taken_nothing_is_tried_that_the_next_write_tells() -> None:
+    class Counting(MemoryStore):
+        tried = 0
+
+        def require_writable(self) -> None:
+            self.tried += 1
+
+    store = Counting()
+    assert run(make_engine(FakeHost(), store), request(OperationKind.PROMOTE)).changed
+    assert store.tried == 1

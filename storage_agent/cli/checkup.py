@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import clean
+from storage_agent.model.answers import parse_status
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding
 from storage_agent.policy.doctor.check import Check, Outcome
 from storage_agent.policy.doctor.checks import next_command, run_checks
+from storage_agent.policy.doctor.volumes import volume_checks
 
 _TONES = {Outcome.OK: Tone.OK, Outcome.WARN: Tone.WARN, Outcome.FAIL: Tone.BAD}
 
@@ -23,6 +25,7 @@ def doctor(options: argparse.Namespace, context: Context) -> Answer:
     config, problem = _configuration(context)
     facts = context.local.facts(config)
     checks = run_checks(facts, config, problem, _daemon_problem(context))
+    checks = (*checks, *volume_checks(_readiness(context)))
     following = next_command(checks)
     failed = any(check.outcome is Outcome.FAIL for check in checks)
     return Answer(
@@ -71,6 +74,15 @@ def _configuration(context: Context) -> tuple[AgentConfig | None, Finding | None
         return None, error_finding(
             exc, measured="wrong", limit="one that can be read", remedy="storage-agent config check"
         )
+
+
+def _readiness(context: Context) -> dict[str, tuple[Finding, ...]]:
+    """Of each volume; none where the daemon does not answer, which is a check of its own."""
+    try:
+        answer = parse_status(context.ask_daemon("status", {}))
+    except AgentError:
+        return {}
+    return {name: verdict.findings for name, verdict in answer.readiness.items()}
 
 
 def _daemon_problem(context: Context) -> Finding | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from storage_agent.model.array import Disk
     from storage_agent.model.configuration import AgentConfig
     from storage_agent.model.doctor import DoctorFacts
+    from storage_agent.model.snapshot import HostSnapshot
 
 
 class ThisHost:
@@ -50,13 +51,13 @@ class ThisHost:
         from storage_agent.configuration.load import digest, load
         from storage_agent.host.linux import LinuxHost
         from storage_agent.host.system.runner import Runner
-        from storage_agent.model.snapshot import CHEAP_FACETS, Facet
+        from storage_agent.model.snapshot import JUDGED_FACETS, Facet
         from storage_agent.model.wire import to_wire
         from storage_agent.policy.readiness import assess
 
         config = load()
-        facets = CHEAP_FACETS | {Facet.AGREEMENT} | ({Facet.USE} if with_use else set())
-        snapshot = LinuxHost(config, Runner()).host_snapshot(facets)
+        facets = JUDGED_FACETS | ({Facet.USE} if with_use else set())
+        snapshot = _with_records(config, LinuxHost(config, Runner()).host_snapshot(facets))
         return {
             "host": config.host,
             "agent_version": "",
@@ -125,6 +126,28 @@ def _problems_here() -> tuple[str, ...]:
         f"({found.finding.measured}); try: {found.finding.remedy}"
         for found in host_collisions(config, around, network)
     )
+
+
+def _with_records(config: AgentConfig, snapshot: HostSnapshot) -> HostSnapshot:
+    """With what this host's own records have against a promotion of each volume."""
+    from dataclasses import replace
+
+    from storage_agent.engine.creation import Creations
+    from storage_agent.engine.epoch import EpochStore
+    from storage_agent.engine.journal import Journal
+    from storage_agent.engine.obstacles import Obstacles
+    from storage_agent.engine.records import Records
+    from storage_agent.host.system.store import FileStore
+
+    store = FileStore()
+    journal = Journal(store, config.host)
+    epochs = EpochStore(store, config.host)
+    obstacles = Obstacles(store, epochs, journal, Creations(store), Records(journal))
+    volumes = {
+        name: replace(volume, records=obstacles.of(config.volumes[name]))
+        for name, volume in snapshot.volumes.items()
+    }
+    return replace(snapshot, volumes=volumes)
 
 
 def _unfinished(config: AgentConfig) -> dict[str, Any]:

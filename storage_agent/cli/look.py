@@ -121,7 +121,7 @@ def _show_watch(
         found: list[str] = []
         peer = peer_name(config)
         for name, snapshot in sorted(answer.snapshot.volumes.items()):
-            running = syncs.lines(snapshot, peer)
+            running = syncs.lines(snapshot, peer, answer.rates.get(name, {}))
             found += running or [headline(snapshot, answer.readiness.get(name), peer)]
         text = "\n".join(clean(line) for line in found)
     if text and (context.out.is_terminal or text != last):

@@ -356,7 +356,7 @@ def _watch_first_sync(volume: str, context: Context) -> None:
     try:
         while True:
             status = parse_status(context.ask_daemon("status", {}))
-            lines = syncs.lines(status.snapshot.volumes[volume], peer)
+            lines = syncs.lines(status.snapshot.volumes[volume], peer, status.rates.get(volume, {}))
             if not lines:
                 break
             context.out.transient(lines[-1])

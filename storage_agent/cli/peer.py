@@ -72,13 +72,15 @@ def _watch_resync(options: argparse.Namespace, context: Context) -> AgentError |
     end_s, say_s = context.clock.monotonic() + options.wait, 0.0
     try:
         while True:
-            snapshot = _snapshot(parse_status(context.ask_daemon("status", {})), volume)
+            answer = parse_status(context.ask_daemon("status", {}))
+            snapshot = _snapshot(answer, volume)
             replica = snapshot.replica
             if isinstance(replica, Replica) and replica.in_sync():
                 return None
             if isinstance(replica, Replica) and replica.stands_alone():
                 return _dropped(volume, replica)
-            line = "".join(syncs.lines(snapshot, peer)[-1:]) or f"{volume}  waiting for {peer}"
+            lines = syncs.lines(snapshot, peer, answer.rates.get(volume, {}))
+            line = lines[-1] if lines else f"{volume}  waiting for {peer}"
             screen.transient(line)
             now_s = context.clock.monotonic()
             if not screen.is_terminal and not options.json and now_s >= say_s:

@@ -48,7 +48,7 @@ def status_lines(
         known = config.volumes.get(name) if config else None
         for row in volume_rows(snapshot, peer, known):
             yield row_line(row, screen)
-        for line in syncs.lines(snapshot, peer):
+        for line in syncs.lines(snapshot, peer, answer.rates.get(name, {})):
             yield f"   {line}"
         for record in answer.operations:
             if record.request.volume == name:
@@ -143,13 +143,18 @@ def _loudest(findings: tuple[Finding, ...]) -> Finding | None:
     return min(findings, key=lambda finding: order.index(finding.severity), default=None)
 
 
+def _no_version(answer: StatusAnswer) -> str:
+    """The daemon has it from a volume's resource; this command has looked at the module."""
+    return "no volume's DRBD resource is up" if answer.agent_version else "DRBD not loaded"
+
+
 def _footer(answer: StatusAnswer, screen: Screen, now_monotonic_s: float) -> str:
     age_s = max(0.0, now_monotonic_s - answer.snapshot.taken_monotonic_s)
     by = f"storage-agentd {answer.agent_version}" if answer.agent_version else "this command"
     drbd = answer.snapshot.drbd_version
     text = (
         f"{answer.host}, seen {duration_text(age_s)} ago by {by}, "
-        + (f"DRBD {drbd}" if drbd else "DRBD not loaded")
+        + (f"DRBD {drbd}" if drbd else _no_version(answer))
     )  # fmt: skip
     if age_s > STALE_AFTER_S:
         return screen.paint(f"!! STALE: {text}", Tone.BAD)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage_agent.cli.sync import running_syncs
 from storage_agent.cli.terminal import Tone
 from storage_agent.cli.text import counted, part_text, percent_text, size_text
 from storage_agent.model.array import Array, ArrayState, ArrayView
@@ -26,6 +25,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.guards import arbitration_text
+from storage_agent.policy.sync import running_syncs
 
 ARBITRATION_TEXTS = {
     Arbitration.NONE: "none: a person decides when the hosts lose each other",

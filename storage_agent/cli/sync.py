@@ -1,117 +1,28 @@
-"""How far a resync is, how fast it goes and when it ends, from successive snapshots. Pure."""
+"""The lines that tell how far a resync is, how fast it goes and when it ends. Pure."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from storage_agent.cli.text import bar_text, eta_text, part_text, percent_text, size_text
-from storage_agent.model.array import ArrayView
-from storage_agent.model.replica import Replica, ReplicationState
 from storage_agent.model.snapshot import VolumeSnapshot
-
-WINDOW_S = 15.0
-STALLED_AFTER_S = 10.0
-
-_SENDING = {
-    ReplicationState.STARTING_SYNC_S: "resync to",
-    ReplicationState.WF_BITMAP_S: "resync to",
-    ReplicationState.SYNC_SOURCE: "resync to",
-    ReplicationState.PAUSED_SYNC_S: "resync (paused) to",
-    ReplicationState.STARTING_SYNC_T: "resync from",
-    ReplicationState.WF_BITMAP_T: "resync from",
-    ReplicationState.WF_SYNC_UUID: "resync from",
-    ReplicationState.SYNC_TARGET: "resync from",
-    ReplicationState.PAUSED_SYNC_T: "resync (paused) from",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sync:
-    """One copying that runs. what: `resync to beta`, `array recover`."""
-
-    what: str
-    done_bytes: int
-    total_bytes: int
-
-
-def running_syncs(snapshot: VolumeSnapshot, peer: str) -> tuple[Sync, ...]:
-    """What is being copied for this volume now, the array's first."""
-    found = []
-    view = snapshot.array
-    if isinstance(view, ArrayView) and view.array is not None:
-        array = view.array
-        if array.sync_action not in ("", "idle", "frozen") and array.sync_completed_ratio:
-            found.append(
-                Sync(
-                    what=f"array {array.sync_action}",
-                    done_bytes=int(array.sync_completed_ratio * array.size_bytes),
-                    total_bytes=array.size_bytes,
-                )
-            )
-    replica = snapshot.replica
-    if isinstance(replica, Replica) and replica.peer is not None:
-        how = _SENDING.get(replica.peer.replication)
-        behind = replica.peer.out_of_sync_bytes
-        if how and behind is not None and replica.size_bytes:
-            found.append(
-                Sync(
-                    what=f"{how} {peer}",
-                    done_bytes=max(0, replica.size_bytes - behind),
-                    total_bytes=replica.size_bytes,
-                )
-            )
-    return tuple(found)
-
-
-class RateMeter:
-    """Bytes a second over the last 15 s; None while that is unknown or nothing moves."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
-        self._moved_at_s: float | None = None
-
-    def add(self, at_s: float, done_bytes: int) -> None:
-        """at_s: monotonic. Going backwards (new writes, another resync) starts again."""
-        if self._samples and done_bytes < self._samples[-1][1]:
-            self._samples.clear()
-        if not self._samples or done_bytes > self._samples[-1][1]:
-            self._moved_at_s = at_s
-        self._samples.append((at_s, done_bytes))
-        while at_s - self._samples[0][0] > WINDOW_S:
-            self._samples.popleft()
-
-    def rate_bytes_s(self) -> float | None:
-        if len(self._samples) < 2 or self._moved_at_s is None:
-            return None
-        (begin_s, begin), (end_s, end) = self._samples[0], self._samples[-1]
-        if end_s <= begin_s or end <= begin or end_s - self._moved_at_s >= STALLED_AFTER_S:
-            return None
-        return (end - begin) / (end_s - begin_s)
+from storage_agent.policy.sync import Sync, SyncRates
 
 
 class SyncWatch:
     """Progress lines for every copying of a host, with a rate for each."""
 
     def __init__(self) -> None:
-        self._meters: dict[tuple[str, str], RateMeter] = {}
+        self._rates = SyncRates()
 
-    def lines(self, snapshot: VolumeSnapshot, peer: str) -> tuple[str, ...]:
-        """One line for each that runs in `snapshot`."""
-        syncs = running_syncs(snapshot, peer)
-        ended = {
-            key
-            for key in self._meters
-            if key[0] == snapshot.volume and key[1] not in {sync.what for sync in syncs}
-        }
-        for key in ended:
-            del self._meters[key]
-        lines = []
-        for sync in syncs:
-            meter = self._meters.setdefault((snapshot.volume, sync.what), RateMeter())
-            meter.add(snapshot.taken_monotonic_s, sync.done_bytes)
-            lines.append(sync_line(snapshot.volume, sync, meter.rate_bytes_s()))
-        return tuple(lines)
+    def lines(
+        self, snapshot: VolumeSnapshot, peer: str, known: Mapping[str, float]
+    ) -> tuple[str, ...]:
+        """One line for each that runs in `snapshot`. known: rates in bytes a second by what is
+        copied, as the daemon has measured them; those of the looks seen here stand in for them."""
+        syncs = self._rates.follow(snapshot, peer, snapshot.taken_monotonic_s)
+        rates = self._rates.of(snapshot.volume) | dict(known)
+        return tuple(sync_line(snapshot.volume, sync, rates.get(sync.what)) for sync in syncs)
 
 
 def sync_line(volume: str, sync: Sync, rate_bytes_s: float | None) -> str:

@@ -16,12 +16,12 @@ from storage_agent.policy.agreement import needs_agreement
 from storage_agent.policy.arbitration import opening_findings
 from storage_agent.policy.assembly import assembly_findings, degraded_start_findings
 from storage_agent.policy.common import unobserved, wrong_primary
-from storage_agent.policy.content import content_findings
 from storage_agent.policy.creation import creation_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.legible import named
 from storage_agent.policy.liveguard import needs_use, service_findings
-from storage_agent.policy.promotion import mount_point_findings, promotion_findings
+from storage_agent.policy.mount_point import mount_point_findings
+from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.remake import remake_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
@@ -34,7 +34,6 @@ _WANTS_A_WHOLE_VOLUME = frozenset(
         OperationKind.ASSEMBLE,
         OperationKind.ASSEMBLE_DEGRADED,
         OperationKind.REMAKE,
-        OperationKind.PROMOTE,
         OperationKind.STANDALONE,
         OperationKind.REJOIN,
         OperationKind.SPLIT_BRAIN,
@@ -104,8 +103,7 @@ def _of_its_kind(
     if request.kind is OperationKind.LEAVE:
         return leaving_findings(volume, snapshot, request, peer)
     if request.kind is OperationKind.PROMOTE:
-        found = promotion_findings(volume, snapshot, request, peer, is_granted=is_granted)
-        return (*found, *content_findings(volume, snapshot))
+        return promotion_findings(volume, snapshot, request, peer, is_granted=is_granted)
     if request.kind is OperationKind.OPEN_LINK:
         return opening_findings(volume, snapshot)
     if request.kind is OperationKind.CLOSE_LINK:

@@ -27,7 +27,9 @@ from storage_agent.engine.decide import findings_for
 from storage_agent.engine.entry import Entry, resumed
 from storage_agent.engine.epoch import EpochStore
 from storage_agent.engine.journal import Journal, unfinished
+from storage_agent.engine.obstacles import Obstacles
 from storage_agent.engine.records import Records
+from storage_agent.engine.restoring import restore_epoch
 from storage_agent.engine.run import Run, Wait
 from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock
@@ -50,6 +52,7 @@ from storage_agent.policy.confirmation import confirmation_findings
 from storage_agent.policy.currency import count_on
 from storage_agent.policy.epoch import epoch_findings
 from storage_agent.policy.promotion import without_primary_peer
+from storage_agent.policy.records import busy_note
 
 NOT_RECORDED = "that it has ended could not be written down"
 
@@ -82,6 +85,9 @@ class Engine:
         self._lock = threading.Lock()
         self._records = Records(self._journal)
         self._running = self._records.running
+        self._obstacles = Obstacles(
+            store, self._epochs, self._journal, self._creations, self._records
+        )
 
     def reconfigure(self, config: AgentConfig) -> None:
         """From the next operation on."""
@@ -149,7 +155,7 @@ class Engine:
             epochs=self._epochs,
             on_change=self._changed,
             wait_for_news=self._wait_for_news,
-            decide=lambda volume, snapshot: self._decide(volume, snapshot, entry.request),
+            decide=lambda volume, seen: self._decide(volume, seen, entry.request, again=True),
         )
         try:
             record = self._decide_and_execute(entry, run)
@@ -234,6 +240,12 @@ class Engine:
     def running(self) -> tuple[OperationRecord, ...]:
         return tuple(self._running.values())
 
+    def obstacles(self, volume: VolumeConfig) -> tuple[Finding, ...]:
+        """What this host's own records have against a promotion, and that one runs already."""
+        found = self._obstacles.of(volume)
+        running = self._running.get(volume.name)
+        return found if running is None else (*found, busy_note(running))
+
     def unfinished_creations(self) -> tuple[str, ...]:
         """Volumes that `create` has begun here and not brought to its end."""
         return self._creations.unfinished()
@@ -276,27 +288,7 @@ class Engine:
         with self._lock:
             if volume in self._running:
                 raise Busy(f"{volume} is busy", remedy="wait for it: storage-agent operation")
-            try:
-                marker = self._epochs.last_marker(volume)
-            except Refused:
-                marker = None
-            account = self._journal.readable_account(volume)
-            known = max(
-                self.epoch(volume) or 0,
-                marker.epoch if marker else 0,
-                account.epoch if account else 0,
-            )
-            if number < known:
-                raise Refused(
-                    f"epoch {number} of {volume} would be older than what this host knows",
-                    remedy=f"use {known} or more",
-                    code="STALE_EPOCH",
-                )
-            self._epochs.write(volume, Epoch(number=number, operation_id="restored"))
-            if self._journal.lost(volume):
-                self._journal.begin_anew(volume, number)
-            if marker is None:
-                self._epochs.forget_marker(volume)
+            restore_epoch(self._epochs, self._journal, volume, number)
 
     def claim_epoch(self, request: OperationRequest, succeeds: str | None = None) -> Epoch:
         """A coordinator takes the volume over: whatever was sent with an older epoch or by another
@@ -325,16 +317,12 @@ class Engine:
             run.wait_for_devices(volume)
         snapshot = run.look(volume)
         findings = self._decide(volume, snapshot, request)
-        if half_made := tuple(f for f in findings if f.code == "CREATION_UNFINISHED"):
-            # It has no epoch either, which is no reason to restore one.
-            return run.refused(findings, half_made)
+        if refusals := blockers(findings):
+            return run.refused(findings, refusals)
         epoch = None
         if request.kind in WITH_EPOCH:
             known = self._epochs.read(volume.name)
-            findings = (*findings, *epoch_findings(request, known))
             epoch = known.number if request.epoch is None else request.epoch
-        if refusals := blockers(findings):
-            return run.refused(findings, refusals)
         plan = make_plan(volume, snapshot, request)
         if changed := confirmation_findings(request, plan):
             return run.refused((*findings, *changed), changed)
@@ -343,10 +331,20 @@ class Engine:
         return run.execute(volume, plan, findings, epoch)
 
     def _decide(
-        self, volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
+        self,
+        volume: VolumeConfig,
+        snapshot: VolumeSnapshot,
+        request: OperationRequest,
+        *,
+        again: bool = False,
     ) -> tuple[Finding, ...]:
-        """A plan that waits for the peer decides again before it takes the role."""
+        """again: right before the step that the first decision was about."""
         granted = self.arbitration.is_granted(request)
+        promotes = request.kind is OperationKind.PROMOTE
+        creation = None if promotes else self._creations.read(volume.name)
+        if promotes:
+            records = self._obstacles.of(volume, writes_next=again)
+            snapshot = dataclasses.replace(snapshot, records=records)
         findings = findings_for(
             self._config,
             volume,
@@ -354,12 +352,14 @@ class Engine:
             request,
             self._host,
             is_granted=granted,
-            creation=self._creations.read(volume.name),
+            creation=creation,
         )
-        if request.kind in WITH_EPOCH:
-            findings = (*findings, *self._journal.lost(volume.name))
-        waits = request.kind is OperationKind.PROMOTE and "wait_s" in request.options
-        return without_primary_peer(findings) if waits else findings
+        if request.kind in WITH_EPOCH and creation is None:
+            if not promotes:
+                findings = (*self._obstacles.ownership(volume.name), *findings)
+            if (owned := self._owned(volume.name)) is not None:
+                findings = (*findings, *epoch_findings(request, owned))
+        return without_primary_peer(findings) if "wait_s" in request.options else findings
 
     def _begin_history(self, record: OperationRecord) -> None:
         """A volume that was just created starts with epoch 0, unless this host only takes its copy

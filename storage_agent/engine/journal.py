@@ -180,10 +180,14 @@ class Journal:
         except Refused:
             return None
 
+    def require_account(self, volume: str) -> None:
+        """Raises Refused (JOURNAL_LOST) where it is lost, or what belongs to it."""
+        self.accounts.knows(volume, self.account(volume), "")
+
     def lost(self, volume: str) -> tuple[Finding, ...]:
-        """That the account is, or what belongs to it, where it is so."""
+        """As require_account, as findings."""
         try:
-            self.accounts.knows(volume, self.account(volume), "")
+            self.require_account(volume)
         except Refused as exc:
             return exc.findings
         return ()

@@ -225,7 +225,7 @@ class Run(Report):
         request = self.entry.request
         if request.kind in ASSEMBLING:
             findings += unseen_replica_findings(snapshot)
-        if request.kind is OperationKind.PROMOTE or request.epoch is not None:
+        if request.kind is OperationKind.PROMOTE and request.epoch is None:
             known = self.epochs.read(volume.name)
             findings += epoch_findings(request, known, self.entry.epoch)
         refuse_blockers(findings)

@@ -80,6 +80,8 @@ class LinuxHost:
         self._block = Block(root)
         self._content = ContentReader(root)
         self._calls = BoundedCalls()
+        # By volume, why its marker could not be written last.
+        self._unwritten: dict[str, str] = {}
         drbd = Drbd(runner, root)
         self._tools = Tools(
             runner=runner,
@@ -107,6 +109,10 @@ class LinuxHost:
     @cached_property
     def _boot_id(self) -> str:
         return (self._root / "proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def marker_tried(self, volume: str, problem: str) -> None:
+        """Somebody has tried to write the volume's marker. problem: empty where it could."""
+        self._unwritten[volume] = problem
 
     def disks(self, serials: tuple[str, ...]) -> tuple[Disk, ...]:
         chosen = tuple(disk for disk in self._block.disks() if disk.serial in serials)
@@ -200,15 +206,22 @@ class LinuxHost:
     def _filesystem(self, volume: VolumeConfig, *, identify: bool) -> FilesystemView:
         view = self._tools.filesystem.view(volume, identify=identify)
         here = [mount for mount in view.mounts if mount.mount_point == volume.mount_point]
-        if not here or here[0].read_only:
+        if not here:
             return view
+        if here[0].read_only:
+            return replace(view, unwritten=f"{volume.mount_point} is mounted read-only")
         path = str(self._root / volume.mount_point.lstrip("/"))
         key = f"the agent's folder on {volume.mount_point}"
         try:
             wrong = self._calls.run(key, lambda: what_is_wrong(path), timeout_s=PRESENCE_TIMEOUT_S)
         except (AgentError, OSError):
             wrong = ""  # A frozen or failing volume says so elsewhere.
-        return replace(view, disturbed=wrong, put_right=put_right(volume.name, self._root))
+        return replace(
+            view,
+            disturbed=wrong,
+            put_right=put_right(volume.name, self._root),
+            unwritten=self._unwritten.get(volume.name, ""),
+        )
 
     def _marker(self, volume: VolumeConfig) -> Marker | Unobserved | None:
         mounts = self._tools.filesystem.view(volume).mounts

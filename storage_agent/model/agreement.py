@@ -42,7 +42,8 @@ class Agreement:
     has_secret: without one (`storage-agent pair-secret`) nothing is compared.  asked: address and
     port of the peer's agent.  silence: why that gave no answer, null where it did.  detail: the
     same in the system's words.  peer_version: of its agent.  differing: by key, as it is written
-    in the file, this host's value and the peer's.
+    in the file, this host's value and the peer's.  refusal: the first thing that a promotion on the
+    peer would be refused for, as its agent says; empty where nothing is.
     """
 
     has_secret: bool
@@ -51,6 +52,7 @@ class Agreement:
     detail: str = ""
     peer_version: str = ""
     differing: dict[str, tuple[str, str]] = field(default_factory=dict)
+    refusal: str = ""
 
 
 def differences(one: AgentConfig, other: AgentConfig, volume: str) -> Differing:

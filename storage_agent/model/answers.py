@@ -40,8 +40,8 @@ class Problem:
 class StatusAnswer:
     """agent_version: of the daemon; empty where the command looked by itself.  problems: of the
     agent itself.  epochs: by volume; None where the host has none it can read.
-    coordinators, seals: as in service.answers.Status.  config_digest: the same on both hosts of a
-    healthy pair.  age_s: of the snapshot.  unreadable: volumes of which something is not
+    coordinators, seals, rates: as in service.answers.Status.  config_digest: the same on both hosts
+    of a healthy pair.  age_s: of the snapshot.  unreadable: volumes of which something is not
     understood; they are nowhere else then."""
 
     host: str
@@ -55,6 +55,7 @@ class StatusAnswer:
     seals: dict[str, Seal | None] = field(default_factory=dict)
     config_digest: str = ""
     age_s: float = 0.0
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
     unreadable: dict[str, AgentError] = field(default_factory=dict)
 
 
@@ -84,6 +85,7 @@ def parse_status(result: Any) -> StatusAnswer:
             seals=from_wire(dict[str, Seal | None], fields.get("seals", {})),
             config_digest=str(fields.get("config_digest", "")),
             age_s=from_wire(float, fields.get("age_s", 0.0)),
+            rates=from_wire(dict[str, dict[str, float]], fields.get("rates", {})),
         )
     except (WireError, KeyError, TypeError) as exc:
         raise _foreign(exc) from exc

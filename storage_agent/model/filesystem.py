@@ -78,7 +78,8 @@ class FilesystemView:
     `not-empty`, `occupied` (something else is mounted there), `unsafe` (symlink, not a
     directory, or a parent that others may write).
     disturbed: what is wrong with the agent's own folder on it; put_right: what of it was lately;
-    both empty where all is well.
+    both empty where all is well.  unwritten: why the currency marker could not be written when
+    that was tried last; empty where it could, and where nobody tries.
     """
 
     uuid: str | None
@@ -88,3 +89,4 @@ class FilesystemView:
     capacity: Capacity | None = None
     disturbed: str = ""
     put_right: str = ""
+    unwritten: str = ""

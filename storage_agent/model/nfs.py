@@ -40,6 +40,8 @@ class NfsClient:
 class NfsView:
     """state is derived from what the namespaces show, never from what was last asked for.
 
+    has_link: the link of the service address exists, up or down; a parent interface that goes takes
+    it along.
     in_grace: nfsd still lets only reclaims in; None where no server runs.
     connections: `ADDRESS:PORT` of each established TCP connection to port 2049.
     bytes_read/bytes_written: nfsd's counters since start, to see whether it is in use.
@@ -49,6 +51,7 @@ class NfsView:
     address: str
     threads: int = 0
     link_up: bool = False
+    has_link: bool = True
     in_grace: bool | None = None
     exports: tuple[str, ...] = ()
     clients: tuple[NfsClient, ...] = ()

@@ -91,3 +91,8 @@ class Store(Protocol):
     def remove(self, name: str) -> None:
         """Durable on return; absent is fine."""
         ...
+
+    def require_writable(self) -> None:
+        """Writes, and takes back, what an operation would need at least. Raises OperationFailed
+        with what was measured as its finding."""
+        ...

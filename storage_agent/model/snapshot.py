@@ -8,6 +8,7 @@ from enum import StrEnum
 from storage_agent.model.agreement import Agreement
 from storage_agent.model.array import ArrayState, ArrayView
 from storage_agent.model.filesystem import Content, FilesystemView, Holder
+from storage_agent.model.finding import Finding
 from storage_agent.model.guards import Guards
 from storage_agent.model.incident import Incident
 from storage_agent.model.nfs import NfsView
@@ -25,6 +26,8 @@ class Facet(StrEnum):
     GUARDS is what DRBD is told to do when the hosts lose each other, which no event tells of.
     USE costs a walk over all processes, and some seconds of watching what is written.
     AGREEMENT asks the peer's agent, which costs seconds where that is silent.
+    RECORDS is what the agent itself has durably written down, not the host: the engine looks, and
+    tries to write.
     """
 
     ARRAY = "array"
@@ -39,6 +42,7 @@ class Facet(StrEnum):
     INCIDENT = "incident"
     GUARDS = "guards"
     AGREEMENT = "agreement"
+    RECORDS = "records"
 
 
 CHEAP_FACETS = frozenset(Facet) - {
@@ -47,7 +51,10 @@ CHEAP_FACETS = frozenset(Facet) - {
     Facet.USE,
     Facet.CONTENT,
     Facet.AGREEMENT,
+    Facet.RECORDS,
 }
+# By which it is judged all the time whether a promotion would succeed; RECORDS comes to it.
+JUDGED_FACETS = CHEAP_FACETS | {Facet.AGREEMENT, Facet.CONTENT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +95,11 @@ class UseView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSnapshot:
-    """None: does not exist here or is not configured. Unobserved: could not be looked at."""
+    """None: does not exist here or is not configured. Unobserved: could not be looked at.
+
+    records: what of the agent's own durable knowledge would refuse a promotion; None where the
+    engine was not asked.
+    """
 
     volume: str
     host: str
@@ -107,6 +118,7 @@ class VolumeSnapshot:
     incident: Incident | Unobserved | None = None
     guards: Guards | Unobserved | None = None
     agreement: Agreement | Unobserved | None = None
+    records: tuple[Finding, ...] | Unobserved | None = None
 
     def decidable(self) -> VolumeSnapshot:
         """For decisions: what is read in part only is as good as not looked at."""

@@ -51,7 +51,11 @@ def agreement_findings(
     if isinstance(view, Unobserved):
         look = f"see what keeps the agent from asking: storage-agent status {volume.name}"
         return (_not_compared(volume, peer, view.reason, look, lets_go=lets_go),)
-    return judged(volume, snapshot.host, peer, view, lets_go=lets_go)
+    found = judged(volume, snapshot.host, peer, view, lets_go=lets_go)
+    if lets_go and view.refusal and replica.peer_has_all():
+        # Without all of the data it is no host to let go to anyway.
+        found += (_would_refuse(volume, peer, view),)
+    return found
 
 
 def judged(
@@ -73,6 +77,17 @@ def judged(
 def as_meant(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """For a demote by which a person has named what nobody shall serve: nobody has to take over."""
     return tuple(dataclasses.replace(f, severity=Severity.WARNING) for f in findings)
+
+
+def _would_refuse(volume: VolumeConfig, peer: str, view: Agreement) -> Finding:
+    return blocker(
+        "PEER_WOULD_REFUSE",
+        f"{peer} could not take {volume.name} over: once this host has let go, nobody would "
+        "serve it",
+        measured=f"{peer} says: {view.refusal}",
+        limit=f"a promotion on {peer} that nothing is in the way of",
+        remedy=f"see there what is to be mended: storage-agent status {volume.name}",
+    )
 
 
 def _is_connected(replica: Replica) -> bool:

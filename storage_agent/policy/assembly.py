@@ -25,6 +25,7 @@ from storage_agent.policy.members import (
     replaced,
     replaced_findings,
 )
+from storage_agent.policy.not_made import not_made_findings
 from storage_agent.policy.remake import metadata_findings
 
 
@@ -32,16 +33,7 @@ def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[F
     """Blockers for `assemble`; empty or warnings only: go on."""
     uuid = volume.array.uuid.get(snapshot.host)
     if uuid is None:
-        return (
-            blocker(
-                "ARRAY_NOT_CREATED",
-                f"{volume.name} has no array UUID configured for {snapshot.host}",
-                measured=f"no array UUID of {snapshot.host}",
-                limit="one for each host, written by create",
-                remedy=f"create it once: storage-agent create {volume.name} --first; where the "
-                f"other host has it already: storage-agent create {volume.name} --join",
-            ),
-        )
+        return not_made_findings(volume, snapshot.host)
     view = snapshot.array
     if isinstance(view, Unobserved) or view is None:
         return unobserved(snapshot)

@@ -78,6 +78,11 @@ def thaw(volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer:
         return f"bring the link to {peer} back; if {peer} was promoted: {REBOOT_FROZEN}"
     if "no-data" in replica.suspended:
         return f"bring {peer} or the link to it back: no copy can be reached from here"
+    if "quorum" in replica.suspended:
+        return (
+            f"bring {peer} or the link to it back: DRBD was told to want a quorum, which the agent "
+            f"does not: drbdsetup show {volume.name}"
+        )
     return "see since when: storage-agent events; who suspended it by hand lets it go on"
 
 

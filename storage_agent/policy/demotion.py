@@ -20,7 +20,7 @@ from storage_agent.policy.common import (
     warning,
 )
 from storage_agent.policy.liveguard import dependence_findings, service_findings, taken_away
-from storage_agent.policy.space import no_room_findings
+from storage_agent.policy.space import no_room_findings, unwritten_findings
 from storage_agent.policy.standalone import standalone_findings
 
 
@@ -78,7 +78,7 @@ def _nobody_could_start_it(
     volume: VolumeConfig, snapshot: VolumeSnapshot, request: OperationRequest
 ) -> tuple[Finding, ...]:
     """Seen only while it is mounted, so it is asked before it is let go."""
-    found = no_room_findings(volume, snapshot)
+    found = (*no_room_findings(volume, snapshot), *unwritten_findings(volume, snapshot))
     is_meant = request.stop_serving == _named(volume, snapshot)
     if is_meant or request.origin == SHUTDOWN_ORIGIN:
         return tuple(dataclasses.replace(f, severity=Severity.WARNING) for f in found)

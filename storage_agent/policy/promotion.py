@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-
 from storage_agent.model.configuration import Arbitration, VolumeConfig
-from storage_agent.model.doctor import automount_unit
 from storage_agent.model.finding import Finding
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
@@ -23,14 +20,18 @@ from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.common import (
     blocker,
     bytes_text,
-    mounted_elsewhere,
     thaw,
     unobserved,
     warning,
 )
+from storage_agent.policy.content import content_findings
 from storage_agent.policy.evidence import SETTLE_S, settles
 from storage_agent.policy.guards import guard_findings
 from storage_agent.policy.members import degraded_findings, replaced_findings
+from storage_agent.policy.mount_point import mount_point_findings
+from storage_agent.policy.not_made import not_made_findings
+from storage_agent.policy.records import given_up, is_given_up, is_half_made, records_findings
+from storage_agent.policy.server import link_findings
 from storage_agent.policy.standalone import split_brain
 
 # DRBD's handshake has decided that this side holds the newer data.
@@ -42,6 +43,7 @@ _SOURCE_STATES = frozenset(
         ReplicationState.STARTING_SYNC_S,
     }
 )
+_COMPARING = frozenset({ReplicationState.VERIFY_S, ReplicationState.VERIFY_T})
 _WHOLE = frozenset({DiskState.UP_TO_DATE, DiskState.CONSISTENT})
 _KNOWN_WORSE = frozenset({DiskState.OUTDATED, DiskState.INCONSISTENT, DiskState.DISKLESS})
 
@@ -55,14 +57,25 @@ def promotion_findings(
     is_granted: bool = False,
 ) -> tuple[Finding, ...]:
     """peer: name of the other host, for texts and for the declaration that it is off.
-    is_granted: the coordinator has said that it will not write."""
+    is_granted: the coordinator has said that it will not write.
+
+    All that is decided before anything is changed: readiness is made of this."""
+    records = records_findings(snapshot)
+    if is_half_made(records):
+        return records
+    if not_made := not_made_findings(volume, snapshot.host):
+        # It has no epoch either, which is no reason to restore one.
+        return not_made
     return (
+        *records,
         *unobserved(snapshot),
         *_array(volume, snapshot),
         *_replica(volume, snapshot, request, peer, is_granted),
         *guard_findings(volume, snapshot),
         *mount_point_findings(volume, snapshot),
+        *link_findings(volume, snapshot),
         *_agreement(volume, snapshot, peer),
+        *content_findings(volume, snapshot),
     )
 
 
@@ -236,6 +249,15 @@ def _connected_peer(volume: VolumeConfig, view: PeerView, peer: str) -> tuple[Fi
 
 def _out_of_sync(volume: VolumeConfig, view: PeerView, peer: str) -> Finding:
     shown = "unknown" if view.out_of_sync_bytes is None else bytes_text(view.out_of_sync_bytes)
+    if view.replication in _COMPARING and not view.out_of_sync_bytes:
+        return blocker(
+            "OUT_OF_SYNC",
+            f"the two copies of {volume.name} are being compared (verify); no difference was found "
+            "so far",
+            measured=f"replication: {view.replication}, out of sync: {shown}",
+            limit="replication: Established, out of sync: 0 bytes",
+            remedy="wait for its end: storage-agent status --watch",
+        )
     return blocker(
         "OUT_OF_SYNC",
         f"the two copies of {volume.name} differ, and which one is right is not known here",
@@ -258,6 +280,10 @@ def _unconnected(
     if replica.split_brain:
         # Nothing else is to be done before that has ended.
         return (split_brain(volume, replica, peer),)
+    seen = "connection: " + (replica.peer.connection if replica.peer else "not configured")
+    if is_given_up(snapshot) and request.peer_is_off != peer and not is_granted:
+        # Nobody else's word is to be asked for before that of whoever chose.
+        return (given_up(volume, peer, seen),)
     found = []
     known_worse = (
         replica.peer is not None
@@ -267,7 +293,6 @@ def _unconnected(
     if replica.stands_alone():
         found.append(_stand_alone(volume, peer))
     # A peer whose copy is known to be worse may still be primary and serve from ours as it was.
-    seen = "connection: " + (replica.peer.connection if replica.peer else "not configured")
     if volume.arbitration is Arbitration.COORDINATOR:
         if not is_granted:
             found.append(_not_granted(volume, seen, snapshot.host, peer))
@@ -346,41 +371,3 @@ def _stand_alone(volume: VolumeConfig, peer: str) -> Finding:
         limit="Connected, or Connecting with the peer off",
         remedy=f"storage-agent rejoin {volume.name}",
     )
-
-
-def mount_point_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
-    view = snapshot.filesystem
-    if isinstance(view, Unobserved) or view is None:
-        return ()
-    remedies = {
-        "missing": f"mkdir {volume.mount_point}",
-        "not-empty": f"move what is in it away: ls -la {volume.mount_point}",
-        "occupied": f"see what is mounted there: findmnt {volume.mount_point}; an automount "
-        f"(autofs) ends with: systemctl stop {shlex.quote(automount_unit(volume.mount_point))}",
-        "unsafe": "it must be a plain directory that only root can write to, "
-        f"not reached through a symlink: namei -l {volume.mount_point}",
-    }
-    found = []
-    if view.mount_point_state in remedies:
-        found.append(
-            blocker(
-                "MOUNT_POINT",
-                f"{volume.mount_point} cannot take the filesystem of {volume.name}",
-                measured=view.mount_point_state,
-                limit="an empty directory",
-                remedy=remedies[view.mount_point_state],
-            )
-        )
-    elsewhere = mounted_elsewhere(volume, view)
-    if elsewhere:
-        found.append(
-            blocker(
-                "MOUNTED_ELSEWHERE",
-                f"{volume.device()} is mounted where it does not belong",
-                measured=", ".join(elsewhere),
-                limit=volume.mount_point,
-                remedy=f"see who uses it, this interrupts them: fuser -vm {elsewhere[0]}; "
-                f"then: umount {elsewhere[0]}",
-            )
-        )
-    return tuple(found)

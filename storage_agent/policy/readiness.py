@@ -22,20 +22,28 @@ from storage_agent.policy.common import blocker, bytes_text, move_to, thaw, unob
 from storage_agent.policy.evidence import SETTLE_S
 from storage_agent.policy.guards import guard_findings, place_findings
 from storage_agent.policy.legible import named
-from storage_agent.policy.promotion import promotion_findings
-from storage_agent.policy.space import space_findings
+from storage_agent.policy.next_assembly import next_assembly_findings
+from storage_agent.policy.promotion import promotion_findings, without_primary_peer
+from storage_agent.policy.records import is_half_made, records_findings
+from storage_agent.policy.server import link_findings
+from storage_agent.policy.space import space_findings, unwritten_findings
 from storage_agent.policy.standalone import split_brain, standing_alone
 
 
 class Verdict(StrEnum):
     """SERVING: served here.  READY: a promotion here would succeed, once the peer has given the
     role back.  DEGRADED: either of them with findings.  BLOCKED: not served here, and a
-    promotion here would be refused."""
+    promotion here would be refused; or this host has the role, and nobody is served."""
 
     SERVING = "serving"
     READY = "ready"
     DEGRADED = "degraded"
     BLOCKED = "blocked"
+
+
+_NOBODY_SERVED = frozenset(
+    {"INCIDENT_DENIED", "INCIDENT_OPEN", "NOT_EXPORTED", "NOT_MOUNTED", "REPLICA_SUSPENDED"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,36 +62,50 @@ def _judge(
     config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot, *, is_held: bool
 ) -> Readiness:
     if is_held:
-        findings = (*unobserved(snapshot), *_serving(config, volume, snapshot))
-        return Readiness(
-            verdict=Verdict.DEGRADED if _disturb(findings) else Verdict.SERVING, findings=findings
+        findings = (
+            *records_findings(snapshot),
+            *unobserved(snapshot),
+            *_serving(config, volume, snapshot),
         )
-    findings = assembly_findings(volume, snapshot)
-    if not blockers(findings):
-        peer = config.peer_of(config.host)
-        request = OperationRequest(
-            kind=OperationKind.PROMOTE, volume=volume.name, operation_id="readiness"
-        )
-        findings = promotion_findings(volume, snapshot, request, peer.name if peer else "")
-        # That the peer serves is as it should be; it is in the way of a promotion, not of
-        # being ready for one.
-        findings = tuple(f for f in findings if f.code != "PEER_IS_PRIMARY")
-        # Nor is the grant: whoever wants to give it must see whether anything else is.
-        findings = tuple(
-            dataclasses.replace(f, severity=Severity.WARNING)
-            if f.code == "PROMOTION_NOT_GRANTED"
-            else f
-            for f in findings
-        )
-        findings += (
-            *_just_in_sync(volume, snapshot),
-            *place_findings(config, volume, snapshot),
-            *_watched(volume, snapshot),
-        )
+        verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.SERVING
+        if any(finding.code in _NOBODY_SERVED for finding in findings):
+            verdict = Verdict.BLOCKED
+        return Readiness(verdict=verdict, findings=findings)
+    findings = refusals(config, volume, snapshot)
     if blockers(findings):
         return Readiness(verdict=Verdict.BLOCKED, findings=findings)
+    findings += (
+        *_just_in_sync(volume, snapshot),
+        *place_findings(config, volume, snapshot),
+        *_watched(volume, snapshot),
+        *next_assembly_findings(volume, snapshot),
+    )
     verdict = Verdict.DEGRADED if _disturb(findings) else Verdict.READY
     return Readiness(verdict=verdict, findings=findings)
+
+
+def refusals(
+    config: AgentConfig, volume: VolumeConfig, snapshot: VolumeSnapshot
+) -> tuple[Finding, ...]:
+    """What a promotion here would be told if it were asked for now, and the peer had let go: by
+    the very decision that it would meet."""
+    peer = config.peer_of(config.host)
+    request = OperationRequest(
+        kind=OperationKind.PROMOTE, volume=volume.name, operation_id="readiness"
+    )
+    findings = promotion_findings(volume, snapshot, request, peer.name if peer else "")
+    if is_half_made(findings) or volume.array.uuid.get(snapshot.host) is None:
+        return findings
+    if blockers(below := assembly_findings(volume, snapshot)):
+        # What keeps the array down comes first; what lies on it can wait.
+        return (*below, *(f for f in records_findings(snapshot) if f not in below))
+    # Whoever wants to give the grant must see whether anything else is in the way.
+    return tuple(
+        dataclasses.replace(f, severity=Severity.WARNING)
+        if f.code == "PROMOTION_NOT_GRANTED"
+        else f
+        for f in without_primary_peer(findings)
+    )
 
 
 def _disturb(findings: tuple[Finding, ...]) -> bool:
@@ -115,6 +137,7 @@ def _serving(
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
+        found += next_assembly_findings(volume, snapshot)
     found += guard_findings(volume, snapshot)
     found += agreement_findings(volume, snapshot, name, lets_go=True)
     return (*found, *place_findings(config, volume, snapshot), *_watched(volume, snapshot))
@@ -224,6 +247,7 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
                 remedy=f"storage-agent promote {volume.name} (or demote)",
             )
         )
+    found += link_findings(volume, snapshot)
     server = snapshot.nfs
     if isinstance(server, NfsView) and server.state is not ServerState.SERVING:
         found.append(
@@ -252,6 +276,7 @@ def _layers(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ..
         *_mount_options(volume, snapshot),
         *_own_folder(volume, snapshot),
         *space_findings(volume, snapshot),
+        *unwritten_findings(volume, snapshot),
     )
 
 

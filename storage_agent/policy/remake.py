@@ -75,7 +75,7 @@ def remake_findings(
         )
     return (
         warning(
-            "COPY_GIVEN_UP",
+            "COPY_REMADE",
             f"what lies on {snapshot.host}'s array of {volume.name} is given up, and all of "
             f"{peer}'s copy is copied here: {_cost(view.array.size_bytes)}",
             measured=f"{volume.array_device()}: {bytes_text(view.array.size_bytes)}, no DRBD "

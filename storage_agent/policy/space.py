@@ -40,6 +40,26 @@ def no_room_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Fi
     )
 
 
+def unwritten_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:
+    """The next promotion writes its epoch there before anybody is served, on either host."""
+    view = snapshot.filesystem
+    if not isinstance(view, FilesystemView) or not view.unwritten or view.disturbed:
+        # A folder that users have moved is put back within seconds, and is told of as that.
+        return ()
+    at = volume.mount_point
+    return (
+        blocker(
+            "MARKER_NOT_WRITTEN",
+            f"the currency marker on {at} cannot be written: the next promotion of {volume.name} "
+            "would fail on either host, with nobody serving it",
+            measured=view.unwritten,
+            limit=f"{at}/.storage-agent/marker can be written every 30 s",
+            remedy=f"see what is in the way: lsattr -d {at} {at}/.storage-agent; lsattr "
+            f"{at}/.storage-agent; df -i {at}; findmnt {at}; journalctl -k -n 50",
+        ),
+    )
+
+
 def _capacity(snapshot: VolumeSnapshot) -> Capacity | None:
     view = snapshot.filesystem
     return view.capacity if isinstance(view, FilesystemView) else None

@@ -26,6 +26,7 @@ from storage_agent.model.operation import (
 )
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.snapshot import HostSnapshot
+from storage_agent.policy.sync import SyncRates
 from storage_agent.service.api.answers import Changed, Setup, Status
 from storage_agent.service.api.rpc import BadRequest
 from storage_agent.service.inhibition import Inhibition
@@ -92,8 +93,9 @@ class Agent:
         self._reload_lock = threading.Lock()
         self._wants_reload = False
         # What was logged last of each volume's operation.
+        self._rates = SyncRates()
         self._stages: dict[str, tuple[object, ...]] = {}
-        self._known_problems = Problems(engine, key_findings)
+        self.problems = Problems(engine, key_findings)
         self._links = LinkKeeper(
             clock=clock,
             boot_id=observer.snapshot.boot_id,
@@ -117,10 +119,10 @@ class Agent:
         try:
             unfinished = self.engine.resume()
         except AgentError as exc:
-            self._known_problems.journal = exc
+            self.problems.journal = exc
             self._tell(f"the journal cannot be read: {exc.message}")
             return
-        self._known_problems.look_again()
+        self.problems.look_again()
         for text in self._named_problems():
             if text not in told:
                 self._tell(text)
@@ -243,7 +245,8 @@ class Agent:
                 if (record := self.engine.seals.record(name)) is not None
             },
             operations=self.engine.running(),
-            problems=self._known_problems.of(self.setup),
+            problems=self.problems.of(self.setup),
+            rates={name: self._rates.of(name) for name in setup.config.volumes},
         )
 
     def _with_markers(self, snapshot: HostSnapshot) -> HostSnapshot:
@@ -274,7 +277,8 @@ class Agent:
             return "; ".join(problems)
         status = self.status()
         volumes = [f"{name} {view.verdict}" for name, view in status.readiness.items()]
-        return ", ".join((*volumes, *(_running_text(o) for o in status.operations)))
+        runs = [f"{o.request.kind} {o.request.volume} runs" for o in status.operations]
+        return ", ".join((*volumes, *runs))
 
     def unix_s(self) -> int:
         return int(self._clock.wall())
@@ -309,8 +313,8 @@ class Agent:
         readable."""
         if self.setup.problem is not None:
             raise self.setup.problem
-        if self._known_problems.journal is not None:
-            raise self._known_problems.journal
+        if self.problems.journal is not None:
+            raise self.problems.journal
 
     # --- called back ----------------------------------------------------------------------------
 
@@ -322,7 +326,8 @@ class Agent:
         for event in events:
             log.info(event.text, volume=event.volume)
         config, seen = self.setup.config, snapshot.volumes[volume]
-        known = config.volumes.get(volume)
+        known, peer = config.volumes.get(volume), config.peer_of(config.host)
+        self._rates.follow(seen, peer.name if peer else "the peer", self._clock.monotonic())
         changed = Changed(
             volume=volume,
             snapshot=seen,
@@ -353,7 +358,7 @@ class Agent:
 
     def _operation_ended(self, record: OperationRecord) -> None:
         request = record.request
-        self._known_problems.look_again()
+        self.problems.look_again()
         self._note(
             Event(
                 wall_s=self._clock.wall(),
@@ -377,7 +382,7 @@ class Agent:
 
     def told(self, volume: str, text: str) -> None:
         """Somebody has said something about a volume, and it was taken."""
-        self._known_problems.look_again()
+        self.problems.look_again()
         self._tell(f"{volume}: {text}", volume=volume)
         self.observer.hint(volume)
 
@@ -390,8 +395,4 @@ class Agent:
         self._broadcast("event", event)
 
     def _named_problems(self) -> tuple[str, ...]:
-        return tuple(problem.message for problem in self._known_problems.of(self.setup))
-
-
-def _running_text(record: OperationRecord) -> str:
-    return f"{record.request.kind} {record.request.volume} runs"
+        return tuple(problem.message for problem in self.problems.of(self.setup))

@@ -26,6 +26,7 @@ from storage_agent.service.api.server import Server
 from storage_agent.service.api.session import Call
 from storage_agent.service.api.sessions import RIGHTS_PERIOD_S, lost_rights
 from storage_agent.service.pair_listener import PairListener
+from storage_agent.service.refusal import refusal
 from storage_agent.service.wiring import make_agent
 
 RUN_FOLDER = Path("/run/storage-agent")
@@ -60,7 +61,9 @@ class Daemon:
         )
         self._agent: Agent = make_agent(self._broadcast)
         self._dispatcher = Dispatcher(self._agent)
-        self._pair = PairListener(lambda: self._agent.setup.config)
+        self._pair = PairListener(
+            lambda: self._agent.setup.config, refusal=lambda volume: refusal(self._agent, volume)
+        )
         self._shown = ""
 
     def run(self) -> None:

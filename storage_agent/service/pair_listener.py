@@ -52,16 +52,19 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 class PairListener:
-    """config: what is configured now."""
+    """config: what is configured now.  refusal: the first thing that a promotion here of the
+    volume would be refused for; it may take long, and then the peer does not get an answer."""
 
     def __init__(
         self,
         config: Callable[[], AgentConfig],
         *,
+        refusal: Callable[[str], str],
         root: Path = Path("/"),
         listen: Listen = listen,
     ) -> None:
         self._config = config
+        self._refusal = refusal
         self._root = root
         self._listen = listen
         self._place: tuple[str, int] | None = None
@@ -158,7 +161,7 @@ class PairListener:
                 answer(
                     connection,
                     lambda volume: read_secret(volume, self._root),
-                    lambda volume: statement(config, volume),
+                    lambda volume: statement(config, volume, self._refusal(volume)),
                     host=config.host,
                     peer=peer,
                 )

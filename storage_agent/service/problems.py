@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storage_agent.model.answers import Problem
-from storage_agent.model.errors import AgentError
+from storage_agent.model.configuration import VolumeConfig
+from storage_agent.model.errors import AgentError, error_finding
 from storage_agent.model.finding import Finding
 from storage_agent.service.api.answers import Setup
 from storage_agent.service.runs import EnginePort
@@ -48,6 +49,20 @@ class Problems:
         if setup.note:
             found.append(Problem(code="NOT_CONFIGURED", message=setup.note, remedy=""))
         return tuple(found)
+
+    def obstacles(self, volume: VolumeConfig) -> tuple[Finding, ...]:
+        """What this host's own records have against a promotion. Takes as long as the disk of the
+        state folder does."""
+        found = self._engine.obstacles(volume)
+        if self.journal is None:
+            return found
+        unread = error_finding(
+            self.journal,
+            measured="the journal could not be read at the daemon's start",
+            limit="read",
+            remedy="systemctl restart storage-agentd",
+        )
+        return (unread, *found)
 
     def _look(self) -> AgentError | None:
         if self._damage or not self._is_known:

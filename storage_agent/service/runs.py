@@ -12,7 +12,7 @@ import structlog
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.seal import Seals
 from storage_agent.model.clock import Clock, Deadline
-from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError, Busy, OutcomeUnknown
 from storage_agent.model.finding import Finding
 from storage_agent.model.operation import (
@@ -61,6 +61,8 @@ class EnginePort(Protocol):
     def running(self) -> tuple[OperationRecord, ...]: ...
 
     def reconfigure(self, config: AgentConfig) -> None: ...
+
+    def obstacles(self, volume: VolumeConfig) -> tuple[Finding, ...]: ...
 
     def unfinished_creations(self) -> tuple[str, ...]: ...
 

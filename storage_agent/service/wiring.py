@@ -75,6 +75,7 @@ def make_agent(
             DeviceSource(DeviceEvents),
             IncidentSource(last_change_ns),
         ),
+        records=lambda volume: agent.problems.obstacles(volume),
     )
     ticks = Ticks(
         read=lambda volume: read_apart(volume, timeout_s=WRITE_TIMEOUT_S),
@@ -82,6 +83,7 @@ def make_agent(
         base=lambda volume, found: engine.marker_to_count_on(volume, found),
         seen=lambda volume, marker: agent.marker_written(volume, marker),
         keep=lambda volume, marker: engine.note_marker(volume, marker),
+        tried=host.marker_tried,
     )
     engine = Engine(
         config=setup.config,

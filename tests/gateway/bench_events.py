@@ -44,6 +44,7 @@ def _measure(folder: str) -> list[float]:
         clock=SystemClock(),
         attachments=Attachments(),
         sources=(MountSource(),),
+        records=lambda _: (),
     )
     changed = threading.Event()
     observer.start(lambda *_: changed.set())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from storage_agent.host.pair.exchange import TIMEOUT_S
 from storage_agent.model.agreement import Agreement, Silence
+from storage_agent.model.finding import blockers
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from tests.simulation.machine import Machine
@@ -28,7 +29,9 @@ def agreement(simulation: Simulation, machine: Machine) -> Agreement | None:
         return Agreement(has_secret=True, silence=Silence.UNREACHABLE)
     if other.daemon is None:
         return Agreement(has_secret=True, silence=Silence.REFUSED)
-    return Agreement(has_secret=True, differing=dict(simulation.differing))
+    found = blockers(other.daemon.engine.obstacles(simulation.volume))
+    refusal = found[0].summary if found else ""
+    return Agreement(has_secret=True, differing=dict(simulation.differing), refusal=refusal)
 
 
 def is_meant(request: OperationRequest, host: str) -> bool:

@@ -357,6 +357,8 @@ class _Plain:
     def remove(self, name: str) -> None:
         self._machine.files.pop(name, None)
 
+    def require_writable(self) -> None: ...
+
 
 def run_schedule(seed: int, *, keep_trace: bool = False) -> Outcome:
     """The whole course for one seed."""

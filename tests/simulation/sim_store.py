@@ -73,6 +73,9 @@ class SimStore:
         self._check()
         self._machine.files.pop(name, None)
 
+    def require_writable(self) -> None:
+        self._check()
+
     def _check(self) -> None:
         if self._machine.state_fails():
             raise OperationFailed("No space left on device", code="STATE_FOLDER")

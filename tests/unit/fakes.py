@@ -42,6 +42,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import (
     CHEAP_FACETS,
+    JUDGED_FACETS,
     Attachment,
     Facet,
     ServiceView,
@@ -143,6 +144,10 @@ class MemoryStore:
     def remove(self, name: str) -> None:
         self.files.pop(name, None)
 
+    def require_writable(self) -> None:
+        if self.full:
+            raise OperationFailed("No space left on device", code="STATE_FOLDER")
+
     def _write(self, name: str, content: bytes) -> None:
         if self.full:
             raise OperationFailed("No space left on device", code="STATE_FOLDER")
@@ -173,7 +178,7 @@ class FakeHost:
     possible_bytes: int | None = 512 << 20
     attached: tuple[Superblock, ...] = ()
     missing: tuple[str, ...] = ()
-    seen: SeenMembers | None = None
+    seen_members: SeenMembers | None = None
     has_metadata: bool | None = None
     replica: Replica | None = None
     mounted: bool = False
@@ -246,6 +251,10 @@ class FakeHost:
             if self.agreement is None
             else look(Facet.AGREEMENT, lambda: self.agreement),
         )
+
+    def seen(self, volume: VolumeConfig) -> VolumeSnapshot:
+        """What the observer would show of it."""
+        return self.observe(volume, JUDGED_FACETS)
 
     def take_proof(self, volume: VolumeConfig, name: str) -> str:
         if name not in self.written:
@@ -349,7 +358,7 @@ class FakeHost:
             array=array,
             attached=self.attached,
             missing=self.missing,
-            seen=self.seen,
+            seen=self.seen_members,
             has_metadata=self.has_metadata if array is not None else None,
         )
 

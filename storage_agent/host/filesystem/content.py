@@ -9,13 +9,12 @@ Layouts: kernel Documentation/filesystems/ext4/super.rst; fs/xfs/libxfs/xfs_form
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 import uuid
 from pathlib import Path
 
 from storage_agent.host.system.bounded import BoundedCalls
+from storage_agent.host.system.files import read_past_cache
 from storage_agent.model.filesystem import Content
 
 TIMEOUT_S = 2.0
@@ -89,11 +88,4 @@ class ContentReader:
 
 def _start(path: Path) -> bytes:
     """Opened for reading and not exclusively: DRBD holds the array, and udev need not look."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    try:
-        # O_DIRECT wants memory that is aligned: a page of its own.
-        with mmap.mmap(-1, START_BYTES) as page:
-            read_bytes = os.preadv(descriptor, [page], 0)
-            return page[:read_bytes].ljust(START_BYTES, b"\0")
-    finally:
-        os.close(descriptor)
+    return read_past_cache(path, 0, START_BYTES)

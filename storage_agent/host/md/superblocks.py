@@ -11,12 +11,21 @@ from dataclasses import dataclass
 
 from storage_agent.host.md.commands import examine_argv
 from storage_agent.host.md.parse import parse_superblock, split_examine
+from storage_agent.host.system.bounded import BoundedCalls
+from storage_agent.host.system.files import read_past_cache
 from storage_agent.host.system.runner import Runner
 from storage_agent.host.system.sysfs import read_attribute
 from storage_agent.model.array import Array, Disk, Superblock
-from storage_agent.model.errors import CommandFailed, ParseError
+from storage_agent.model.errors import CommandFailed, CommandStuck, ParseError
 
 EXAMINE_TIMEOUT_S = 20.0
+MARK_TIMEOUT_S = 2.0
+# struct mdp_superblock_1, format 1.2 (include/uapi/linux/raid/md_p.h; mdadm super1.c): 4 KiB from
+# the disk's beginning; magic, then after twelve bytes the array's UUID.
+SUPERBLOCK_AT = 4096
+PAGE_BYTES = 4096
+_MAGIC = (0xA92B4EFC).to_bytes(4, "little")
+_SET_UUID = slice(16, 32)
 NO_SUPERBLOCK = "mdadm: No md superblock detected on {}."
 
 Key = tuple[str, ...]
@@ -41,6 +50,7 @@ class Superblocks:
         self._runner = runner
         self._root = root
         self._known: dict[str, Look] = {}
+        self._calls = BoundedCalls()
 
     def look(
         self, disks: tuple[Disk, ...], arrays: tuple[Array, ...], *, fresh: bool = False
@@ -74,7 +84,7 @@ class Superblocks:
         if not sequence:
             return None
         if membership is not None:
-            return (disk.serial, sequence, membership)
+            return (disk.serial, sequence, membership, self._mark(disk))
         if read_attribute(f"{folder}/queue/iostats", absent="0") != "1":
             return None
         # Kernel Documentation/block/stat.rst: reads 1-4, writes 5-8, queue 9-11, discards 12-15.
@@ -82,6 +92,20 @@ class Superblocks:
         if len(counts) < 7:
             return None
         return (disk.serial, sequence, *counts[4:7], *counts[11:14])
+
+    def _mark(self, disk: Disk) -> str:
+        """Whose superblock of format 1.2 lies on it now: one that somebody has overwritten shows at
+        the next boot else. Of the other formats, and where it cannot be read, always the same."""
+        path = f"{self._root}{disk.path}"
+        try:
+            start = self._calls.run(
+                f"read the superblock of {disk.path}",
+                lambda: read_past_cache(path, SUPERBLOCK_AT, PAGE_BYTES),
+                timeout_s=MARK_TIMEOUT_S,
+            )
+        except (OSError, CommandStuck):
+            return ""
+        return start[_SET_UUID].hex() if start[:4] == _MAGIC else ""
 
     def _examine(self, due: list[tuple[Disk, Key | None]]) -> dict[str, Look]:
         argv = examine_argv(tuple(disk.path for disk, _ in due))

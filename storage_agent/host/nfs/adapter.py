@@ -266,6 +266,7 @@ class NfsObserver:
             address=address,
             threads=threads,
             link_up=link_up,
+            has_link=link.exists(),
             in_grace=parse_in_grace(_read(nfsd / "v4_end_grace")) if running else None,
             exports=parse_exports(_read(inside / "var/lib/nfs/etab")) if running else (),
             clients=_read_clients(nfsd / "clients") if running else (),

@@ -14,13 +14,23 @@ from storage_agent.model.agreement import Agreement, Silence, different, shared
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.errors import AgentError
 
+REFUSAL_LIMIT_CHARS = 200
+# Each is one byte of the exchange, whatever it is wrapped in.
+_PLAIN = frozenset(map(chr, range(32, 127))) - {'"', "\\"}
+
 # own address, peer's address, port
 Connect = Callable[[str, str, int], socket.socket]
 
 
-def statement(config: AgentConfig, volume: str) -> Statement:
-    """What this host says."""
-    return Statement(agent_version=__version__, values=shared(config, volume))
+def statement(config: AgentConfig, volume: str, refusal: str = "") -> Statement:
+    """What this host says. refusal: see Statement; whatever it is made of, it goes as plain text
+    of at most REFUSAL_LIMIT_CHARS."""
+    plain = "".join(c if c in _PLAIN else "?" for c in refusal.replace('"', "'"))
+    return Statement(
+        agent_version=__version__,
+        values=shared(config, volume),
+        refusal=plain[:REFUSAL_LIMIT_CHARS],
+    )
 
 
 def connect(address: str, peer: str, port: int) -> socket.socket:
@@ -69,6 +79,7 @@ def compare(
         asked=asked,
         peer_version=theirs.agent_version[:40],
         differing=different(mine.values, theirs.values),
+        refusal=theirs.refusal[:REFUSAL_LIMIT_CHARS],
     )
 
 

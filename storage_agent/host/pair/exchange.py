@@ -39,10 +39,14 @@ class TurnedAway(NotProven):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What one host says: its agent's version, and of `shared` (model/agreement.py) all."""
+    """What one host says: its agent's version, and of `shared` (model/agreement.py) all.
+
+    refusal: the first thing that a promotion there would be refused for now; empty where nothing
+    is, or it is not said: by an earlier version, and by who asks."""
 
     agent_version: str
     values: Mapping[str, str]
+    refusal: str = ""
 
 
 def ask(
@@ -167,7 +171,12 @@ def _match(form: re.Pattern[bytes], line: bytes) -> tuple[bytes, ...]:
 
 
 def _encode(statement: Statement) -> bytes:
-    said = {"agent_version": statement.agent_version, "values": dict(statement.values)}
+    said: dict[str, object] = {
+        "agent_version": statement.agent_version,
+        "values": dict(statement.values),
+    }
+    if statement.refusal:
+        said["refusal"] = statement.refusal
     return json.dumps(said, separators=(",", ":")).encode("ascii")
 
 
@@ -176,10 +185,11 @@ def _decode(payload: bytes) -> Statement:
     try:
         said = json.loads(payload)
         version, values = said["agent_version"], said["values"]
-        words = (version, *values.keys(), *values.values())
+        refusal = said.get("refusal", "")
+        words = (version, refusal, *values.keys(), *values.values())
         is_plain = all(word.isascii() and word.isprintable() for word in words)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise NotProven("what the peer says has another form") from exc
     if not is_plain:
         raise NotProven("what the peer says is no plain text")
-    return Statement(agent_version=version, values=values)
+    return Statement(agent_version=version, values=values, refusal=refusal)

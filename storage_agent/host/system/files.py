@@ -6,6 +6,7 @@ Pattern: write beside, fsync, rename, fsync the folder (reliability: ALICE, OSDI
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,19 @@ def replace_in(
             os.unlink(beside, dir_fd=folder)
         raise
     os.fsync(folder)
+
+
+def read_past_cache(path: str | Path, at: int, size_bytes: int) -> bytes:
+    """What lies on the device, not what the page cache remembers of it. at, size_bytes: multiples
+    of its block size. Behind its end: zeros. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+    try:
+        # O_DIRECT wants memory that is aligned: pages of its own.
+        with mmap.mmap(-1, size_bytes) as page:
+            read_bytes = os.preadv(descriptor, [page], at)
+            return page[:read_bytes].ljust(size_bytes, b"\0")
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:

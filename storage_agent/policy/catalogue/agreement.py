@@ -23,6 +23,14 @@ AGREEMENT: dict[str, Explanation] = {
         risk="the other host might serve something else, or nothing, once this one has let go",
         next_steps=("on the other host: systemctl status storage-agentd", _SHOW),
     ),
+    "PEER_WOULD_REFUSE": Explanation(
+        meaning="The other host has the data, and its agent says that a promotion there would be "
+        "refused: its own records are lost, its state folder cannot be written, its mount point is "
+        "taken. What it is stands in the finding, and there in `status`. For a volume that nobody "
+        "shall serve, `demote VOLUME --yes-stop-serving HOST/VOLUME` passes.",
+        risk="nobody would serve the volume once this host has let go, or has died",
+        next_steps=("on the other host: storage-agent status VOLUME",),
+    ),
     "NO_PAIR_SECRET": Explanation(
         meaning="The two hosts' agents compare what they have configured only where both have the "
         "volume's secret, which is no file of the package: somebody makes it on one host and "

@@ -9,6 +9,12 @@ _WATCH = "storage-agent status --watch"
 _DISKS = "lsblk -o NAME,SERIAL,SIZE,FSTYPE"
 
 REPLICA: dict[str, Explanation] = {
+    "COPY_GIVEN_UP": Explanation(
+        meaning="In a split brain somebody has given this host's copy up, and the other host has "
+        "not been told to keep its own: until then the two do not connect.",
+        risk="there is one copy less, and nothing is resynced",
+        next_steps=("on the other host: storage-agent split-brain VOLUME --keep",),
+    ),
     "REPLICA_DOWN": Explanation(
         meaning="The DRBD resource is not configured in the kernel of this host. Where a "
         "coordinator arbitrates, the agent takes it down by itself once its disk is gone and the "
@@ -30,7 +36,7 @@ REPLICA: dict[str, Explanation] = {
         "be gone.",
         next_steps=("storage-agent assemble VOLUME", _STATUS),
     ),
-    "COPY_GIVEN_UP": Explanation(
+    "COPY_REMADE": Explanation(
         meaning="What lies on this host's array is erased, and all of the other host's copy is "
         "copied here; only after that host was seen to have it.",
         risk="until the copy is whole there is no fallback",

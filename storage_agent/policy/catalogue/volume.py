@@ -131,6 +131,27 @@ VOLUME: dict[str, Explanation] = {
         risk="users' writes fail, or cannot make new files",
         next_steps=("df -h MOUNT_POINT; df -i MOUNT_POINT", "du --inodes -x MOUNT_POINT | sort -n"),
     ),
+    "NFS_LINK_GONE": Explanation(
+        meaning="The volume's NFS server runs in its namespace, and the link in which the service "
+        "address lives is not there: its parent interface has gone, or somebody has deleted it.",
+        risk="clients are not reached, or would not be after a promotion",
+        next_steps=(
+            "ip link show INTERFACE",
+            "systemctl restart storage-agent-nfs@VOLUME",
+            "ip netns exec storage-agent-VOLUME ip link",
+        ),
+    ),
+    "MARKER_NOT_WRITTEN": Explanation(
+        meaning="The agent's marker on the volume could not be written when that was tried last: "
+        "the filesystem is read-only, the file or its folder is immutable, or the disk refuses. A "
+        "promotion writes its epoch there before it lets clients in.",
+        risk="once this host has let go, or has died, no host could serve the volume",
+        next_steps=(
+            "lsattr MOUNT_POINT/.storage-agent",
+            "findmnt MOUNT_POINT",
+            "journalctl -k -n 50",
+        ),
+    ),
     "NO_ROOM_FOR_SERVER": Explanation(
         meaning="The filesystem is full, and the files that its NFS server needs were not made "
         "before it was: nfsdcld could not keep its clients' records.",

@@ -158,7 +158,7 @@ def _state_folder(facts: DoctorFacts, config: AgentConfig | None) -> Check:
     folder = facts.state_folder
     if isinstance(folder, Unobserved):
         return not_checked(facts, "state folder", folder)
-    wrong, remedy = "", f"ls -ld {STATE_FOLDER}; df -h {STATE_FOLDER}"
+    wrong, remedy = "", f"ls -ld {STATE_FOLDER}; df -h {STATE_FOLDER}; df -i {STATE_FOLDER}"
     if folder is None:
         wrong, remedy = "does not exist", "systemd-tmpfiles --create storage-agent.conf"
     elif folder.source.startswith("/dev/drbd"):

@@ -3,7 +3,7 @@ parameters.py."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from storage_agent.model.answers import Problem
 from storage_agent.model.configuration import AgentConfig
@@ -37,7 +37,8 @@ class Status:
     """readiness, epochs, coordinators: by volume; an epoch is null where its file is missing or
     damaged, a coordinator empty where this host listens to none.  seals: of volumes that a
     coordinator has adopted; null before their go-live.  age_s: of the oldest part of the snapshot
-    that is not stuck.  problems: of the agent itself."""
+    that is not stuck.  problems: of the agent itself.  rates: bytes a second of what is being
+    copied, by volume and by what it is (`resync to beta`), where that is known."""
 
     host: str
     agent_version: str
@@ -50,6 +51,7 @@ class Status:
     seals: dict[str, Seal | None]
     operations: tuple[OperationRecord, ...]
     problems: tuple[Problem, ...] = ()
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

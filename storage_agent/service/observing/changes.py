@@ -199,7 +199,8 @@ def _agreement_text(agreement: Agreement) -> str:
         return "not compared"
     if agreement.silence is not None:
         return f"unknown: {agreement.silence}"
-    return f"differs: {', '.join(agreement.differing)}" if agreement.differing else "alike"
+    text = f"differs: {', '.join(agreement.differing)}" if agreement.differing else "alike"
+    return f"{text}, the peer would refuse: {agreement.refusal}" if agreement.refusal else text
 
 
 def _incident_text(incident: Incident) -> str:

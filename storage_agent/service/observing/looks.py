@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -11,15 +12,21 @@ from storage_agent.model.array import ArrayView
 from storage_agent.model.clock import Clock
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.filesystem import FilesystemView
+from storage_agent.model.finding import Finding
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.ports import HostPort
 from storage_agent.model.replica import Replica, ReplicationState
-from storage_agent.model.snapshot import CHEAP_FACETS, Facet, HostSnapshot, VolumeSnapshot
+from storage_agent.model.snapshot import JUDGED_FACETS, Facet, HostSnapshot, VolumeSnapshot
 from storage_agent.service.observing.agenda import RESCAN_S, Task
 from storage_agent.service.observing.changes import NOT_LOOKED_AT
 
+# What this host's own records have against a promotion of the volume.
+Records = Callable[[VolumeConfig], tuple[Finding, ...]]
+
+# Somebody may be mending it.
+OBSTACLE_PERIOD_S = 5.0
 # While something moves that no event tells of.
 REPLICA_SYNC_PERIOD_S = 2.0
 ARRAY_SYNC_PERIOD_S = 5.0
@@ -52,7 +59,7 @@ def looked_at(volume: VolumeConfig) -> frozenset[Facet]:
         absent.add(Facet.NFS)
     if not volume.services:
         absent.add(Facet.SERVICES)
-    return (CHEAP_FACETS | {Facet.AGREEMENT}) - absent
+    return (JUDGED_FACETS | {Facet.RECORDS}) - absent
 
 
 def period_s(value: object) -> float:
@@ -72,12 +79,16 @@ def period_s(value: object) -> float:
         return SERVER_PERIOD_S
     if isinstance(value, FilesystemView) and value.mounts:
         return MOUNTED_PERIOD_S
+    if isinstance(value, tuple) and any(isinstance(found, Finding) for found in value):
+        return OBSTACLE_PERIOD_S
     return RESCAN_S
 
 
-def look_at(host: HostPort, volume: VolumeConfig, facet: Facet) -> object:
+def look_at(host: HostPort, records: Records, volume: VolumeConfig, facet: Facet) -> object:
     """One part's value. Whatever goes wrong makes it unknown."""
     try:
+        if facet is Facet.RECORDS:
+            return records(volume)
         return getattr(host.observe(volume, frozenset({facet})), facet.value)
     except Exception as exc:
         log.exception("a look failed", volume=volume.name, facet=str(facet))
@@ -117,6 +128,8 @@ def _blank_volume(
         incident=_UNLOOKED if volume.replica else None,
         guards=_UNLOOKED if volume.replica else None,
         agreement=_UNLOOKED if volume.replica else None,
+        content=_UNLOOKED,
+        records=_UNLOOKED,
     )
 
 

@@ -29,6 +29,7 @@ from storage_agent.service.observing.agenda import SETTLE_S, STUCK_S, Agenda, Ta
 from storage_agent.service.observing.attachments import Attachments
 from storage_agent.service.observing.changes import Event, describe_changes
 from storage_agent.service.observing.looks import (
+    Records,
     blank_snapshot,
     carry_over,
     look_at,
@@ -55,7 +56,8 @@ class _Result:
 
 
 class Observer:
-    """Between `start` and `stop` it has one thread, and one more for each look under way."""
+    """Between `start` and `stop` it has one thread, and one more for each look under way.
+    records: see looks.Records; it may take as long as the disk of the state folder does."""
 
     def __init__(
         self,
@@ -65,12 +67,14 @@ class Observer:
         clock: Clock,
         attachments: Attachments,
         sources: tuple[Source, ...],
+        records: Records,
     ) -> None:
         self._config = config
         self._host = host
         self._clock = clock
         self._attachments = attachments
         self._sources = sources
+        self._records = records
         self._publish: Publish | None = None
         self._agenda = Agenda()
         self._generation = 0
@@ -105,7 +109,7 @@ class Observer:
 
     def hint(self, volume: str, delay_s: float = SETTLE_S) -> None:
         """Something was done there."""
-        self._post(lambda: self._take(Hint(CHEAP_FACETS, volume, delay_s)))
+        self._post(lambda: self._take(Hint(CHEAP_FACETS | {Facet.RECORDS}, volume, delay_s)))
 
     def looked(self, seen: VolumeSnapshot, facets: frozenset[Facet]) -> None:
         """An operation has looked for itself: taken over, and not looked at again for a while.
@@ -256,7 +260,7 @@ class Observer:
         volume, host, generation = self._config.volumes[task.volume], self._host, self._generation
 
         def look() -> None:
-            value = look_at(host, volume, task.facet)
+            value = look_at(host, self._records, volume, task.facet)
             result = _Result(task, generation, now_s, value)
             self._post(lambda: self._finish(result))
 

@@ -44,12 +44,22 @@ class Ticks:
 
     read, write: may hang; write also says what it had to put back.  base: which one to count on
     from, given what lies on the volume, which its users may have written.  seen: each marker
-    written.  keep: makes one durable.
+    written.  keep: makes one durable.  tried: each time, with why it could not be written, or an
+    empty text; not for a disk that does not answer, which says so elsewhere.
     """
 
-    def __init__(self, *, read: Read, write: Write, base: Base, seen: Keep, keep: Keep) -> None:
+    def __init__(
+        self,
+        *,
+        read: Read,
+        write: Write,
+        base: Base,
+        seen: Keep,
+        keep: Keep,
+        tried: Callable[[str, str], None],
+    ) -> None:
         self._read, self._write_file, self._base = read, write, base
-        self._seen, self._keep = seen, keep
+        self._seen, self._keep, self._tried = seen, keep, tried
         self._lock = threading.Lock()
         self._threads: dict[str, threading.Thread] = {}
         self._stuck: dict[str, CommandStuck] = {}
@@ -57,6 +67,8 @@ class Ticks:
         self._rests: dict[str, int] = {}
         self._newest: dict[str, Marker] = {}
         self._kept: dict[str, int] = {}
+        # Tried again with each look: somebody may be mending it, and a move waits for that.
+        self._failing: set[str] = set()
         self._stop = threading.Event()
 
     def start(
@@ -87,10 +99,11 @@ class Ticks:
         for name, volume in volumes.items():
             view = snapshot.volumes.get(name)
             if view is not None and serves(volume, view):
-                if not only_disturbed or is_disturbed(view):
+                if not only_disturbed or is_disturbed(view) or name in self._failing:
                     self._begin(volume, snapshot)
             else:
                 self._newest.pop(name, None)
+                self._note_try(name, "")
 
     def resting(self, kind: StepKind, volume: VolumeConfig) -> AbstractContextManager[None]:
         """Around a step: nothing of ours is open on the volume while it unmounts."""
@@ -143,6 +156,8 @@ class Ticks:
             self._newest.pop(name, None)
             if isinstance(exc, CommandStuck):
                 self._stuck[name] = exc
+            else:
+                self._note_try(name, exc.message)
             log.warning("the marker was not written", volume=name, error=exc.message)
             return
         if told:
@@ -151,9 +166,14 @@ class Ticks:
             if self._rests.get(name, 0) != rests:
                 return  # It came too late: a step has written a newer one.
             self._newest[name] = marker
+        self._note_try(name, "")
         self._seen(name, marker)
         if marker.counter >= self._kept.get(name, -KEEP_EVERY) + KEEP_EVERY:
             self._remember(name, marker)
+
+    def _note_try(self, name: str, problem: str) -> None:
+        (self._failing.add if problem else self._failing.discard)(name)
+        self._tried(name, problem)
 
     def _found(self, volume: VolumeConfig) -> Marker | None:
         """None also where it cannot be read for what its users have made of it."""

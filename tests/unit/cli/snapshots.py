@@ -21,7 +21,7 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from tests.unit import incidents
-from tests.unit.fakes import ARRAY_UUID, SERIALS
+from tests.unit.fakes import ARRAY_UUID, CONTENT, SERIALS
 from tests.unit.replicas import guards_as, in_sync_replica
 
 GIB = 1 << 30
@@ -91,6 +91,8 @@ def serving(**changes: Any) -> VolumeSnapshot:
         array=array_view(),
         replica=replica_view(),
         guards=guards_as(Arbitration.NONE),
+        content=CONTENT,
+        records=(),
         filesystem=FilesystemView(
             uuid=None,
             type=None,

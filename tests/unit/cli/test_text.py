@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import pytest
 
-from storage_agent.cli.sync import RateMeter, Sync, SyncWatch, running_syncs, sync_line
+from storage_agent.cli.sync import SyncWatch, sync_line
 from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import (
     bar_text,
@@ -16,6 +15,7 @@ from storage_agent.cli.text import (
     percent_text,
     size_text,
 )
+from storage_agent.policy.sync import Sync
 from tests.unit.cli import snapshots
 from tests.unit.cli.snapshots import GIB
 from tests.unit.cli.worlds import Terminal
@@ -67,35 +67,6 @@ def test_control_characters_are_removed() -> None:
 # -- rate -----------------------------------------------------------------------------------------
 
 
-def test_the_rate_is_that_of_the_last_seconds() -> None:
-    meter = RateMeter()
-    for second in range(60):
-        meter.add(float(second), second * (1000 if second < 30 else 2000))
-    assert meter.rate_bytes_s() == pytest.approx(2000)
-
-
-def test_one_sample_has_no_rate() -> None:
-    meter = RateMeter()
-    meter.add(0.0, 100)
-    assert meter.rate_bytes_s() is None
-
-
-def test_a_stalled_sync_has_no_rate() -> None:
-    meter = RateMeter()
-    for second, done in ((0, 0), (2, 1000), (12, 1000)):
-        meter.add(float(second), done)
-    assert meter.rate_bytes_s() is None
-
-
-def test_going_backwards_starts_again() -> None:
-    meter = RateMeter()
-    meter.add(0.0, 5000)
-    meter.add(1.0, 100)
-    assert meter.rate_bytes_s() is None
-    meter.add(2.0, 300)
-    assert meter.rate_bytes_s() == 200
-
-
 def test_the_line_of_a_sync() -> None:
     sync = Sync(what="resync to beta", done_bytes=41 * GIB, total_bytes=72 * GIB)
     assert sync_line("data", sync, 212 * (1 << 20)) == (
@@ -106,18 +77,17 @@ def test_the_line_of_a_sync() -> None:
 
 def test_a_sync_that_ends_is_forgotten() -> None:
     watch = SyncWatch()
-    assert len(watch.lines(snapshots.syncing(left_bytes=GIB, at_s=1.0), "beta")) == 1
-    assert watch.lines(snapshots.serving(), "beta") == ()
+    assert len(watch.lines(snapshots.syncing(left_bytes=GIB, at_s=1.0), "beta", {})) == 1
+    assert watch.lines(snapshots.serving(), "beta", {}) == ()
     # The next one begins without the old samples.
-    assert "rate unknown" in watch.lines(snapshots.syncing(left_bytes=2 * GIB, at_s=2.0), "beta")[0]
+    again = snapshots.syncing(left_bytes=2 * GIB, at_s=2.0)
+    assert "rate unknown" in watch.lines(again, "beta", {})[0]
 
 
-def test_an_array_rebuild_is_shown_too() -> None:
-    view = snapshots.array_view()
-    assert view.array is not None
-    array = replace(view.array, sync_action="recover", sync_completed_ratio=0.25)
-    snapshot = snapshots.serving(array=replace(view, array=array))
-    assert [sync.what for sync in running_syncs(snapshot, "beta")] == ["array recover"]
+def test_one_look_has_the_rate_that_the_daemon_has_measured() -> None:
+    known = {"resync to beta": 100.0 * (1 << 20)}
+    (line,) = SyncWatch().lines(snapshots.syncing(left_bytes=GIB, at_s=1.0), "beta", known)
+    assert line.endswith("100.0 MiB/s  ETA 10s")
 
 
 # -- terminal -------------------------------------------------------------------------------------

@@ -300,7 +300,7 @@ class Pipe:
         """The observer runs in no thread here: it looks before each answer."""
         agent, host = self.pair.agents[self.host], self.pair.hosts[self.host]
         config = agent.setup.config
-        snapshot = host.observe(config.volumes["data"])
+        snapshot = host.seen(config.volumes["data"])
         agent.observer.snapshot = dataclasses.replace(
             agent.observer.snapshot,
             boot_id=host.boot,

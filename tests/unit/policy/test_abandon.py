@@ -80,7 +80,7 @@ def begun(
     creation: Creation = CREATION,
     **made: object,
 ) -> Begun:
-    snapshot = dataclasses.replace(FakeHost().observe(VOLUME), array=seen, replica=replica)
+    snapshot = dataclasses.replace(FakeHost().seen(VOLUME), array=seen, replica=replica)
     return Begun(
         creation=creation,
         made=dataclasses.replace(NOTHING_MADE, **made),  # type: ignore[arg-type]

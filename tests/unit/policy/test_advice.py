@@ -45,7 +45,7 @@ def remedy(findings: tuple[Finding, ...], code: str) -> str:
 
 def promoting(host: FakeHost, volume: object = VOLUME) -> tuple[Finding, ...]:
     assert isinstance(volume, type(VOLUME))
-    return promotion_findings(volume, host.observe(volume), request(), "beta")
+    return promotion_findings(volume, host.seen(volume), request(), "beta")
 
 
 def frozen(answer: IncidentAnswer | None, *why: str) -> FakeHost:
@@ -76,7 +76,7 @@ def frozen(answer: IncidentAnswer | None, *why: str) -> FakeHost:
     ],
 )  # fmt: skip
 def test_what_ends_a_freeze(host: FakeHost, expected: str) -> None:
-    snapshot = host.observe(ARBITRATED)
+    snapshot = host.seen(ARBITRATED)
     demoting = demotion_findings(ARBITRATED, snapshot, request(OperationKind.DEMOTE), "beta")
     for findings in (demoting, standalone_findings(ARBITRATED, snapshot, "beta")):
         assert remedy(findings, "REPLICA_SUSPENDED").startswith(expected)
@@ -127,7 +127,7 @@ def test_in_a_split_brain_nothing_else_is_advised() -> None:
 def test_a_copy_that_is_served_in_a_split_brain_is_given_up_by_name() -> None:
     apart = with_peer(ALONE, connection=ConnectionState.STANDALONE)
     replica = dataclasses.replace(apart, role=Role.PRIMARY, split_brain=True)
-    snapshot = FakeHost(replica=replica, mounted=True).observe(VOLUME)
+    snapshot = FakeHost(replica=replica, mounted=True).seen(VOLUME)
     asked = request(OperationKind.SPLIT_BRAIN, options={"choice": "discard"})
     advice = remedy(split_brain_findings(VOLUME, snapshot, asked, "beta"), "STILL_USED")
     assert advice == "storage-agent demote data --yes-stop-serving alpha/data"
@@ -142,7 +142,7 @@ def test_a_copy_that_is_served_in_a_split_brain_is_given_up_by_name() -> None:
 def test_a_diskless_primary_is_given_up_by_name() -> None:
     replica = dataclasses.replace(ALONE, role=Role.PRIMARY, disk=DiskState.DISKLESS)
     advice = remedy(
-        assembly_findings(VOLUME, FakeHost(replica=replica).observe(VOLUME)), "ATTACH_ALONE"
+        assembly_findings(VOLUME, FakeHost(replica=replica).seen(VOLUME)), "ATTACH_ALONE"
     )
     assert advice.endswith("storage-agent demote data --yes-stop-serving alpha/data")
 
@@ -150,7 +150,7 @@ def test_a_diskless_primary_is_given_up_by_name() -> None:
 def test_nobody_is_sent_to_the_peer_of_a_local_volume() -> None:
     local = dataclasses.replace(VOLUME, replica=None)
     host = FakeHost(replica=None, mounted=True, server=ServerState.SERVING)
-    (advice,) = {f.remedy for f in taken_away(local, host.observe(local))}
+    (advice,) = {f.remedy for f in taken_away(local, host.seen(local))}
     assert advice == (
         "nobody can take it over; stop it: storage-agent demote data --yes-stop-serving alpha/data"
     )
@@ -159,7 +159,7 @@ def test_nobody_is_sent_to_the_peer_of_a_local_volume() -> None:
         mounted=True,
         server=ServerState.SERVING,
     )
-    assert {f.remedy for f in taken_away(VOLUME, host.observe(VOLUME))} == {
+    assert {f.remedy for f in taken_away(VOLUME, host.seen(VOLUME))} == {
         "move it away first: storage-agent demote data; then on the peer: "
         "storage-agent promote data"
     }

@@ -14,8 +14,8 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import SHUTDOWN_ORIGIN, OperationRequest
 from storage_agent.model.plan import OperationKind
-from storage_agent.model.replica import Role
-from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
+from storage_agent.model.replica import DiskState, Role
+from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings, needs_agreement
 from storage_agent.policy.demotion import demotion_findings
 from storage_agent.policy.doctor.check import Check, Outcome
@@ -44,7 +44,7 @@ def silent(why: Silence, detail: str = "") -> Agreement:
 def seen(agreement: object, **changes: Any) -> VolumeSnapshot:
     host = FakeHost(**({"replica": PRIMARY} | changes))
     host.agreement = agreement  # type: ignore[assignment]
-    return host.observe(VOLUME, CHEAP_FACETS | {Facet.AGREEMENT})
+    return host.seen(VOLUME)
 
 
 def demoting(snapshot: VolumeSnapshot, **asked: Any) -> tuple[Finding, ...]:
@@ -222,3 +222,31 @@ def test_doctor_says_nothing_of_what_is_not_configured() -> None:
     titles = {check.title for check in run_checks(found, agent_config(), None, None)}
     assert not any(title.startswith("configuration of") for title in titles)
     assert run_checks(found, None, None, None)
+
+
+FULL = dataclasses.replace(ALIKE, refusal="STATE_FOLDER: /var/lib/storage-agent: full")
+
+
+def test_nobody_lets_go_to_a_host_that_would_refuse() -> None:
+    (finding,) = demoting(seen(FULL))
+    assert (finding.code, finding.severity) == ("PEER_WOULD_REFUSE", Severity.BLOCKER)
+    assert finding.measured == f"beta says: {FULL.refusal}"
+    assert demoting(seen(FULL), origin=SHUTDOWN_ORIGIN) == ()
+    (named,) = demoting(seen(FULL), stop_serving="alpha/data")
+    assert named.severity is Severity.WARNING
+    # Its own refusal is no reason for the other one not to take over.
+    assert promoting(seen(FULL, replica=in_sync_replica())) == []
+
+
+def test_the_host_that_serves_says_that_the_other_one_would_refuse() -> None:
+    host = FakeHost(replica=PRIMARY, mounted=True, server=ServerState.SERVING, agreement=FULL)
+    readiness = assess(agent_config(), VOLUME, host.seen(VOLUME))
+    assert readiness.verdict is Verdict.DEGRADED
+    assert [f.code for f in readiness.findings] == ["PEER_WOULD_REFUSE"]
+
+
+def test_a_host_without_the_data_is_not_said_to_refuse_besides() -> None:
+    behind = with_peer(PRIMARY, disk=DiskState.INCONSISTENT, out_of_sync_bytes=1)
+    host = FakeHost(replica=behind, mounted=True, server=ServerState.SERVING, agreement=FULL)
+    readiness = assess(agent_config(), VOLUME, host.seen(VOLUME))
+    assert [f.code for f in readiness.findings] == ["NO_FALLBACK"]

@@ -42,18 +42,18 @@ ASKED = incident("continue", 7)
 
 
 def test_only_arbitrated_volumes_take_grants() -> None:
-    assert grant_findings(VOLUME, FakeHost().observe(VOLUME)) == ()
+    assert grant_findings(VOLUME, FakeHost().seen(VOLUME)) == ()
     other = volume_config()
-    codes = [f.code for f in grant_findings(other, FakeHost().observe(other))]
+    codes = [f.code for f in grant_findings(other, FakeHost().seen(other))]
     assert codes == ["GRANT_NOT_USED"]
 
 
 def test_a_grant_goes_by_the_kernel_and_not_by_the_configuration() -> None:
     host = FakeHost(guards=guards_as(Arbitration.NONE))
-    (found,) = grant_findings(VOLUME, host.observe(VOLUME))
+    (found,) = grant_findings(VOLUME, host.seen(VOLUME))
     assert found.code == "ARBITRATION_NOT_IN_FORCE"
     blind = FakeHost(blind={Facet.GUARDS: "no answer"})
-    assert [f.code for f in grant_findings(VOLUME, blind.observe(VOLUME))] == ["UNOBSERVED"]
+    assert [f.code for f in grant_findings(VOLUME, blind.seen(VOLUME))] == ["UNOBSERVED"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_incident_of_another_boot_is_never_answered() -> None:
 
 
 def wish(host: FakeHost, epoch: int | None = 7) -> LinkWish:
-    return link_wish(VOLUME, host.observe(VOLUME), epoch)
+    return link_wish(VOLUME, host.seen(VOLUME), epoch)
 
 
 @pytest.mark.parametrize(
@@ -177,24 +177,24 @@ def test_a_copy_that_has_lost_newer_data_does_not_meet_an_older_one(
     host = FakeHost()
     host.replica = replica
     for volume in (VOLUME, dataclasses.replace(VOLUME, nfs=None)):
-        assert link_wish(volume, host.observe(volume), 7) is wanted
+        assert link_wish(volume, host.seen(volume), 7) is wanted
     assert link_wish(volume_config(), host.observe(volume_config()), 7) is LinkWish.NOTHING
 
 
 def test_a_volume_without_a_replica_is_nobody_elses() -> None:
     local = dataclasses.replace(VOLUME, replica=None)
     halted = serving_host(server=ServerState.HALTED)
-    assert link_wish(local, halted.observe(local), 7) is LinkWish.OPEN
+    assert link_wish(local, halted.seen(local), 7) is LinkWish.OPEN
     halted.mounted = False
-    assert link_wish(local, halted.observe(local), 7) is LinkWish.NOTHING
+    assert link_wish(local, halted.seen(local), 7) is LinkWish.NOTHING
 
 
 def test_what_drbd_has_frozen_shuts_its_clients_out_whatever_is_configured() -> None:
     volume = volume_config()
-    assert link_wish(volume, frozen_host().observe(volume), 7) is LinkWish.CLOSE
+    assert link_wish(volume, frozen_host().seen(volume), 7) is LinkWish.CLOSE
     for host in (frozen_host(), serving_host(server=ServerState.STARTED)):
         bare = dataclasses.replace(VOLUME, nfs=None)
-        assert link_wish(bare, host.observe(bare), 7) is LinkWish.NOTHING
+        assert link_wish(bare, host.seen(bare), 7) is LinkWish.NOTHING
 
 
 def test_a_denied_secondary_may_be_promoted_by_the_next_grant() -> None:
@@ -218,11 +218,11 @@ def test_a_denied_secondary_may_be_promoted_by_the_next_grant() -> None:
     ],
 )
 def test_opening(host: FakeHost, codes: list[str]) -> None:
-    assert [f.code for f in opening_findings(VOLUME, host.observe(VOLUME))] == codes
+    assert [f.code for f in opening_findings(VOLUME, host.seen(VOLUME))] == codes
 
 
 def seen(host: FakeHost) -> tuple[Verdict, list[str]]:
-    readiness = assess(CONFIG, VOLUME, host.observe(VOLUME))
+    readiness = assess(CONFIG, VOLUME, host.seen(VOLUME))
     return readiness.verdict, [f.code for f in readiness.findings]
 
 
@@ -241,7 +241,7 @@ def test_what_a_frozen_host_says() -> None:
     assert seen(frozen_host(incident=None))[1][:1] == ["REPLICA_SUSPENDED"]
     denied = frozen_host(incident=incident("deny", 7))
     assert seen(denied)[1][:1] == ["INCIDENT_DENIED"]
-    finding = assess(CONFIG, VOLUME, denied.observe(VOLUME)).findings[0]
+    finding = assess(CONFIG, VOLUME, denied.seen(VOLUME)).findings[0]
     assert "beta was granted epoch 7" in finding.summary
     assert "reboot --force --no-sync" in finding.remedy
 

@@ -55,7 +55,7 @@ def codes(
     blank: tuple[str, ...] = (),
     array: Array | None = None,
 ) -> list[str]:
-    snapshot = FakeHost(array=None).observe(VOLUME)
+    snapshot = FakeHost(array=None).seen(VOLUME)
     view = ArrayView(array=array, attached=attached, missing=missing, blank=blank)
     found = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
     assert all(finding.remedy for finding in found)
@@ -72,7 +72,7 @@ def test_a_missing_member() -> None:
 
 def test_a_stale_member_is_named_with_both_counts() -> None:
     stale = dataclasses.replace(WHOLE[2], events=17)
-    snapshot = FakeHost(array=None).observe(VOLUME)
+    snapshot = FakeHost(array=None).seen(VOLUME)
     view = ArrayView(array=None, attached=(*WHOLE[:2], stale, WHOLE[3]), missing=())
     (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
     assert finding.code == "MEMBER_STALE"
@@ -98,7 +98,7 @@ def test_a_blank_disk_in_a_members_place() -> None:
 
 
 def test_a_disk_that_carries_something_else() -> None:
-    snapshot = FakeHost(array=None).observe(VOLUME)
+    snapshot = FakeHost(array=None).seen(VOLUME)
     view = ArrayView(array=None, attached=WHOLE[:3], missing=(), other=("alpha-3",))
     (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
     assert finding.code == "MEMBER_NOT_RAID"
@@ -135,7 +135,7 @@ def test_a_running_degraded_array_is_a_warning(
         sync_action=sync_action,
         members=members,
     )
-    snapshot = FakeHost().observe(VOLUME)
+    snapshot = FakeHost().seen(VOLUME)
     view = ArrayView(array=array, attached=(), missing=("alpha-3",))
     (finding,) = assembly_findings(VOLUME, dataclasses.replace(snapshot, array=view))
     assert (finding.code, finding.severity) == ("ARRAY_DEGRADED", Severity.WARNING)
@@ -145,23 +145,23 @@ def test_a_running_degraded_array_is_a_warning(
 
 def test_not_created_and_not_seen() -> None:
     volume = dataclasses.replace(VOLUME, array=dataclasses.replace(VOLUME.array, uuid={}))
-    (finding,) = assembly_findings(volume, FakeHost().observe(volume))
+    (finding,) = assembly_findings(volume, FakeHost().seen(volume))
     assert finding.code == "ARRAY_NOT_CREATED"
-    blind = FakeHost(blind={Facet.ARRAY: "sysfs unreadable"}).observe(VOLUME)
+    blind = FakeHost(blind={Facet.ARRAY: "sysfs unreadable"}).seen(VOLUME)
     assert isinstance(blind.array, Unobserved)
     assert [finding.code for finding in assembly_findings(VOLUME, blind)] == ["UNOBSERVED"]
 
 
 def test_no_disk_is_attached_to_what_was_not_seen() -> None:
-    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).observe(VOLUME)
+    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).seen(VOLUME)
     assert [f.code for f in unseen_replica_findings(blind)] == ["UNOBSERVED"]
-    assert unseen_replica_findings(FakeHost().observe(VOLUME)) == ()
+    assert unseen_replica_findings(FakeHost().seen(VOLUME)) == ()
     # Nor is waiting for disks of any other kind for that.
     assert assembly_findings(VOLUME, blind) == ()
 
 
 def test_waiting_helps_only_while_nothing_but_disks_is_missing() -> None:
-    snapshot = FakeHost(array=None).observe(VOLUME)
+    snapshot = FakeHost(array=None).seen(VOLUME)
     late = ArrayView(array=None, attached=WHOLE[:3], missing=("alpha-3",))
     assert only_missing(assembly_findings(VOLUME, dataclasses.replace(snapshot, array=late)))
     stale = dataclasses.replace(WHOLE[0], events=1)
@@ -189,5 +189,5 @@ def test_a_lone_primary_does_not_take_its_old_disk_back(
     host = FakeHost(replica=dataclasses.replace(lone, **changes))
     for array in (ArrayState.CLEAN, None):
         host.array = array
-        found = assembly_findings(VOLUME, host.observe(VOLUME))
+        found = assembly_findings(VOLUME, host.seen(VOLUME))
         assert [f.code for f in found if f.code == "ATTACH_ALONE"] == expected

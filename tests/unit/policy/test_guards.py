@@ -15,6 +15,7 @@ from storage_agent.model.guards import (
     link_addresses,
     waits_for_word,
 )
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
@@ -47,7 +48,7 @@ PRIMARY = in_sync_replica(role=Role.PRIMARY)
 
 def look(guards: Guards | None = None, **changes: object) -> VolumeSnapshot:
     host = dataclasses.replace(FakeHost(), guards=guards, **changes)  # type: ignore[arg-type]
-    return host.observe(VOLUME)
+    return host.seen(VOLUME)
 
 
 def codes(findings: tuple[Finding, ...]) -> list[str]:
@@ -157,7 +158,7 @@ def test_unknown_is_not_in_force() -> None:
 def test_a_replica_that_is_down_promises_nothing() -> None:
     host = FakeHost()
     host.replica = None
-    down = host.observe(VOLUME)
+    down = host.seen(VOLUME)
     assert guard_findings(VOLUME, down) == ()
     assert not_taken(VOLUME, down) == "DRBD's options unknown: the replica is down"
 
@@ -268,10 +269,12 @@ def test_addresses_and_minor_are_those_that_drbd_has() -> None:
 def test_the_verdict_goes_by_it() -> None:
     config = agent_config(ARBITRATED)
     ready = FakeHost(guards=guards_as(NONE))
-    verdict = assess(config, ARBITRATED, ready.observe(ARBITRATED))
+    verdict = assess(config, ARBITRATED, ready.seen(ARBITRATED))
     assert verdict.verdict is Verdict.BLOCKED
     assert "ARBITRATION_NOT_IN_FORCE" in codes(verdict.findings)
-    serving = FakeHost(replica=PRIMARY, mounted=True, guards=guards_as(NONE))
-    verdict = assess(config, ARBITRATED, serving.observe(ARBITRATED))
+    serving = FakeHost(
+        replica=PRIMARY, mounted=True, server=ServerState.SERVING, guards=guards_as(NONE)
+    )
+    verdict = assess(config, ARBITRATED, serving.seen(ARBITRATED))
     assert verdict.verdict is Verdict.DEGRADED
     assert "ARBITRATION_NOT_IN_FORCE" in codes(verdict.findings)

@@ -69,7 +69,7 @@ DARK = {facet: "no answer" for facet in (Facet.REPLICA, Facet.FILESYSTEM)}
     ],
 )
 def test_a_replicated_volume(host: FakeHost, name: str) -> None:
-    assert name_state(REPLICATED, host.observe(REPLICATED)) == name
+    assert name_state(REPLICATED, host.seen(REPLICATED)) == name
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_a_replicated_volume(host: FakeHost, name: str) -> None:
     ],
 )
 def test_without_a_resource_in_the_kernel(volume: VolumeConfig, host: FakeHost, name: str) -> None:
-    snapshot = dataclasses.replace(host.observe(volume), replica=None)
+    snapshot = dataclasses.replace(host.seen(volume), replica=None)
     server = snapshot.nfs if volume.nfs else None
     assert name_state(volume, dataclasses.replace(snapshot, nfs=server)) == name
 
 
 def test_a_primary_that_is_not_exported() -> None:
     host = FakeHost(replica=PRIMARY)
-    snapshot = dataclasses.replace(host.observe(NOT_EXPORTED), nfs=None)
+    snapshot = dataclasses.replace(host.seen(NOT_EXPORTED), nfs=None)
     assert name_state(NOT_EXPORTED, snapshot) == "primary on alpha, not mounted"
 
 

@@ -51,7 +51,7 @@ def request(peer_is_off: str | None = None) -> OperationRequest:
 
 
 def findings(host: FakeHost, peer_is_off: str | None = None) -> tuple[Finding, ...]:
-    return promotion_findings(VOLUME, host.observe(VOLUME), request(peer_is_off), "beta")
+    return promotion_findings(VOLUME, host.seen(VOLUME), request(peer_is_off), "beta")
 
 
 def refusals(host: FakeHost, peer_is_off: str | None = None) -> list[str]:
@@ -171,7 +171,7 @@ def test_a_grant_stands_for_the_peer_and_for_nothing_else() -> None:
 
 def test_a_grant_counts_for_nothing_without_a_coordinator() -> None:
     host = FakeHost(replica=lost_peer(SYNCED), attachment=PROVEN)
-    found = promotion_findings(VOLUME, host.observe(VOLUME), request(), "beta", is_granted=True)
+    found = promotion_findings(VOLUME, host.seen(VOLUME), request(), "beta", is_granted=True)
     assert [finding.code for finding in blockers(found)] == ["PEER_NOT_PROVEN_OFF"]
 
 
@@ -179,7 +179,7 @@ def arbitrated(
     host: FakeHost, asked: OperationRequest, *, is_granted: bool = False
 ) -> tuple[Finding, ...]:
     volume = dataclasses.replace(VOLUME, arbitration=Arbitration.COORDINATOR)
-    return promotion_findings(volume, host.observe(volume), asked, "beta", is_granted=is_granted)
+    return promotion_findings(volume, host.seen(volume), asked, "beta", is_granted=is_granted)
 
 
 @pytest.mark.parametrize("state", ["missing", "not-empty", "occupied", "unsafe"])
@@ -190,7 +190,7 @@ def test_mount_points(state: str) -> None:
 
 
 def test_a_device_that_is_mounted_elsewhere() -> None:
-    snapshot = FakeHost(mounted=True).observe(VOLUME)
+    snapshot = FakeHost(mounted=True).seen(VOLUME)
     assert isinstance(snapshot.filesystem, FilesystemView)
     (ours,) = snapshot.filesystem.mounts
     points = (VOLUME.mount_point, "/mnt", "/media/x")
@@ -227,7 +227,7 @@ def test_a_resource_that_is_down() -> None:
     ids=["serves", "does-not", "not-connected", "no-connection"],
 )
 def test_only_a_connected_primary_can_let_go(replica: Replica, expected: bool) -> None:
-    assert peer_is_primary(FakeHost(replica=replica).observe(VOLUME)) is expected
+    assert peer_is_primary(FakeHost(replica=replica).seen(VOLUME)) is expected
 
 
 def test_what_is_left_once_the_peer_has_let_go() -> None:
@@ -255,11 +255,11 @@ def test_a_primary_goes_on_unless_its_writes_are_frozen() -> None:
 
 
 def test_the_handler_is_asked_only_without_a_connection() -> None:
-    assert not needs_grant(VOLUME, FakeHost().observe(VOLUME))
+    assert not needs_grant(VOLUME, FakeHost().seen(VOLUME))
     lost = FakeHost(replica=lost_peer(SYNCED))
-    assert needs_grant(VOLUME, lost.observe(VOLUME))
+    assert needs_grant(VOLUME, lost.seen(VOLUME))
     primary = FakeHost(replica=dataclasses.replace(lost_peer(SYNCED), role=Role.PRIMARY))
-    assert not needs_grant(VOLUME, primary.observe(VOLUME))
+    assert not needs_grant(VOLUME, primary.seen(VOLUME))
 
 
 # -- what lies on the array ------------------------------------------------------------------------
@@ -344,3 +344,20 @@ def test_what_cannot_be_read_is_unknown() -> None:
 )
 def test_of_a_copy_that_is_refused_anyway_nothing_is_said(host: FakeHost) -> None:
     assert on_the_array(host) == ()
+
+
+@pytest.mark.parametrize("replication", [ReplicationState.VERIFY_S, ReplicationState.VERIFY_T])
+def test_while_they_are_compared_nothing_is_said_to_differ(replication: ReplicationState) -> None:
+    comparing = with_peer(SYNCED, replication=replication)
+    (finding,) = findings(FakeHost(replica=comparing))
+    assert (finding.code, "differ" in finding.summary) == ("OUT_OF_SYNC", True)
+    assert "no difference was found" in finding.summary
+    (finding,) = findings(FakeHost(replica=with_peer(comparing, out_of_sync_bytes=4096)))
+    assert "which one is right is not known" in finding.summary
+
+
+def test_a_lost_quorum_was_suspended_by_nobody() -> None:
+    frozen = dataclasses.replace(SYNCED, suspended=("quorum",))
+    (finding,) = findings(FakeHost(replica=frozen))
+    assert "by hand" not in finding.remedy
+    assert "quorum" in finding.remedy

@@ -9,7 +9,7 @@ import pytest
 
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.filesystem import FilesystemView
-from storage_agent.model.nfs import ServerState
+from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import (
     ConnectionState,
@@ -39,7 +39,7 @@ PRIMARY = in_sync_replica(role=Role.PRIMARY)
 
 
 def look(host: FakeHost) -> Readiness:
-    return assess(CONFIG, VOLUME, host.observe(VOLUME))
+    return assess(CONFIG, VOLUME, host.seen(VOLUME))
 
 
 def codes(readiness: Readiness) -> list[str]:
@@ -53,12 +53,12 @@ def serving(**changes: object) -> FakeHost:
 
 def test_serving_and_well() -> None:
     assert look(serving()) == Readiness(verdict=Verdict.SERVING, findings=())
-    assert name_state(VOLUME, serving().observe(VOLUME)) == "serving on alpha"
+    assert name_state(VOLUME, serving().seen(VOLUME)) == "serving on alpha"
 
 
 def test_ready() -> None:
     assert look(FakeHost()) == Readiness(verdict=Verdict.READY, findings=())
-    assert name_state(VOLUME, FakeHost().observe(VOLUME)) == "secondary on alpha"
+    assert name_state(VOLUME, FakeHost().seen(VOLUME)) == "secondary on alpha"
 
 
 def test_ready_to_be_moved_to_and_not_yet_to_take_over() -> None:
@@ -95,7 +95,7 @@ def test_serving_while_the_peer_is_still_empty() -> None:
 def test_primary_with_missing_layers() -> None:
     half = serving(mounted=False, server=ServerState.STANDBY)
     assert codes(look(half)) == ["NOT_MOUNTED", "NOT_EXPORTED"]
-    named = name_state(VOLUME, half.observe(VOLUME))
+    named = name_state(VOLUME, half.seen(VOLUME))
     assert named == "primary on alpha, not mounted, NFS server standby"
 
 
@@ -131,8 +131,8 @@ def test_a_primary_whose_array_or_services_cannot_be_looked_at_is_not_called_wel
 def test_a_service_that_should_run_and_does_not() -> None:
     volume = volume_config(services=("backup.service", "index.service"))
     config = agent_config(volume)
-    assert assess(config, volume, serving(services_active=True).observe(volume)).findings == ()
-    readiness = assess(config, volume, serving().observe(volume))
+    assert assess(config, volume, serving(services_active=True).seen(volume)).findings == ()
+    readiness = assess(config, volume, serving().seen(volume))
     assert readiness.verdict is Verdict.DEGRADED
     assert [(f.code, f.remedy) for f in readiness.findings] == [
         ("SERVICE_DOWN", "systemctl status backup.service"),
@@ -182,7 +182,7 @@ LOCAL = dataclasses.replace(volume_config(), replica=None, nfs=None)
 def test_a_volume_without_replica_is_held_by_who_has_it_mounted(
     host: FakeHost, verdict: Verdict
 ) -> None:
-    snapshot = dataclasses.replace(host.observe(LOCAL), replica=None, nfs=None)
+    snapshot = dataclasses.replace(host.seen(LOCAL), replica=None, nfs=None)
     assert assess(agent_config(LOCAL), LOCAL, snapshot).verdict is verdict
 
 
@@ -194,7 +194,7 @@ def test_a_volume_without_replica_is_held_by_who_has_it_mounted(
     ],
 )
 def test_what_users_make_of_the_agents_folder_is_told(changes: dict[str, str], code: str) -> None:
-    snapshot = serving().observe(VOLUME)
+    snapshot = serving().seen(VOLUME)
     assert isinstance(snapshot.filesystem, FilesystemView)
     found = dataclasses.replace(snapshot.filesystem, **changes)  # type: ignore[arg-type]
     readiness = assess(CONFIG, VOLUME, dataclasses.replace(snapshot, filesystem=found))
@@ -220,7 +220,7 @@ def test_mount_options_are_looked_at_as_the_kernel_shows_them(
     volume = dataclasses.replace(
         VOLUME, filesystem=dataclasses.replace(VOLUME.filesystem, options=configured)
     )
-    snapshot = serving().observe(volume)
+    snapshot = serving().seen(volume)
     assert isinstance(snapshot.filesystem, FilesystemView)
     (mount,) = snapshot.filesystem.mounts
     found = dataclasses.replace(
@@ -232,7 +232,7 @@ def test_mount_options_are_looked_at_as_the_kernel_shows_them(
 
 
 def test_a_filesystem_that_is_not_seen_tells_nothing_of_the_folder() -> None:
-    unseen = dataclasses.replace(serving().observe(VOLUME), filesystem=Unobserved(reason="stuck"))
+    unseen = dataclasses.replace(serving().seen(VOLUME), filesystem=Unobserved(reason="stuck"))
     assert "FOLDER_DISTURBED" not in codes(assess(CONFIG, VOLUME, unseen))
 
 
@@ -251,7 +251,7 @@ def test_a_primary_whose_own_copy_is_the_bad_one_is_to_be_moved(
 ) -> None:
     volume = dataclasses.replace(VOLUME, arbitration=arbitration)
     replica = with_peer(dataclasses.replace(PRIMARY, disk=disk), replication=replication)
-    readiness = assess(agent_config(volume), volume, serving(replica=replica).observe(volume))
+    readiness = assess(agent_config(volume), volume, serving(replica=replica).seen(volume))
     assert readiness.verdict is Verdict.DEGRADED
     (finding,) = [f for f in readiness.findings if f.code == code]
     assert "NO_FALLBACK" not in codes(readiness)
@@ -278,3 +278,20 @@ def test_without_a_whole_peer_a_lost_disk_is_no_reason_to_move(peer: dict[str, A
     replica = with_peer(dataclasses.replace(PRIMARY, disk=DiskState.DISKLESS), **peer)
     assert not replica.peer_has_all()
     assert "NO_FALLBACK" in codes(look(serving(replica=replica)))
+
+
+@pytest.mark.parametrize(
+    ("server", "mounted", "codes_wanted"),
+    [
+        (ServerState.STANDBY, False, ["NFS_LINK_GONE"]),
+        (ServerState.ABSENT, False, []),
+        (ServerState.STARTED, True, ["NFS_LINK_GONE", "NOT_EXPORTED"]),
+    ],
+)
+def test_a_server_without_its_link(
+    server: ServerState, mounted: bool, codes_wanted: list[str]
+) -> None:
+    replica = PRIMARY if mounted else in_sync_replica()
+    seen = FakeHost(replica=replica, mounted=mounted, server=server).seen(VOLUME)
+    view = NfsView(state=server, address="10.9.0.10/24", has_link=False)
+    assert codes(assess(CONFIG, VOLUME, dataclasses.replace(seen, nfs=view))) == codes_wanted

@@ -68,8 +68,8 @@ def test_what_is_there_or_not_known_is_not_lost(seen: bool | None) -> None:
 @pytest.mark.parametrize(
     ("volume", "snapshot", "expected", "severity"),
     [
-        (VOLUME, lost(), "COPY_GIVEN_UP", Severity.WARNING),
-        (VOLUME, lost(DISKLESS), "COPY_GIVEN_UP", Severity.WARNING),
+        (VOLUME, lost(), "COPY_REMADE", Severity.WARNING),
+        (VOLUME, lost(DISKLESS), "COPY_REMADE", Severity.WARNING),
         (VOLUME, lost(has_metadata=True), "METADATA_PRESENT", Severity.BLOCKER),
         (VOLUME, lost(has_metadata=None), "METADATA_PRESENT", Severity.BLOCKER),
         (VOLUME, lost(array=None), "METADATA_PRESENT", Severity.BLOCKER),

@@ -34,7 +34,7 @@ def changed(**more: object) -> SealFacts:
 
 def snapshot(**more: object) -> VolumeSnapshot:
     """With two members in its array, listed in another order."""
-    seen = FakeHost().observe(VOLUME)
+    seen = FakeHost().seen(VOLUME)
     assert isinstance(seen.array, ArrayView)
     assert seen.array.array is not None
     members = tuple(

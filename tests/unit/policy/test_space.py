@@ -120,3 +120,27 @@ def test_a_full_volume_whose_server_holds_what_it_needs_is_moved() -> None:
     asked = OperationRequest(kind=OperationKind.DEMOTE, volume="data", operation_id="x")
     full = holding(free_inodes=0, free_bytes=0, root_free_bytes=0)
     assert demotion_findings(VOLUME, full, asked, "beta") == ()
+
+
+def unwritten(problem: str, disturbed: str = "") -> VolumeSnapshot:
+    snapshot = serving()
+    assert isinstance(snapshot.filesystem, FilesystemView)
+    view = dataclasses.replace(snapshot.filesystem, unwritten=problem, disturbed=disturbed)
+    return dataclasses.replace(snapshot, filesystem=view)
+
+
+def test_a_marker_that_cannot_be_written_is_shown_and_stops_a_demote() -> None:
+    snapshot = unwritten("Operation not permitted")
+    readiness = assess(agent_config(), VOLUME, snapshot)
+    assert readiness.verdict is Verdict.DEGRADED
+    assert [f.code for f in readiness.findings] == ["MARKER_NOT_WRITTEN"]
+    asked = OperationRequest(kind=OperationKind.DEMOTE, volume="data", operation_id="x")
+    (finding,) = demotion_findings(VOLUME, snapshot, asked, "beta")
+    assert (finding.code, finding.severity) == ("MARKER_NOT_WRITTEN", Severity.BLOCKER)
+    assert finding.measured == "Operation not permitted"
+
+
+def test_a_folder_that_is_put_back_within_seconds_stops_no_demote() -> None:
+    snapshot = unwritten("it is elsewhere", disturbed="/srv/data/.storage-agent is gone")
+    asked = OperationRequest(kind=OperationKind.DEMOTE, volume="data", operation_id="x")
+    assert demotion_findings(VOLUME, snapshot, asked, "beta") == ()

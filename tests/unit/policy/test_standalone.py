@@ -9,6 +9,7 @@ import pytest
 from storage_agent.model.configuration import Arbitration
 from storage_agent.model.finding import Finding, Severity, blocker, blockers
 from storage_agent.model.incident import Incident
+from storage_agent.model.nfs import ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
@@ -68,7 +69,7 @@ def standalone(replica: Replica | None, arbitration: Arbitration = Arbitration.N
     volume = dataclasses.replace(VOLUME, arbitration=arbitration)
     host = FakeHost()
     host.replica = replica
-    return codes(standalone_findings(volume, host.observe(volume), "beta"))
+    return codes(standalone_findings(volume, host.seen(volume), "beta"))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_who_was_told_is_known_only_where_it_was_seen(
 ) -> None:
     host = FakeHost()
     host.replica = replica
-    snapshot = dataclasses.replace(host.observe(VOLUME), incident=asks)
+    snapshot = dataclasses.replace(host.seen(VOLUME), incident=asks)
     after = standalone_findings(VOLUME, snapshot, "beta")
     found = codes(parting_findings(before, after, snapshot))
     assert sorted(found) == sorted(["STANDING_ALONE", *expected])
@@ -154,23 +155,24 @@ def test_without_being_asked_the_coordinator_is_named() -> None:
 
 @pytest.mark.parametrize("decide", [standalone_findings, rejoin_findings])
 def test_unknown_and_unreplicated_are_no(decide: object) -> None:
-    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).observe(VOLUME)
+    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).seen(VOLUME)
     assert callable(decide)
     assert codes(decide(VOLUME, blind, "beta")) == ["UNOBSERVED"]
     local = dataclasses.replace(VOLUME, replica=None)
-    nothing = dataclasses.replace(FakeHost().observe(local), replica=None)
+    nothing = dataclasses.replace(FakeHost().seen(local), replica=None)
     assert codes(decide(local, nothing, "beta")) == ["NO_REPLICA"]
 
 
 def test_a_split_brain_that_cannot_be_looked_at_is_not_ended() -> None:
     asked = OperationRequest(kind=OperationKind.SPLIT_BRAIN, volume="data", operation_id="x")
-    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).observe(VOLUME)
+    blind = FakeHost(blind={Facet.REPLICA: "no answer"}).seen(VOLUME)
     (finding,) = split_brain_findings(VOLUME, blind, asked, "beta")
     assert (finding.code, finding.measured) == ("UNOBSERVED", "no answer")
 
 
 def test_it_is_loud_for_as_long_as_it_lasts() -> None:
-    snapshot = FakeHost(replica=ALONE, mounted=True).observe(VOLUME)
+    host = FakeHost(replica=ALONE, mounted=True, server=ServerState.SERVING)
+    snapshot = host.seen(VOLUME)
     config = agent_config()
     readiness = assess(config, config.volumes["data"], snapshot)
     alone = next(f for f in readiness.findings if f.code == "STANDING_ALONE")
@@ -183,7 +185,7 @@ def test_it_is_loud_for_as_long_as_it_lasts() -> None:
 
 def test_rejoin_is_refused_in_a_split_brain_alone() -> None:
     def rejoin(replica: Replica) -> tuple[Finding, ...]:
-        return rejoin_findings(VOLUME, FakeHost(replica=replica).observe(VOLUME), "beta")
+        return rejoin_findings(VOLUME, FakeHost(replica=replica).seen(VOLUME), "beta")
 
     assert rejoin(ALONE) == rejoin(PRIMARY) == rejoin(in_sync_replica()) == ()
     (finding,) = rejoin(SPLIT)
@@ -212,7 +214,7 @@ SECONDARY_SPLIT = dataclasses.replace(SPLIT, role=Role.SECONDARY)
 def test_only_an_unused_copy_in_a_split_brain_is_discarded(
     replica: Replica, mounted: bool, expected: list[str]
 ) -> None:
-    snapshot = FakeHost(replica=replica, mounted=mounted).observe(VOLUME)
+    snapshot = FakeHost(replica=replica, mounted=mounted).seen(VOLUME)
 
     def asked(choice: str) -> list[str]:
         request = OperationRequest(
@@ -239,5 +241,5 @@ def test_neither_side_is_promoted_meanwhile(replica: Replica, code: str) -> None
     request = OperationRequest(
         kind=OperationKind.PROMOTE, volume="data", operation_id="x", peer_is_off="beta"
     )
-    snapshot = FakeHost(replica=replica).observe(VOLUME)
+    snapshot = FakeHost(replica=replica).seen(VOLUME)
     assert code in codes(blockers(promotion_findings(VOLUME, snapshot, request, "beta")))

@@ -40,7 +40,7 @@ SERVING = dataclasses.replace(SYNCED, role=Role.PRIMARY)
 def test_another_one_is_refused_whatever_is_asked_for(
     replica: Replica | Unobserved | None, wrong: set[str], kind: str
 ) -> None:
-    snapshot = dataclasses.replace(FakeHost().observe(VOLUME), replica=replica)
+    snapshot = dataclasses.replace(FakeHost().seen(VOLUME), replica=replica)
     for expected in ("alpha", "beta", None):
         asked = OperationRequest(
             kind=OperationKind(kind),
@@ -57,7 +57,7 @@ def test_it_says_who_is() -> None:
     asked = OperationRequest(
         kind=OperationKind.DEMOTE, volume="data", operation_id="op-1", expected_primary="beta"
     )
-    snapshot = FakeHost(replica=SERVING).observe(VOLUME)
+    snapshot = FakeHost(replica=SERVING).seen(VOLUME)
     (finding,) = wrong_primary(VOLUME, snapshot, asked, "beta")
     assert (finding.measured, finding.limit) == ("primary: alpha", "primary: beta")
     assert finding.remedy.endswith("then name alpha")

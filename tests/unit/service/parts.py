@@ -33,6 +33,7 @@ from storage_agent.service.api.access import Role
 from storage_agent.service.api.answers import Setup
 from storage_agent.service.api.rpc import Request
 from storage_agent.service.observing.attachments import Attachments
+from storage_agent.service.observing.looks import Records
 from storage_agent.service.observing.observer import Observer
 from storage_agent.service.observing.sources import Source
 from storage_agent.service.observing.ticks import Ticks
@@ -97,6 +98,7 @@ class FakeEngine:
         self.resume_fails: AgentError | None = None
         self.record_fails: AgentError | None = None
         self.damaged: tuple[Finding, ...] = ()
+        self.in_the_way: tuple[Finding, ...] = ()
         self.epochs: dict[str, int] = {"data": 5}
         self.host = FakeHost(written={"proof-1": b"text"})
         self.store = MemoryStore()
@@ -105,6 +107,9 @@ class FakeEngine:
         self.arbitration = Arbitration(host=self.host, store=self.store, epochs=known)
         self.seals = Seals(host=self.host, store=self.store, epochs=known)
         self.markers: dict[str, Marker] = {}
+
+    def obstacles(self, volume: VolumeConfig) -> tuple[Finding, ...]:
+        return self.in_the_way
 
     def unfinished_creations(self) -> tuple[str, ...]:
         return self.half_made
@@ -217,6 +222,7 @@ def make_observer(
     sources: tuple[Source, ...] = (),
     attachments: Attachments | None = None,
     clock: Clock | None = None,
+    records: Records = lambda _: (),
 ) -> Observer:
     return Observer(
         config=config,
@@ -224,6 +230,7 @@ def make_observer(
         clock=clock or ThreadClock(),
         attachments=attachments or Attachments(),
         sources=sources,
+        records=records,
     )
 
 
@@ -236,6 +243,7 @@ def idle_ticks() -> Ticks:
         base=nothing,
         seen=nothing,
         keep=nothing,
+        tried=nothing,
     )
 
 
@@ -252,7 +260,9 @@ def make_agent(
 ) -> Agent:
     engine = engine or FakeEngine()
     setup = setup or Setup(config=agent_config(), digest="d1")
-    observer = make_observer(setup.config, host or FakeHost())
+    observer = make_observer(
+        setup.config, host or FakeHost(), records=lambda volume: agent.problems.obstacles(volume)
+    )
 
     def apply(config: AgentConfig) -> None:
         engine.reconfigure(config)

@@ -19,6 +19,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Replica, ReplicationState, Role
 from storage_agent.model.snapshot import (
     CHEAP_FACETS,
+    JUDGED_FACETS,
     Facet,
     HostSnapshot,
     ServiceView,
@@ -144,6 +145,7 @@ def test_every_part_is_looked_at_soon_and_once(bench: Bench) -> None:
     assert sorted(bench.host.looks) == [
         "agreement",
         "array",
+        "content",
         "filesystem",
         "guards",
         "incident",
@@ -314,9 +316,9 @@ def test_stopping_ends_the_thread_and_closes_the_sources(bench: Bench) -> None:
 
 def test_parts_that_a_volume_does_not_have_are_not_looked_at() -> None:
     local = dataclasses.replace(volume_config(), replica=None, nfs=None)
-    assert looked_at(local) == {Facet.ARRAY, Facet.FILESYSTEM}
+    assert looked_at(local) == {Facet.ARRAY, Facet.FILESYSTEM, Facet.CONTENT, Facet.RECORDS}
     whole = volume_config(services=("a.service",))
-    assert looked_at(whole) == CHEAP_FACETS | {Facet.AGREEMENT}
+    assert looked_at(whole) == JUDGED_FACETS | {Facet.RECORDS}
 
 
 def array_view(sync_action: str) -> ArrayView:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from storage_agent.host.pair.compare import compare
+from storage_agent.host.pair.compare import REFUSAL_LIMIT_CHARS, compare
 from storage_agent.host.pair.secret import make_secret
 from storage_agent.model.agreement import Agreement, Silence
 from storage_agent.model.configuration import AgentConfig, HostConfig
@@ -22,6 +22,12 @@ from storage_agent.service.pair_listener import PLACES, PairListener, listen
 from tests.unit.fakes import agent_config, volume_config
 
 WAIT_S = 10.0
+
+
+def nothing(_volume: str) -> str:
+    return ""
+
+
 ALPHA, BETA, STRANGER = "127.0.0.21", "127.0.0.22", "127.0.0.23"
 
 
@@ -53,7 +59,12 @@ class Pair:
             for name in self.roots
         }
         self.place = (BETA, port)
-        self.listener = PairListener(lambda: self.configs["beta"], root=self.roots["beta"])
+        self.refusals = {"data": ""}
+        self.listener = PairListener(
+            lambda: self.configs["beta"],
+            refusal=lambda volume: self.refusals[volume],
+            root=self.roots["beta"],
+        )
 
     def share_secret(self) -> None:
         """As scp -p does."""
@@ -111,6 +122,19 @@ def test_two_hosts_compare(pair: Pair) -> None:
     pair.change("alpha", mount_point="/srv/other")
     found = pair.ask()
     assert (found.silence, found.differing) == (None, {})
+
+
+@pytest.mark.sockets
+def test_the_peer_says_what_would_refuse_it_as_it_is_at_that_moment(pair: Pair) -> None:
+    pair.share_secret()
+    pair.start()
+    assert pair.ask().refusal == ""
+    pair.refusals["data"] = "STATE_FOLDER: full \u2026 \x1b[31m" + "x" * 500
+    told = pair.ask().refusal
+    assert told.startswith("STATE_FOLDER: full ? ?[31mxxx")
+    assert len(told) == REFUSAL_LIMIT_CHARS
+    pair.refusals["data"] = ""
+    assert pair.ask() == dataclasses.replace(pair.ask(), refusal="")
 
 
 @pytest.mark.sockets
@@ -214,7 +238,9 @@ def test_an_address_that_is_not_there_yet_is_tried_again(tmp_path: Path) -> None
         return listen(address, port)
 
     pair.listener.stop()
-    pair.listener = PairListener(lambda: pair.configs["beta"], root=pair.roots["beta"], listen=late)
+    pair.listener = PairListener(
+        lambda: pair.configs["beta"], refusal=nothing, root=pair.roots["beta"], listen=late
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pair_listener, "LOOK_S", 0.1)
         pair.start()
@@ -225,7 +251,7 @@ def test_an_address_that_is_not_there_yet_is_tried_again(tmp_path: Path) -> None
 
 @pytest.mark.sockets
 def test_one_that_was_never_started_stops() -> None:
-    PairListener(agent_config).stop()
+    PairListener(agent_config, refusal=nothing).stop()
 
 
 @pytest.mark.sockets
@@ -241,7 +267,7 @@ def test_a_fault_of_its_own_does_not_end_it(pair: Pair) -> None:
         return config
 
     pair.listener.stop()
-    pair.listener = PairListener(flaky, root=pair.roots["beta"])
+    pair.listener = PairListener(flaky, refusal=nothing, root=pair.roots["beta"])
     pair.start()
     assert failures == [1]
     assert pair.ask().silence is None

@@ -39,12 +39,14 @@ class Disk:
         self.noted: Marker | None = None
         self.put_back = ""
         self.unreadable: OperationFailed | None = None
+        self.tried: list[str] = []
         self.ticks = Ticks(
             read=self.read,
             write=self.write,
             base=self.base,
             seen=lambda _, marker: self.seen.append(marker),
             keep=lambda _, marker: self.kept.append(marker.counter),
+            tried=lambda _, problem: self.tried.append(problem),
         )
 
     def read(self, volume: VolumeConfig) -> Marker | None:
@@ -226,3 +228,26 @@ def test_what_a_user_has_made_of_the_marker_is_not_counted_on() -> None:
         disk.put_back = "marker was missing"
         disk.tick()
         assert [marker.age() for marker in disk.seen] == [(7, 3 + UNNOTED + 1)]
+
+
+def test_why_it_could_not_be_written_is_told_and_tried_again_with_each_look() -> None:
+    disk = Disk()
+    disk.tick()
+    disk.fails = OperationFailed("Operation not permitted")
+    disk.tick()
+    disk.ticks.turn({"data": VOLUME}, snapshot(serving()), only_disturbed=True)
+    disk.idle()
+    disk.ticks.turn({"data": VOLUME}, snapshot(serving()), only_disturbed=True)
+    disk.idle()
+    assert disk.tried == ["", "Operation not permitted", ""]
+    disk.fails = OperationFailed("Read-only file system")
+    disk.tick()
+    disk.tick(FakeHost())
+    assert disk.tried[-2:] == ["Read-only file system", ""]
+
+
+def test_a_disk_that_does_not_answer_is_no_refusal() -> None:
+    disk = Disk()
+    disk.fails = CommandStuck("the write does not end")
+    disk.tick()
+    assert disk.tried == []

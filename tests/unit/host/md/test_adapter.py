@@ -267,6 +267,31 @@ def test_members_of_a_running_array_are_written_all_the_time(host: Host) -> None
     assert host.mdadm.examined() == [PATHS, PATHS]
 
 
+def lay(host: Host, name: str, start: bytes) -> None:
+    """What lies on the disk from 4 KiB on."""
+    path = host.tree.root / "dev" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(4096) + start.ljust(4096, b"\0"))
+
+
+def test_a_member_whose_superblock_is_overwritten_is_examined_again(host: Host) -> None:
+    run_array(host)
+    superblock = bytes.fromhex("fc4e2ba9") + bytes(12) + bytes(range(16))
+    for name in NAMES:
+        lay(host, name, superblock)
+    md = host.md()
+    md.view(CONFIG, "alpha")
+    # What counts on in it is no change.
+    lay(host, "vdc", superblock + b"events")
+    md.view(CONFIG, "alpha")
+    assert host.mdadm.examined() == [PATHS]
+    lay(host, "vdc", b"")
+    del host.mdadm.sections["/dev/vdc"]
+    assert md.view(CONFIG, "alpha").other == ("alpha-1",)
+    md.view(CONFIG, "alpha")
+    assert host.mdadm.examined() == [PATHS, ("/dev/vdc",)]
+
+
 @pytest.mark.parametrize("attribute", ["diskseq", "stat", "queue/iostats"])
 def test_where_nothing_tells_of_changes_each_look_is_new(host: Host, attribute: str) -> None:
     host.tree.write(f"sys/block/vdb/{attribute}", "\n")

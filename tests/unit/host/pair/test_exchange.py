@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from storage_agent import __version__
 from storage_agent.host.pair import exchange
+from storage_agent.host.pair.compare import statement
 from storage_agent.host.pair.exchange import (
     LIMIT_BYTES,
     NotProven,
@@ -378,9 +380,11 @@ def widest() -> AgentConfig:
 def test_every_configuration_can_be_said() -> None:
     config = widest()
     (name,) = config.volumes
-    said = exchange._encode(Statement(agent_version="0.1.0", values=shared(config, name)))
+    long = statement(config, name, '"\\\u00e4' + "x" * 500)
+    said = exchange._encode(long)
     assert len(said) + 200 < LIMIT_BYTES
+    assert exchange._decode(said) == long
     assert exchange._decode(said).values == shared(config, name)
-    assert json.loads(said)["agent_version"] == "0.1.0"
+    assert json.loads(said)["agent_version"] == __version__
     plain = shared(agent_config(), "data")
     assert plain["volumes.data.nfs.address"] == '"10.9.0.10/24"'

@@ -161,12 +161,12 @@ def unknown_volume(name: str, known: Iterable[str], host: str) -> UsageError:
     from difflib import get_close_matches
 
     names = sorted(known)
-    near = get_close_matches(name, names, 1)
+    near, listed = get_close_matches(name, names, 1), ", ".join(names) or "none"
     return UsageError(
         f"no volume {name!r} is configured on {host}",
         remedy=f"did you mean {near[0]!r}?"
         if near
-        else f"configured are: {', '.join(names) or 'none'}; what agent.toml has more counts after: "
+        else f"configured are: {listed}; what agent.toml has more counts after: "
         "systemctl reload storage-agentd",
         code="UNKNOWN_VOLUME",
     )

@@ -14,7 +14,14 @@ from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
-from storage_agent.model.replica import WITHOUT_DISK, PeerView, Replica, Role
+from storage_agent.model.replica import (
+    WITHOUT_DISK,
+    ConnectionState,
+    DiskState,
+    PeerView,
+    Replica,
+    Role,
+)
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.assembly import assembly_findings
@@ -103,7 +110,7 @@ def _serving(
         # What stands still anyway has clients shut out and no peer; neither is to be mended first.
         found += _layers(volume, snapshot)
         if isinstance(replica, Replica) and not replica.in_sync():
-            found.append(_fallback(volume, snapshot, replica, name))
+            found += _fallback(volume, snapshot, replica, name)
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
@@ -303,14 +310,39 @@ def _own_folder(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding
 
 def _fallback(
     volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str
-) -> Finding:
+) -> tuple[Finding, ...]:
+    view = replica.peer
     if replica.split_brain:
-        return split_brain(volume, replica, peer)
-    if replica.peer is None or replica.stands_alone():
-        return standing_alone(volume, replica, peer)
+        return (split_brain(volume, replica, peer),)
+    if view is None or view.connection is not ConnectionState.CONNECTED:
+        if replica.disk in WITHOUT_DISK:
+            # ATTACH_ALONE says what is wrong: not the fallback is missing, but all data.
+            return ()
+        if replica.disk is not DiskState.UP_TO_DATE:
+            return (_own_copy_old(volume, snapshot, replica, peer),)
+    if view is None or replica.stands_alone():
+        return (standing_alone(volume, replica, peer),)
     if replica.peer_has_all():
-        return _own_copy_bad(volume, snapshot, replica, replica.peer, peer)
-    return _no_fallback(volume, replica.peer, peer)
+        return (_own_copy_bad(volume, snapshot, replica, view, peer),)
+    return (_no_fallback(volume, view, peer),)
+
+
+def _own_copy_old(
+    volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str
+) -> Finding:
+    """Attached again to a Primary that had lost it, while the peer was away: DRBD refuses each
+    connection in which this side would have to be the target ("I shall become SyncTarget, but I am
+    primary!", drbd_receiver.c drbd_sync_handshake(); simulation, seed 1593 of the remedies)."""
+    return blocker(
+        "OWN_COPY_OLD",
+        f"{snapshot.host} serves a copy of {volume.name} that DRBD does not call current: {peer} "
+        f"may have newer data, and cannot be connected as long as this host is Primary",
+        measured=f"own disk {replica.disk}, "
+        f"connection {replica.peer.connection if replica.peer else 'none'}",
+        limit=f"own disk UpToDate, or connected to {peer}",
+        remedy=f"end the service here: storage-agent demote {volume.name} --yes-stop-serving "
+        f"{snapshot.host}/{volume.name}; then: storage-agent rejoin {volume.name}",
+    )
 
 
 def _own_copy_bad(

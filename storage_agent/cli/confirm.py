@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable, Iterable
 
 from storage_agent.cli.context import Context
-from storage_agent.cli.look import unknown_volume
 from storage_agent.cli.render_plan import disk_lines, plan_lines
 from storage_agent.model.answers import PlanAnswer
 from storage_agent.model.array import Disk
@@ -112,7 +111,5 @@ def confirm_plan(
 def disks_to_write(volume: str, context: Context) -> tuple[Disk, ...]:
     """The volume's disks on this host, as they are attached now. Raises AgentError."""
     config = context.local.config()
-    if volume not in config.volumes:
-        raise unknown_volume(volume, sorted(config.volumes), config.host)
-    serials = config.volumes[volume].array.disks.get(config.host, ())
+    serials = config.require_volume(volume).array.disks.get(config.host, ())
     return context.local.disks(serials)

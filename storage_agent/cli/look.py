@@ -19,7 +19,7 @@ from storage_agent.cli.sync import SyncWatch
 from storage_agent.cli.text import clean, when_text
 from storage_agent.model.answers import StatusAnswer, items_of, parse_record, parse_status
 from storage_agent.model.configuration import AgentConfig
-from storage_agent.model.errors import AgentError, Missing, UsageError
+from storage_agent.model.errors import AgentError, Missing, UsageError, unknown_volume
 from storage_agent.model.operation import OperationRecord
 
 FOLLOW_EVERY_S = 1.0
@@ -70,21 +70,8 @@ def _cut(result: dict[str, Any], volume: str | None) -> dict[str, Any]:
     try:
         return only_volume(result, volume)
     except KeyError:
-        known = sorted(result["snapshot"]["volumes"])
+        known = result["snapshot"]["volumes"]
         raise unknown_volume(volume, known, result["host"]) from None
-
-
-def unknown_volume(volume: str, known: list[str], host: str) -> UsageError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(volume, known, 1)
-    return UsageError(
-        f"no volume {volume!r} is configured on {host}",
-        remedy=f"did you mean {near[0]!r}?"
-        if near
-        else f"configured are: {', '.join(known) or 'none'} (storage-agent config show)",
-        code="UNKNOWN_VOLUME",
-    )
 
 
 def _watch(options: argparse.Namespace, context: Context) -> Answer:

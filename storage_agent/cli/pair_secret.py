@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from storage_agent.cli.context import Answer, Context
-from storage_agent.cli.look import unknown_volume
 from storage_agent.model.agreement import copy_secret, secret_path
 from storage_agent.model.errors import NotPermitted, UsageError
 
@@ -17,9 +16,7 @@ def pair_secret(options: argparse.Namespace, context: Context) -> Answer:
         raise NotPermitted("the secret is root's", remedy="run it as root (sudo)")
     config = context.local.config()
     name, peer = options.volume, config.peer_of(config.host)
-    volume = config.volumes.get(name)
-    if volume is None:
-        raise unknown_volume(name, sorted(config.volumes), config.host)
+    volume = config.require_volume(name)
     if volume.replica is None or peer is None:
         raise UsageError(
             f"{name} has no replica: there is nothing to compare", remedy="storage-agent status"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from storage_agent.cli.confirm import confirm_plan
 from storage_agent.cli.context import Answer, Context
-from storage_agent.cli.look import known_config, unknown_volume
+from storage_agent.cli.look import known_config
 from storage_agent.cli.operate import ask_plan, operate, plan_answer, refuse_blocked, show_plan
 from storage_agent.cli.render_status import finding_lines, peer_name
 from storage_agent.cli.sync import SyncWatch
@@ -15,7 +15,7 @@ from storage_agent.cli.terminal import Tone
 from storage_agent.cli.text import clean, when_text
 from storage_agent.model.answers import StatusAnswer, parse_status
 from storage_agent.model.configuration import AgentConfig, Arbitration
-from storage_agent.model.errors import AgentError, OutcomeUnknown, Refused
+from storage_agent.model.errors import AgentError, OutcomeUnknown, Refused, unknown_volume
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import Marker
 from storage_agent.model.replica import Replica
@@ -197,5 +197,5 @@ def _snapshot(status: StatusAnswer, volume: str) -> VolumeSnapshot:
     """Raises UsageError."""
     snapshot = status.snapshot.volumes.get(volume)
     if snapshot is None:
-        raise unknown_volume(volume, sorted(status.snapshot.volumes), status.host)
+        raise unknown_volume(volume, status.snapshot.volumes, status.host)
     return snapshot

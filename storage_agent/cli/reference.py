@@ -10,7 +10,9 @@ from typing import Any
 from storage_agent.cli.context import Answer, Context
 from storage_agent.cli.terminal import Screen, Tone
 from storage_agent.cli.text import clean, counted
-from storage_agent.model.errors import ConfigurationError, UsageError
+from storage_agent.model.answers import parse_config
+from storage_agent.model.configuration import AgentConfig
+from storage_agent.model.errors import AgentError, ConfigurationError, UsageError
 from storage_agent.model.wire import to_wire
 from storage_agent.policy.catalogue import CATALOGUE
 
@@ -33,7 +35,10 @@ def _check(context: Context) -> Answer:
         names = ", ".join(sorted(loaded.volumes)) or "none"
         text = f"ok: host {loaded.host}, {counted(len(loaded.volumes), 'volume')}: {names}"
         data = {"host": loaded.host, "volumes": sorted(loaded.volumes), "problems": []}
-        return Answer(data=data, lines=(clean(text),))
+        lines = [clean(text)]
+        if _in_force(context) not in (None, loaded):
+            lines.append("the daemon has not read it yet: systemctl reload storage-agentd")
+        return Answer(data=data, lines=tuple(lines))
     count = len(problems)
     error = ConfigurationError(
         problems[0] if count == 1 else f"{count} problems in the configuration, listed above",
@@ -42,6 +47,14 @@ def _check(context: Context) -> Answer:
     return Answer(
         data={"problems": problems}, error=error, notes=list(problems) if count > 1 else []
     )
+
+
+def _in_force(context: Context) -> AgentConfig | None:
+    """As the daemon goes by it; None where that cannot be asked (no daemon, or another machine)."""
+    try:
+        return parse_config(context.ask_daemon("config.show", {}))
+    except AgentError:
+        return None
 
 
 def _flat_lines(value: Any, origins: dict[str, str], key: str = "") -> Iterator[str]:

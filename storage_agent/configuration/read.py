@@ -68,6 +68,14 @@ class Document:
 
     def merge(self, file: str, text: str) -> None:
         """Takes another file in; one that is not TOML becomes a problem and changes nothing."""
+        if text.startswith("\ufeff"):
+            # tomllib calls it an invalid statement, and nobody sees it in an editor.
+            message = (
+                "begins with a byte order mark, which TOML does not know; take it away: "
+                f"sed -i '1s/^\\xef\\xbb\\xbf//' {file}"
+            )
+            self.problems.append(Problem(origin=Origin(file=file, line=1), message=message))
+            return
         try:
             values = tomllib.loads(text)
             lines = key_lines(text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from storage_agent.coordinator.background import Background, Promote
 from storage_agent.coordinator.budget import Budget
@@ -89,11 +90,14 @@ class Coordinator:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def look(self, volume: VolumeSettings) -> VolumeView:
-        """Both hosts now, each within its deadline. What was seen in sync is recorded."""
+    def look(
+        self, volume: VolumeSettings, known: Mapping[str, AgentError] = MappingProxyType({})
+    ) -> VolumeView:
+        """Both hosts now, each within its deadline. What was seen in sync is recorded. known: why
+        a host gives no answer, which is not asked."""
         before = self.store.get(volume.key)
-        answers = self.fleet.statuses(volume.hosts)
-        return self._joined(volume, before, answers)
+        answers = self.fleet.statuses(host for host in volume.hosts if host not in known)
+        return self._joined(volume, before, {**answers, **known})
 
     def look_at_all(self, volumes: Iterable[VolumeSettings]) -> Iterator[VolumeView]:
         """Every host is asked once, all in parallel; each volume as soon as both its hosts have

@@ -202,17 +202,20 @@ def fail_over(
     *,
     automatic: bool = False,
     is_declared_off: bool = False,
+    silent: AgentError | None = None,
     fence: Fence | None = None,
     on_progress: OnProgress = lambda _host, _record: None,
     on_text: Callable[[str], None] = lambda _text: None,
 ) -> TakenOver:
     """Brings the volume up on `target`. automatic: no person has asked; counted as such.
     is_declared_off: a person has typed the name of the old host, which is powered off.
+    silent: how it is known already that the old host answers nothing; it is not waited for again.
     fence: called before the promotion.  on_text: gets what went wrong and stops nothing.
 
     Raises Refused (nothing was changed), OperationFailed, OutcomeUnknown.
     """
-    view = coordinator.look(volume)
+    known = {} if silent is None else {volume.peer_of(target): silent}
+    view = coordinator.look(volume, known)
     require_epochs(view)
     check = check_takeover(coordinator, view, target)
     if found := blockers(check.findings):

@@ -14,7 +14,7 @@ from storage_agent.model.replica import Role
 from storage_agent.model.split_brain import changed_text, side_text
 
 # Of an agent: that nobody could take over from it.
-_WITHOUT_FALLBACK = frozenset({"NO_FALLBACK", "STANDING_ALONE", "SPLIT_BRAIN"})
+_WITHOUT_FALLBACK = frozenset({"NO_FALLBACK", "STANDING_ALONE", "SPLIT_BRAIN", "OWN_COPY_OLD"})
 # What both hosts of a pair must have been told.
 _OF_BOTH = frozenset({"ARBITRATION_NOT_IN_FORCE", "REPLICA_UNSAFE", "REPLICA_ELSEWHERE"})
 _HERE = "on the coordinator's machine: "

@@ -185,7 +185,7 @@ def _deadlines(section: Section) -> Deadlines:
         answer_s=section.number("answer_s", 1, 120, 15),
         operation_s=section.number("operation_s", 30, 3600, 960),
         handover_s=section.number("handover_s", 1, 600, 120),
-        unreachable_s=section.number("unreachable_s", 2, 3600, 10),
+        unreachable_s=section.number("unreachable_s", 2, 3600, 5),
         hook_s=section.number("hook_s", 1, 600, 30),
     )
     section.done()

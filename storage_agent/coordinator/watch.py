@@ -12,19 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from storage_agent.coordinator.automatic import AutomaticFailover
 from storage_agent.coordinator.budget import Budget
 from storage_agent.coordinator.coordinator import Coordinator
-from storage_agent.coordinator.deciding.arbiter import State, automatic_refusal, claim_refusal
+from storage_agent.coordinator.deciding.arbiter import State, claim_refusal
 from storage_agent.coordinator.deciding.contradictions import disagreements, is_behind
-from storage_agent.coordinator.failover import fail_over
 from storage_agent.coordinator.fencing import Fence
 from storage_agent.coordinator.incidents import Answered, answer_incidents
-from storage_agent.coordinator.reaching.rpc import Unreachable
+from storage_agent.coordinator.reaching.rpc import Disconnected, Silent, Unreachable
 from storage_agent.coordinator.record.lasting import LASTS_S, Contradictions
 from storage_agent.coordinator.record.store import RecordBusy, RecordFailed
 from storage_agent.coordinator.settings import VolumeSettings
+from storage_agent.coordinator.silence import Silence
 from storage_agent.coordinator.views import HostView, VolumeView, host_view
 from storage_agent.coordinator.withdrawal import settle
+from storage_agent.model.answers import StatusAnswer
 from storage_agent.model.clock import Deadline
 from storage_agent.model.errors import AgentError
 from storage_agent.model.finding import Severity
@@ -37,9 +39,7 @@ LOOK_EVERY_S = 0.25
 # Adoptions that the service tries by itself: each takes an epoch, whatever a host shows after it.
 PROOFS = 10
 PROOF_EVERY_S = 20.0
-JUDGE_S = 1.0
-# Between two tries of the same failover.
-RETRY_S = 10.0
+JUDGE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +66,24 @@ class Watch:
     ) -> None:
         self._coordinator = coordinator
         self._tell = tell
-        self._fence = fence
         self._stopping = threading.Event()
         self._hints = {host: threading.Event() for host in coordinator.settings.hosts}
-        now_s = coordinator.clock.monotonic()
-        self._seen_s = dict.fromkeys(coordinator.settings.hosts, now_s)
+        self._silence = Silence()
         self._views: dict[tuple[str, str], HostView] = {}
         self._contradictions = Contradictions()
-        self._tried_s: dict[str, float] = {}
         self._last_told: dict[tuple[str, str, str], str] = {}
         self._looks = Budget(LOOKS, LOOK_EVERY_S)
         self._proofs = Budget(PROOFS, PROOF_EVERY_S)
         self._threads: list[threading.Thread] = []
+        self._automatic = AutomaticFailover(
+            coordinator,
+            self._silence,
+            lambda volume, host: self._views.get((volume.key, host)),
+            lambda host, volume, severity, text: self._tell_change(
+                "failover", host, volume, severity, text
+            ),
+            fence,
+        )
         # Takeovers at a time; whoever waits for one judges after that.
         self._may_judge = threading.BoundedSemaphore(coordinator.settings.parallel)
 
@@ -151,18 +157,23 @@ class Watch:
 
     def look(self, host: str) -> None:
         """One look at a host: incidents first, then what it shows. Raises AgentError."""
-        for answered in answer_incidents(self._coordinator, host):
-            event = _answered_event(answered)
-            self._tell_change(event.kind, event.host, event.volume, event.severity, event.text)
-        records = {
-            volume.key: self._coordinator.store.get(volume.key) for volume in self._volumes(host)
-        }
-        # Again on the same session it changes nothing, and answers like `status`.
-        status = self._coordinator.fleet.subscribe(host)
-        self._seen_s[host] = self._coordinator.clock.monotonic()
+        self._silence.asked(host, self._coordinator.clock.monotonic())
+        try:
+            status, records = self._ask(host)
+        except (Unreachable, Disconnected, Silent):
+            self._silence.failed(host, self._coordinator.clock.monotonic())
+            raise
+        except Exception:
+            # It has answered, or the fault is ours.
+            self._silence.heard(host)
+            raise
+        self._silence.heard(host)
         for volume in self._volumes(host):
             view = host_view(volume.name, host, status)
             self._views[volume.key, host] = view
+            if view.is_connected is False:
+                # Whether the other one is still there has to be known now.
+                self._coordinator.fleet.try_again(volume.peer_of(host))
             record = records[volume.key]
             joined = self._joined(volume, record)
             missed = joined is not None and is_behind(joined)
@@ -176,13 +187,24 @@ class Watch:
                 self._settle(host, joined)
                 self._compare(joined)
 
+    def _ask(self, host: str) -> tuple[StatusAnswer, dict[str, State | None]]:
+        """What it shows, and the records as they were before it was asked."""
+        for answered in answer_incidents(self._coordinator, host):
+            event = _answered_event(answered)
+            self._tell_change(event.kind, event.host, event.volume, event.severity, event.text)
+        records = {
+            volume.key: self._coordinator.store.get(volume.key) for volume in self._volumes(host)
+        }
+        # Again on the same session it changes nothing, and answers like `status`.
+        return self._coordinator.fleet.subscribe(host), records
+
     def _joined(self, volume: VolumeSettings, record: State | None) -> VolumeView | None:
         """What both hosts have shown last; None where one of them has not for a while."""
         now_s = self._coordinator.clock.monotonic()
         one, two = (self._views.get((volume.key, host)) for host in volume.hosts)
         if one is None or two is None or record is None:
             return None
-        if any(now_s - self._seen_s[host] >= LASTS_S for host in volume.hosts):
+        if any(self._silence.owes_since(host, now_s, LASTS_S) for host in volume.hosts):
             return None
         return VolumeView(volume=volume, hosts=(one, two), state=record)
 
@@ -249,7 +271,8 @@ class Watch:
         try:
             if is_alone:
                 limit_s = self._coordinator.settings.deadlines.unreachable_s
-                is_gone = self._coordinator.clock.monotonic() - self._seen_s[gone] >= limit_s
+                now_s = self._coordinator.clock.monotonic()
+                is_gone = self._silence.owes_since(gone, now_s, limit_s)
                 if not is_gone or not self._coordinator.go_on_alone(volume):
                     return
                 text = f"the adoption that was broken off goes on with {host} alone"
@@ -272,10 +295,20 @@ class Watch:
     # --- failing over ---------------------------------------------------------------------------
 
     def _judge(self, volume: VolumeSettings) -> None:
-        while not self._stopping.wait(JUDGE_S):
-            with self._may_judge:
-                if not self._stopping.is_set():
-                    self._try_to_judge(volume)
+        while not self._pauses(self._stopping.wait):
+            if not self._pauses(lambda s: not self._may_judge.acquire(timeout=s)):
+                try:
+                    if not self._stopping.is_set():
+                        self._try_to_judge(volume)
+                finally:
+                    self._may_judge.release()
+
+    def _pauses(self, wait: Callable[[float], bool]) -> bool:
+        """Whatever it returns, after JUDGE_S at most; where that takes longer we were asleep."""
+        end_s = self._coordinator.clock.monotonic() + JUDGE_S
+        found = wait(JUDGE_S)
+        self._silence.woke(end_s, self._coordinator.clock.monotonic())
+        return found
 
     def _try_to_judge(self, volume: VolumeSettings) -> None:
         try:
@@ -287,55 +320,8 @@ class Watch:
             self._tell_change("failover", "", volume.key, Severity.BLOCKER, _broken_off(exc))
 
     def judge(self, volume: VolumeSettings) -> None:
-        """Fails over if the owner is gone by two signals: it answers nobody, and the other host
-        has lost its connection to it. Raises AgentError."""
-        coordinator, now_s = self._coordinator, self._coordinator.clock.monotonic()
-        state = coordinator.store.get(volume.key)
-        if state is None or state.owner not in volume.hosts:
-            return
-        owner, target = state.owner, volume.peer_of(state.owner)
-        limit_s = coordinator.settings.deadlines.unreachable_s
-        if now_s - self._seen_s[owner] < limit_s or now_s - self._seen_s[target] >= limit_s:
-            return
-        view = self._views.get((volume.key, target))
-        if view is None or view.is_connected is not False or view.is_primary:
-            return
-        if now_s - self._tried_s.get(volume.key, -RETRY_S) < RETRY_S:
-            return
-        self._tried_s[volume.key] = now_s
-        if refusal := automatic_refusal(
-            state,
-            automatic=volume.automatic,
-            cooldown_s=volume.cooldown_s,
-            unix_s=coordinator.unix_s(),
-        ):
-            text = f"{owner} is gone, and no failover without a person: {refusal.summary}; " + (
-                volume.named_in(refusal, target).remedy
-            )
-            self._tell_change("failover", owner, volume.key, Severity.BLOCKER, text)
-            return
-        self._tell(
-            Event(
-                kind="failover",
-                host=target,
-                volume=volume.key,
-                severity=Severity.WARNING,
-                text=f"{owner} is gone for {int(now_s - self._seen_s[owner])} s: failing over",
-            )
-        )
-
-        def tell(text: str) -> None:
-            self._tell_change("failover", owner, volume.key, Severity.WARNING, text)
-
-        done = fail_over(
-            coordinator, volume, target, automatic=True, fence=self._fence(owner), on_text=tell
-        )
-        text = f"{target} serves: {done.proof}"
-        severity = Severity.WARNING
-        if not done.are_hooks_done:
-            text += "; but a hook failed after it: do by hand what it should have done"
-            severity = Severity.BLOCKER
-        self._tell_change("failover", target, volume.key, severity, text)
+        """Fails over if the owner is gone. Raises AgentError."""
+        self._automatic.judge(volume)
 
     # --- telling --------------------------------------------------------------------------------
 

@@ -283,8 +283,7 @@ class Engine:
         Raises UsageError for an unknown volume, Refused for a number below a readable epoch or
         below the newest marker seen, Busy while an operation holds the volume.
         """
-        if volume not in self._config.volumes:
-            raise UsageError(f"there is no volume {volume!r}", code="UNKNOWN_VOLUME")
+        self._config.require_volume(volume)
         with self._lock:
             if volume in self._running:
                 raise Busy(f"{volume} is busy", remedy="wait for it: storage-agent operation")
@@ -380,13 +379,7 @@ class Engine:
             self._epochs.forget_marker(request.volume)
 
     def _volume(self, request: OperationRequest) -> VolumeConfig:
-        volume = self._config.volumes.get(request.volume)
-        if volume is None:
-            raise UsageError(
-                f"there is no volume {request.volume!r}",
-                remedy=f"configured volumes: {', '.join(sorted(self._config.volumes)) or 'none'}",
-                code="UNKNOWN_VOLUME",
-            )
+        volume = self._config.require_volume(request.volume)
         if request.kind is OperationKind.CREATE:
             return with_identity(self._config, volume)
         is_abandoned = request.kind is OperationKind.ABANDON

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from storage_agent.model.errors import unknown_volume
+
 # Where the two agents compare what they have configured: next to none of DRBD's usual ports (from
 # 7788), LINSTOR's (7000 to 7999) or NFS's.
 COMPARE_PORT = 8780
@@ -113,3 +115,10 @@ class AgentConfig:
         """The other host, or None where only one is configured."""
         others = [h for name, h in self.hosts.items() if name != host]
         return others[0] if others else None
+
+    def require_volume(self, name: str) -> VolumeConfig:
+        """Raises UsageError (UNKNOWN_VOLUME)."""
+        volume = self.volumes.get(name)
+        if volume is None:
+            raise unknown_volume(name, self.volumes, self.host)
+        return volume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from storage_agent.model.finding import Finding, blocker, blockers
@@ -152,3 +153,20 @@ class CommandFailed(AgentError):
         self.tool_exit_status = exit_status
         self.stderr = stderr
         self.stdout = stdout
+
+
+def unknown_volume(name: str, known: Iterable[str], host: str) -> UsageError:
+    """known: the volumes of the configuration that was read."""
+    # It takes longer to load than the rest of a command to run.
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near, listed = get_close_matches(name, names, 1), ", ".join(names) or "none"
+    return UsageError(
+        f"no volume {name!r} is configured on {host}",
+        remedy=f"did you mean {near[0]!r}?"
+        if near
+        else f"configured are: {listed}; what agent.toml has more counts after: "
+        "systemctl reload storage-agentd",
+        code="UNKNOWN_VOLUME",
+    )

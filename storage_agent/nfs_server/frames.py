@@ -29,13 +29,13 @@ def arp_announcements(hardware_address: bytes, address: str) -> tuple[bytes, byt
     )
 
 
-def claims_address(frame: bytes, address: str, own: bytes) -> bool:
-    """An ARP packet, request or reply, by which others take `address` for the sender's, who is not
-    the one with the hardware address `own` (RFC 5227 section 2.4)."""
+def claimant(frame: bytes, address: str, own: bytes) -> bytes | None:
+    """Whose hardware address an ARP packet, request or reply, gives out as that of `address`, where
+    it is not `own` (RFC 5227 section 2.4)."""
     if len(frame) < 42 or frame[12:14] != struct.pack("!H", ETH_P_ARP):
-        return False
+        return None
     is_ours = frame[14:20] == _ARP_HEADER and frame[28:32] == socket.inet_aton(address)
-    return is_ours and frame[22:28] != own
+    return frame[22:28] if is_ours and frame[22:28] != own else None
 
 
 def tickle(source: tuple[str, int], target: tuple[str, int]) -> bytes:

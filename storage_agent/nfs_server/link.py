@@ -14,6 +14,7 @@ import socket
 import struct
 from pathlib import Path
 
+from storage_agent.host.drbd.alone import goes_on_alone
 from storage_agent.host.network import link_address
 from storage_agent.host.nfs.adapter import CANARY_NETWORK, CLOSED_GROUP, LINK, PORT
 from storage_agent.host.nfs.settings import ServerSettings
@@ -21,7 +22,7 @@ from storage_agent.model.errors import Missing
 from storage_agent.nfs_server.frames import (
     ETH_P_ARP,
     arp_announcements,
-    claims_address,
+    claimant,
     tickle,
 )
 
@@ -161,14 +162,25 @@ class ServiceLink:
         packets.bind((LINK, ETH_P_ARP))
         return packets
 
-    def is_foreign_claim(self, frame: bytes) -> bool:
-        """Another machine says that it has our address."""
-        own = bytes.fromhex((self._folder / "address").read_text().strip().replace(":", ""))
-        return claims_address(frame, self._settings.service_address(), own)
+    def claimant(self, frame: bytes) -> bytes | None:
+        """The hardware address of another machine that says that it has our address."""
+        return claimant(frame, self._settings.service_address(), self._own())
+
+    def may_be_peers(self, claimant: bytes) -> bool:
+        """Of the volume's link on another of its hosts; of an ipvlan, which shares its parent's
+        address, that cannot be known."""
+        settings = self._settings
+        return settings.link != "macvlan" or claimant in (
+            hardware_address(settings, host) for host in settings.hosts
+        )
+
+    def is_known_right(self) -> bool:
+        """This host, and not its peer: it has lost the peer and may go on all the same."""
+        return self._settings.minor is not None and goes_on_alone(self._settings.minor)
 
     def announce(self) -> None:
         """Gratuitous ARP, once. A link that cannot send just now is no failure: it is repeated."""
-        own = bytes.fromhex((self._folder / "address").read_text().strip().replace(":", ""))
+        own = self._own()
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         with packets, contextlib.suppress(OSError):
             packets.bind((LINK, 0))
@@ -184,6 +196,9 @@ class ServiceLink:
                 address, _, port = connection.rpartition(":")
                 with contextlib.suppress(OSError):
                     packets.sendto(tickle(own, (address, int(port))), (address, 0))
+
+    def _own(self) -> bytes:
+        return bytes.fromhex((self._folder / "address").read_text().strip().replace(":", ""))
 
     def _flags(self, control: socket.socket) -> int:
         answer = fcntl.ioctl(control, _SIOCGIFFLAGS, _link_request(0))

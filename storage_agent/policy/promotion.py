@@ -150,8 +150,9 @@ def _replica(
             found += _currency(volume, snapshot, peer)
     else:
         # A copy that lost its peer shows Consistent until the fence-peer handler has answered.
-        found += _local_disk(volume, replica, peer, _WHOLE)
-        found += _unconnected(volume, snapshot, replica, request, peer, is_granted)
+        lacking = _local_disk(volume, replica, peer, _WHOLE)
+        found += lacking
+        found += _unconnected(volume, snapshot, replica, request, peer, is_granted, lacking)
     return tuple(found)
 
 
@@ -276,7 +277,9 @@ def _unconnected(
     request: OperationRequest,
     peer: str,
     is_granted: bool,
+    lacking: tuple[Finding, ...],
 ) -> tuple[Finding, ...]:
+    """lacking: what this copy itself lacks."""
     if replica.split_brain:
         # Nothing else is to be done before that has ended.
         return (split_brain(volume, replica, peer),)
@@ -293,9 +296,13 @@ def _unconnected(
     if replica.stands_alone():
         found.append(_stand_alone(volume, peer))
     # A peer whose copy is known to be worse may still be primary and serve from ours as it was.
+    unproven = () if known_worse else _currency(volume, snapshot, peer)
+    # Nobody is to be asked for a word, or to turn the peer off, where that would not be enough:
+    # the peer may have what this copy lacks.
+    first = next((finding.remedy for finding in (*lacking, *unproven)), "")
     if volume.arbitration is Arbitration.COORDINATOR:
         if not is_granted:
-            found.append(_not_granted(volume, seen, snapshot.host, peer))
+            found.append(_not_granted(volume, seen, snapshot.host, peer, first))
     elif request.peer_is_off != peer:
         found.append(
             blocker(
@@ -303,13 +310,14 @@ def _unconnected(
                 f"{peer} is not connected, and nobody has shown that it is off",
                 measured=seen,
                 limit=f"connected, or {peer} declared to be powered off",
-                remedy=f"power {peer} off, make sure of it, then: "
+                remedy=first
+                or f"on {peer}: storage-agent status {volume.name}; if it cannot be reached, power "
+                f"{peer} off, make sure of it, then: "
                 f"storage-agent promote {volume.name} --peer-is-off {peer}",
             )
         )
-    if not known_worse and (unproven := _currency(volume, snapshot, peer)):
-        found += unproven
-    elif volume.arbitration is Arbitration.NONE:
+    found += unproven
+    if not unproven and volume.arbitration is Arbitration.NONE:
         # Also where DRBD calls the peer worse: a source that missed the end of the resync still
         # does, and after its restart from its metadata (seed 3555 of the simulation).
         found.append(_may_have_written(replica, peer, known_worse))
@@ -348,7 +356,7 @@ def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tupl
     )
 
 
-def _not_granted(volume: VolumeConfig, seen: str, host: str, peer: str) -> Finding:
+def _not_granted(volume: VolumeConfig, seen: str, host: str, peer: str, first: str) -> Finding:
     """A person's word is none here: two people, or a person and the coordinator, could say
     different things at once, and the frozen peer listens to the coordinator alone."""
     return blocker(
@@ -356,7 +364,8 @@ def _not_granted(volume: VolumeConfig, seen: str, host: str, peer: str) -> Findi
         f"{peer} is not connected, and the coordinator has not granted {volume.name} to this host",
         measured=seen,
         limit="connected, or a grant for this operation's epoch and id",
-        remedy=f"on the coordinator's machine: storage-coordinator failover {volume.name} "
+        remedy=first
+        or f"on the coordinator's machine: storage-coordinator failover {volume.name} "
         f'--to {host}; if it is lost for good, set arbitration = "none" for {volume.name} in '
         f"agent.toml on both hosts, then: storage-agent promote {volume.name} "
         f"--peer-is-off {peer}",

@@ -14,12 +14,16 @@ from storage_agent.model.nfs import NfsView, ServerState
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
-from storage_agent.model.replica import WITHOUT_DISK, PeerView, Replica, Role
+from storage_agent.model.replica import (
+    Replica,
+    Role,
+)
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings
 from storage_agent.policy.assembly import assembly_findings
-from storage_agent.policy.common import blocker, bytes_text, move_to, thaw, unobserved, warning
+from storage_agent.policy.common import blocker, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
+from storage_agent.policy.fallback import fallback_findings
 from storage_agent.policy.guards import guard_findings, place_findings
 from storage_agent.policy.legible import named
 from storage_agent.policy.next_assembly import next_assembly_findings
@@ -27,7 +31,6 @@ from storage_agent.policy.promotion import promotion_findings, without_primary_p
 from storage_agent.policy.records import is_half_made, records_findings
 from storage_agent.policy.server import link_findings
 from storage_agent.policy.space import space_findings, unwritten_findings
-from storage_agent.policy.standalone import split_brain, standing_alone
 
 
 class Verdict(StrEnum):
@@ -42,7 +45,14 @@ class Verdict(StrEnum):
 
 
 _NOBODY_SERVED = frozenset(
-    {"INCIDENT_DENIED", "INCIDENT_OPEN", "NOT_EXPORTED", "NOT_MOUNTED", "REPLICA_SUSPENDED"}
+    {
+        "ATTACH_ALONE",
+        "INCIDENT_DENIED",
+        "INCIDENT_OPEN",
+        "NOT_EXPORTED",
+        "NOT_MOUNTED",
+        "REPLICA_SUSPENDED",
+    }
 )
 
 
@@ -133,7 +143,7 @@ def _serving(
         # What stands still anyway has clients shut out and no peer; neither is to be mended first.
         found += _layers(volume, snapshot)
         if isinstance(replica, Replica) and not replica.in_sync():
-            found.append(_fallback(volume, snapshot, replica, name))
+            found += fallback_findings(volume, snapshot, replica, name)
     view = snapshot.array
     if view is not None and not isinstance(view, Unobserved):
         found += assembly_findings(volume, snapshot)
@@ -333,54 +343,3 @@ def _own_folder(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding
             )
         )
     return tuple(found)
-
-
-def _fallback(
-    volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, peer: str
-) -> Finding:
-    if replica.split_brain:
-        return split_brain(volume, replica, peer)
-    if replica.peer is None or replica.stands_alone():
-        return standing_alone(volume, replica, peer)
-    if replica.peer_has_all():
-        return _own_copy_bad(volume, snapshot, replica, replica.peer, peer)
-    return _no_fallback(volume, replica.peer, peer)
-
-
-def _own_copy_bad(
-    volume: VolumeConfig, snapshot: VolumeSnapshot, replica: Replica, view: PeerView, peer: str
-) -> Finding:
-    """The one good copy is the other host's, and is reached through the replication link."""
-    measured = f"own disk {replica.disk}, {view.replication}, peer disk {view.disk}"
-    limit = "own disk UpToDate"
-    move = move_to(volume, snapshot.host, peer)
-    if replica.disk in WITHOUT_DISK:
-        return blocker(
-            "OWN_DISK_LOST",
-            f"{snapshot.host} has lost its own disk of {volume.name} and serves from {peer}'s: "
-            f"move it now; when {peer} or the link to it fails, nobody serves it",
-            measured=measured,
-            limit=limit,
-            remedy=f"{move}; once the array here is repaired: storage-agent assemble {volume.name}",
-        )
-    return blocker(
-        "OWN_COPY_BEHIND",
-        f"{snapshot.host} serves {volume.name} from {peer}'s copy until its own is resynced: when "
-        f"{peer} or the link to it fails, nobody serves it",
-        measured=measured,
-        limit=limit,
-        remedy=f"{move}; or wait for the resync: storage-agent status --watch",
-    )
-
-
-def _no_fallback(volume: VolumeConfig, view: PeerView, peer: str) -> Finding:
-    behind = view.out_of_sync_bytes
-    shown = "unknown bytes" if behind is None else bytes_text(behind)
-    return warning(
-        "NO_FALLBACK",
-        f"if this host fails now, {peer} cannot take {volume.name} over",
-        measured=f"{view.connection}, {view.replication}, peer disk {view.disk}, "
-        f"{shown} out of sync",
-        limit="Connected, Established, peer disk UpToDate, 0 bytes out of sync",
-        remedy=f"on {peer}: storage-agent status {volume.name}",
-    )

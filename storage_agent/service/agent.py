@@ -14,7 +14,7 @@ import structlog
 from storage_agent import __version__
 from storage_agent.model.clock import Clock, Deadline
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
-from storage_agent.model.errors import AgentError, Busy, UsageError
+from storage_agent.model.errors import AgentError, Busy
 from storage_agent.model.finding import Finding
 from storage_agent.model.key import KeyRole
 from storage_agent.model.operation import (
@@ -298,15 +298,7 @@ class Agent:
             )
         if self.setup.problem is not None:
             raise self.setup.problem
-        volume = self.setup.config.volumes.get(name)
-        if volume is None:
-            known = ", ".join(sorted(self.setup.config.volumes)) or "none"
-            raise UsageError(
-                f"there is no volume {name!r}",
-                remedy=f"configured volumes: {known}",
-                code="UNKNOWN_VOLUME",
-            )
-        return volume
+        return self.setup.config.require_volume(name)
 
     def require_usable(self) -> None:
         """Before anything that changes. Raises ConfigurationError, or why the journal is not

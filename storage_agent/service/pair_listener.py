@@ -1,7 +1,8 @@
 """Answers the peer's agent, which asks what this host has configured of a volume.
 
 Listens on this host's replication address alone, only while there is a volume with a secret, and
-speaks with nobody but the peer's replication address. What it would say to others is nothing.
+speaks with nobody but root at the peer's replication address (a reserved port). What it would say
+to others is nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from storage_agent.host.pair.compare import statement
+from storage_agent.host.pair.compare import RESERVED_PORTS, statement
 from storage_agent.host.pair.exchange import TIMEOUT_S, NotProven, answer
 from storage_agent.host.pair.secret import has_secret, read_secret
 from storage_agent.model.configuration import AgentConfig
@@ -141,10 +142,10 @@ class PairListener:
             self._places.release()
             return
         peer = config.peer_of(config.host)
-        if peer is None or not _is(address[0], peer.address):
+        if peer is None or not _is(address[0], peer.address) or address[1] not in RESERVED_PORTS:
             connection.close()
             self._places.release()
-            self._say("turned away who asked", f"from {address[0]}")
+            self._say("turned away who asked", f"from {address[0]} port {address[1]}")
             return
         try:
             threading.Thread(

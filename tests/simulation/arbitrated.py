@@ -9,7 +9,7 @@ from storage_agent.model.errors import AgentError
 from storage_agent.model.incident import IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.replica import Role
-from tests.simulation.control import COORDINATOR, TRIES
+from tests.simulation.control import COORDINATOR, KEY, TRIES
 from tests.simulation.ending import finish, heal
 from tests.simulation.faults import POINT_KINDS
 from tests.simulation.handler import incident
@@ -28,6 +28,9 @@ from tests.simulation.situation import (
     steps,
     wait,
 )
+
+# Of one host, one after the other; two hundred seeds are a thousand.
+PAUSES = 5
 
 
 def granted_to_primary(seed: int) -> Simulation:
@@ -125,6 +128,26 @@ def primary_dies(seed: int) -> Simulation:
     alpha.power_off()
     _must(simulation, serves(simulation, beta), "alpha is gone, beta does not serve")
     steps(simulation, 200)
+    return end(simulation)
+
+
+def short_pauses(seed: int) -> Simulation:
+    """alpha stands still, again and again, each time for less than would count as silence. Its link
+    may go by that, and what it asks then is answered; nobody takes over."""
+    simulation = paired(seed, automatic=True)
+    world, control = simulation.world, simulation.control
+    limit_s = control.coordinator.settings.deadlines.unreachable_s
+    for _ in range(PAUSES):
+        end_s = world.now_s + 1.0 + world.random() * (limit_s - 2.0)
+        world.frozen_hosts["alpha"] = end_s
+        simulation.wait_for(lambda end_s=end_s: world.now_s >= end_s)  # type: ignore[misc]
+        world.frozen_hosts.clear()
+        # Two at once are one, to whoever looks from outside.
+        simulation.wait_for(simulation.in_sync)
+        looked(simulation, simulation.machines["alpha"])
+    state = control.record.states[KEY]
+    taken = state.automatic_used or state.owner != "alpha"
+    _must(simulation, not taken, "it was taken over from a host that paused for a moment")
     return end(simulation)
 
 

@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--known", action="store_true", help="explain the known findings")
     parser.add_argument("--crash-points", action="store_true", help="crash at every record")
     parser.add_argument("--mutants", action="store_true", help="try the seeded bugs")
+    parser.add_argument("--remedies", type=int, metavar="N", help="type what N pairs advise")
     asked = parser.parse_args(arguments)
     if asked.known:
         print("\n".join(f"{name}: {text}" for name, text in KNOWN.items()))
@@ -38,10 +39,16 @@ def main(arguments: list[str]) -> int:
         from tests.simulation.mutants import show_mutants
 
         return show_mutants()
+    if asked.remedies is not None:
+        from tests.simulation.following import show_walks
+
+        return show_walks(asked.remedies)
     if asked.seed is not None:
         return _show(asked.seed, with_trace=asked.trace)
     if asked.seeds is None:
-        parser.error("one of --seeds, --seed, --crash-points, --mutants, --known is needed")
+        parser.error(
+            "one of --seeds, --seed, --crash-points, --mutants, --remedies, --known is needed"
+        )
     return _run(asked.start, asked.seeds, asked.jobs)
 
 

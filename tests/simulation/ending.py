@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tests.simulation.schedule import Simulation
 
 
-def heal(simulation: Simulation) -> None:
-    """Everything works again, and a person brings up what was taken down."""
+def repair(simulation: Simulation) -> None:
+    """No more faults: power, links, disks and the coordinator are back. Nobody has typed anything
+    yet."""
     simulation.world.log("HEAL", "power, link and disks are back")
     simulation.faults.enabled = False
     simulation.world.frozen_hosts.clear()
@@ -39,6 +40,11 @@ def heal(simulation: Simulation) -> None:
         elif machine.daemon is None:
             simulation.restart_later(machine)
     settle(simulation)
+
+
+def heal(simulation: Simulation) -> None:
+    """Everything works again, and a person brings up what was taken down."""
+    repair(simulation)
     _reboot_denied(simulation)
     for machine in simulation.machines.values():
         if machine.node.up or machine.running is not None:

@@ -3,6 +3,7 @@ word, and in the kernel under all that."""
 
 from __future__ import annotations
 
+from storage_agent.coordinator.silence import Silence
 from storage_agent.coordinator.watch import Watch
 from storage_agent.engine import arbitration as arbitration_module
 from storage_agent.engine import run as run_module
@@ -23,6 +24,7 @@ from tests.simulation.link import Link
 from tests.simulation.machine import Machine
 from tests.simulation.mutations import nothing, plan, swap
 from tests.simulation.mutations_of_ends import (
+    at_once,
     effect_first,
     ends_as,
     exports_anything,
@@ -59,6 +61,8 @@ MUTANTS_OF_ENDS = (
        lambda: [(EpochStore, "own", effect_first)]),
     _m("nobody takes over from the dead", "I26", "primary_dies",
        lambda: [(Watch, "judge", nothing)]),
+    _m("whoever does not answer at once is dead", "I26", "short_pauses",
+       lambda: [(Silence, "of_s", at_once)]),
     _m("a copy that was away is current", "I4", "stale_reboot",
        lambda: [(promotion, "_currency", nothing)]),
     _m("the link stays down for ever", "I26", "nobody_answers",

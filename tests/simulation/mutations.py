@@ -156,12 +156,10 @@ def at_once(record: Attachment, replica: Any) -> Attachment:
     return evidence.settled(fresh) if evidence.settles(fresh) else fresh
 
 
-def waived_for_worse(
-    volume: Any, snapshot: Any, replica: Any, request: Any, peer: str, is_granted: bool
-) -> tuple[Any, ...]:
+def waived_for_worse(volume: Any, snapshot: Any, replica: Any, *more: Any) -> tuple[Any, ...]:
     if replica.peer is not None and replica.peer.disk in promotion._KNOWN_WORSE:
         return ()
-    return tuple(_UNCONNECTED(volume, snapshot, replica, request, peer, is_granted))
+    return tuple(_UNCONNECTED(volume, snapshot, replica, *more))
 
 
 _UNCONNECTED = promotion._unconnected

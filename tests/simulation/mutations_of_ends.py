@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from storage_agent.coordinator.silence import Silence
 from storage_agent.engine.arbitration import Arbitration
 from storage_agent.engine.engine import Engine
 from storage_agent.engine.epoch import EpochStore
@@ -125,3 +126,7 @@ _LOSE = Link.lose
 def exports_anything(self: Machine) -> str:
     self.server = ServerState.STARTED
     return ""
+
+
+def at_once(silence: Silence, host: str, _now_s: float) -> float:
+    return 3600.0 if host in silence._unanswered else 0.0

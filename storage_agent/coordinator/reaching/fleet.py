@@ -286,6 +286,10 @@ class Fleet:
         if connection is not None:
             connection.close()
 
+    def try_again(self, host: str) -> None:
+        """Whoever asks next may connect, however often that has failed."""
+        self._hosts[host].not_before_s = 0.0
+
     def is_connected(self, host: str) -> bool:
         connection = self._hosts[host].connection
         return connection is not None and connection.is_open()

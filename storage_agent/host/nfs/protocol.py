@@ -23,9 +23,9 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.wire import WireError, from_wire, to_wire
 
 LINE_LIMIT_BYTES = 1 << 20
-# Of what a supervisor does on its volume: 2 protects the agent's folder there. It outlives an
-# upgrade of the package, and one in standby is started anew before it is used.
-GENERATION = 2
+# Of what a supervisor does: 2 protects the agent's folder on its volume, 3 contradicts no peer that
+# may be right. It outlives an upgrade of the package; one in standby is started anew before use.
+GENERATION = 3
 # Kinds of error that keep their meaning for the caller; any other is an OperationFailed with the
 # same code and text.
 _RAISED: dict[str, type[AgentError]] = {

@@ -27,9 +27,12 @@ _OPTION = re.compile(r"[A-Za-z0-9_=:./+-]{1,255}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """address: with prefix length.  filesystem_uuid: the pinned fsid; None until created."""
+    """hosts: that may serve it.  minor: of its DRBD device; None without a replica.  address: with
+    prefix length.  filesystem_uuid: the pinned fsid; None until created."""
 
     volume: str
+    hosts: tuple[str, ...]
+    minor: int | None
     mount_point: str
     filesystem_uuid: str | None
     address: str
@@ -53,6 +56,8 @@ def settings_of(volume: VolumeConfig) -> ServerSettings:
     return _checked(
         ServerSettings(
             volume=volume.name,
+            hosts=tuple(volume.array.disks),
+            minor=volume.replica.minor if volume.replica else None,
             mount_point=volume.mount_point,
             filesystem_uuid=volume.filesystem.uuid,
             address=volume.nfs.address,

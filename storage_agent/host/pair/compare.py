@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from storage_agent.model.errors import AgentError
 REFUSAL_LIMIT_CHARS = 200
 # Each is one byte of the exchange, whatever it is wrapped in.
 _PLAIN = frozenset(map(chr, range(32, 127))) - {'"', "\\"}
+# Root's alone to bind, as in bindresvport(3): no local user on the peer can hold the few places.
+RESERVED_PORTS = range(600, 1024)
 
 # own address, peer's address, port
 Connect = Callable[[str, str, int], socket.socket]
@@ -34,17 +38,31 @@ def statement(config: AgentConfig, volume: str, refusal: str = "") -> Statement:
 
 
 def connect(address: str, peer: str, port: int) -> socket.socket:
-    """From the own replication address: from no other does the peer listen. Raises OSError."""
+    """From the own replication address and a reserved port: to no other does the peer listen.
+    Raises OSError."""
     family = socket.AF_INET6 if ipaddress.ip_address(peer).version == 6 else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(TIMEOUT_S)
-        connection.bind((address, 0))
+        _bind_reserved(connection, address)
         connection.connect((peer, port))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _bind_reserved(connection: socket.socket, address: str) -> None:
+    """Raises OSError."""
+    for port in random.sample(RESERVED_PORTS, len(RESERVED_PORTS)):
+        try:
+            connection.bind((address, port))
+        except OSError as exc:
+            if exc.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise OSError(errno.EADDRINUSE, "no reserved port is free")
 
 
 def compare(

@@ -8,7 +8,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from storage_agent.host.system.files import replace_file, sync_folder
+from storage_agent.host.system.files import create_file, sync_folder
 from storage_agent.model.agreement import PAIR_FOLDER, secret_path
 from storage_agent.model.errors import OperationFailed
 
@@ -46,15 +46,13 @@ def read_secret(volume: str, root: Path = Path("/")) -> bytes | None:
 def make_secret(volume: str, root: Path = Path("/")) -> bool:
     """Durable on return. False where there is one already, which stays. Raises OperationFailed."""
     path = _path(volume, root)
-    if has_secret(volume, root):
-        return False
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, f"{secrets.token_hex(32)}\n".encode(), exactly=True)
+        is_made = create_file(path, f"{secrets.token_hex(32)}\n".encode())
         sync_folder(path.parent.parent)
     except OSError as exc:
         raise _unusable(volume, path, exc.strerror or str(exc)) from exc
-    return True
+    return is_made
 
 
 def _path(volume: str, root: Path) -> Path:

@@ -12,6 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def create_file(path: Path, content: bytes, *, mode: int = 0o600) -> bool:
+    """Atomic, and durable on return; of two at once one makes it. False where something is there
+    already, which stays. The folder must exist. Raises OSError."""
+    with open_folder(path.parent) as folder:
+        beside = _write_beside(folder, path.name, content, mode=mode, exactly=True)
+        try:
+            os.link(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(beside, dir_fd=folder)
+        os.fsync(folder)
+    return True
+
+
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600, exactly: bool = False) -> None:
     """Atomic, and durable on return. A link at `path` is replaced, not followed. The folder must
     exist. mode: of the new file, less the umask unless `exactly`. Raises OSError; then the old file
@@ -24,6 +39,18 @@ def replace_in(
     folder: int, name: str, content: bytes, *, mode: int = 0o600, exactly: bool = False
 ) -> None:
     """The same in an open folder, which may be out of sight by now."""
+    beside = _write_beside(folder, name, content, mode=mode, exactly=exactly)
+    try:
+        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(beside, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def _write_beside(folder: int, name: str, content: bytes, *, mode: int, exactly: bool) -> str:
+    """Its name; what it contains is durable. Raises OSError; then nothing is left of it."""
     # A name of its own, so that two writers never mix; the dot and the end keep it from all who
     # read whole folders (`*.conf`, `*.res`, `*.toml`, `operation-*`).
     beside = f".{name}.{os.urandom(4).hex()}.new"
@@ -36,12 +63,11 @@ def replace_in(
             file.write(content)
             file.flush()
             os.fsync(descriptor)
-        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside, dir_fd=folder)
         raise
-    os.fsync(folder)
+    return beside
 
 
 def read_past_cache(path: str | Path, at: int, size_bytes: int) -> bytes:

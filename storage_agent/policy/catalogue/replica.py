@@ -293,6 +293,18 @@ REPLICA: dict[str, Explanation] = {
             "once the array here is repaired: storage-agent assemble VOLUME",
         ),
     ),
+    "OWN_COPY_OLD": Explanation(
+        meaning="The host that serves the volume has a copy that DRBD does not call current, and "
+        "is not connected to the other host, which may have newer data. DRBD refuses to connect "
+        "a Primary to newer data.",
+        risk="clients are served what may be old, and what they write now and what the other host "
+        "has are two histories, of which one will be lost",
+        next_steps=(
+            "on this host: storage-agent demote VOLUME --yes-stop-serving HOST/VOLUME",
+            "then: storage-agent rejoin VOLUME",
+            "where status says that it can be: storage-agent promote VOLUME",
+        ),
+    ),
     "OWN_COPY_BEHIND": Explanation(
         meaning="The host that serves the volume is being resynced: what its own copy does not "
         "have yet it reads from the other host's, which holds everything.",

@@ -14,7 +14,10 @@ from .errors import CommandFailed, LabError
 from .guest_files import customize_script, guest_files
 from .process import run_tool
 
-RELEASE = "bookworm"
+# Of this machine, and of the guests, where LAB_RELEASE names no other one.
+HERE = "bookworm"
+RELEASES = (HERE, "trixie")
+RELEASE = os.environ.get("LAB_RELEASE") or HERE
 ROOT_LABEL = "lab-root"
 ROOT_SIZE = "4G"
 # Read by dpkg while it unpacks: smaller, and quicker to boot.
@@ -53,7 +56,10 @@ def recipe() -> tuple[str, ...]:
 
 
 def debian_sources() -> str:
-    """This machine's archives of the release, one `deb` line each; empty where apt knows none."""
+    """This machine's archives, one `deb` line each, for the guests' release; empty where apt knows
+    none. Raises LabError for a release that there is no lab of."""
+    if RELEASE not in RELEASES:
+        raise LabError(f"LAB_RELEASE={RELEASE}: one of {', '.join(RELEASES)}")
     fields = "$(REPO_URI) $(CODENAME) $(COMPONENT) $(ORIGIN)"
     argv = ("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
     lines = set()
@@ -61,8 +67,8 @@ def debian_sources() -> str:
         uri, _, rest = line.partition(" ")
         suite, _, rest = rest.partition(" ")
         component, _, origin = rest.partition(" ")
-        if origin == "Debian" and suite.partition("-")[0] == RELEASE and component == "main":
-            lines.add(f"deb {uri} {suite} {component}\n")
+        if origin == "Debian" and suite.partition("-")[0] == HERE and component == "main":
+            lines.add(f"deb {uri} {suite.replace(HERE, RELEASE)} {component}\n")
     return "".join(sorted(lines))
 
 

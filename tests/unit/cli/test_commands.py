@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.unit.cli import answers, snapshots
 from tests.unit.cli.answers import record
 from tests.unit.cli.golden import assert_golden
 from tests.unit.cli.worlds import World
+from tests.unit.fakes import agent_config
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +96,25 @@ def test_no_operation_yet() -> None:
 
 def test_a_good_configuration() -> None:
     world = World()
+    world.answers["config.show"] = {"config": agent_config(), "digest": "", "note": ""}
+    assert world.run("config", "check") == 0
+    assert world.out == "ok: host alpha, 1 volume: data\n"
+
+
+def test_a_configuration_that_the_daemon_has_not_read() -> None:
+    world = World()
+    empty = dataclasses.replace(agent_config(), volumes={})
+    world.answers["config.show"] = {"config": empty, "digest": "", "note": ""}
+    assert world.run("config", "check") == 0
+    assert world.out == (
+        "ok: host alpha, 1 volume: data\n"
+        "the daemon has not read it yet: systemctl reload storage-agentd\n"
+    )
+
+
+def test_where_no_daemon_can_be_asked_the_files_alone_are_checked() -> None:
+    world = World()
+    world.down = FileNotFoundError("no such socket")
     assert world.run("config", "check") == 0
     assert world.out == "ok: host alpha, 1 volume: data\n"
 

@@ -111,7 +111,19 @@ def test_colour_needs_a_terminal_that_can_and_no_no_color() -> None:
 
 def test_without_colour_nothing_is_painted() -> None:
     assert Screen(stream=io.StringIO()).paint("x", Tone.BAD) == "x"
-    assert Screen(stream=io.StringIO(), colour=True).paint("x", Tone.BAD) == "\x1b[1;31mx\x1b[0m"
+    assert shown_in_colour("x", "") == "\x1b[1;31mx\x1b[0m\n"
+
+
+def test_nobody_elses_colour_is_shown() -> None:
+    """A host that paints its own words could paint a failure green."""
+    assert shown_in_colour("x", " \x1b[32mfine\x1b[0m") == "\x1b[1;31mx\x1b[0m  [32mfine [0m\n"
+
+
+def shown_in_colour(ours: str, theirs: str) -> str:
+    stream = io.StringIO()
+    screen = Screen(stream=stream, colour=True)
+    screen.line(screen.paint(ours, Tone.BAD) + theirs)
+    return stream.getvalue()
 
 
 def test_a_stream_without_utf8_gets_ascii() -> None:

@@ -20,6 +20,7 @@ from tests.unit.configuration.files import BASE, Files
         ('a = 1\nb = "x\n', "2: not TOML: Illegal character '\\n'"),
         ("a = 1\nb = [\n", "2: not TOML: "),
         ("a = " + "[" * 5000, "1: nested too deeply"),
+        ("\ufeffa = 1\n", "1: begins with a byte order mark"),
     ],
 )
 def test_not_toml(files: Files, text: str, problem: str) -> None:

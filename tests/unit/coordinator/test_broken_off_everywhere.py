@@ -87,7 +87,8 @@ def service(pair: Pair) -> None:
     for _ in range(4):
         for host in pair.hosts:
             # Whoever is not there has not been for a while.
-            watch._seen_s[host] -= 0 if host in pair.alive else 60
+            if host not in pair.alive:
+                watch._silence.asked(host, coordinator.clock.monotonic() - 60)
             with contextlib.suppress(AgentError):
                 watch.look(host)
         with contextlib.suppress(AgentError):

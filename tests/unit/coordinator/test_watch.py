@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from storage_agent.coordinator.automatic import AutomaticFailover
 from storage_agent.coordinator.coordinator import Coordinator
 from storage_agent.coordinator.record import lasting, store
 from storage_agent.coordinator.settings import VolumeSettings
-from storage_agent.coordinator.watch import Event, Watch
+from storage_agent.coordinator.silence import Silence
+from storage_agent.coordinator.views import host_view
+from storage_agent.coordinator.watch import JUDGE_S, Event, Watch
+from storage_agent.host.system.clock import SystemClock
 from storage_agent.model.finding import Severity
 from storage_agent.model.replica import DiskState
 from tests.unit.coordinator.pair import VOLUME, Pair, make_coordinator
@@ -206,6 +212,106 @@ def test_a_dead_primary_is_replaced_once(pair: Pair) -> None:
         state = watching.coordinator.store.get(VOLUME.key)
         assert state is not None
         assert state.automatic_used
+
+
+class Judged:
+    """A volume whose owner, alpha, answers no more, judged at times of the test's own."""
+
+    def __init__(self, pair: Pair, *, is_linked: bool = False) -> None:
+        make_coordinator(pair).adopt(VOLUME)
+        self.coordinator = make_coordinator(pair, automatic=True, unreachable_s=5)
+        if not is_linked:
+            pair.cut_link()
+        allow_now(self.coordinator)
+        self.volume = self.coordinator.settings.volumes[VOLUME.key]
+        self.silence = Silence()
+        self.clock = HandClock()
+        self.coordinator.clock = self.clock
+        self.told: list[str] = []
+        self.view = host_view(VOLUME.name, "beta", self.coordinator.fleet.status("beta"))
+        assert self.view.is_connected is is_linked
+        pair.kill("alpha")
+        self.automatic = AutomaticFailover(
+            self.coordinator,
+            self.silence,
+            lambda _volume, host: self.view if host == "beta" else None,
+            lambda _host, _volume, _severity, text: self.told.append(text),
+            lambda _host: None,
+        )
+
+    def at(self, now_s: float, *heard: str) -> list[str]:
+        """What is told when it is judged at that time; `heard` answer just then, and all are asked
+        again."""
+        self.told.clear()
+        self.clock.now_s = now_s
+        for host in heard:
+            self.silence.heard(host)
+        for host in VOLUME.hosts:
+            self.silence.asked(host, now_s)
+        self.automatic.judge(self.volume)
+        return list(self.told)
+
+
+class HandClock(SystemClock):
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_the_dead_host_is_not_asked_again(pair: Pair) -> None:
+    """It would be waited for as long as an answer may take, while nobody is served."""
+    judged = Judged(pair)
+    asked: list[str] = []
+    ask = judged.coordinator.fleet.ask
+
+    def noted(host: str, *words: Any, **more: Any) -> Any:
+        asked.append(host)
+        return ask(host, *words, **more)
+
+    judged.coordinator.fleet.ask = noted  # type: ignore[method-assign]
+    assert judged.at(0, "alpha", "beta") == []
+    assert judged.at(6, "beta")[-1].startswith("beta serves")
+    assert pair.serving() == ["beta"]
+    assert set(asked) == {"beta"}
+
+
+def test_a_pause_below_the_limit_is_no_death(pair: Pair) -> None:
+    """A thousand of them, with the link gone each time: nothing happens, and nothing is told."""
+    judged, chance = Judged(pair), random.Random(1)
+    now_s = 0.0
+    for _ in range(1000):
+        end_s = now_s + chance.uniform(0.1, 4.9)
+        while now_s < end_s:
+            assert judged.at(now_s, "beta") == []
+            now_s += JUDGE_S
+        now_s = end_s
+        assert judged.at(now_s, "alpha", "beta") == []
+    assert pair.serving() == []
+    assert judged.at(now_s + 5.1, "beta")[-1].startswith("beta serves")
+
+
+def test_while_we_stood_still_ourselves_nobody_was_silent(pair: Pair) -> None:
+    """Both answer once we go on; whoever is first makes the other one no dead host."""
+    judged = Judged(pair)
+    assert judged.at(1, "alpha", "beta") == []
+    # A look that is late by itself is no pause of ours.
+    judged.silence.woke(2.0, 2.1)
+    judged.silence.woke(2.25, 60)
+    assert judged.at(60, "beta") == []
+    assert judged.at(64.9, "beta") == []
+    assert judged.at(65.1, "beta")[-1].startswith("beta serves")
+
+
+@pytest.mark.parametrize(("silent_s", "is_linked"), [(60, True), (4, False)])
+def test_one_signal_of_two_is_no_death(pair: Pair, silent_s: float, *, is_linked: bool) -> None:
+    judged = Judged(pair, is_linked=is_linked)
+    assert judged.at(0, "alpha", "beta") == []
+    assert judged.at(silent_s, "beta") == []
+    # Nobody answers: it is our own network that is gone.
+    assert judged.at(silent_s + 60) == []
+    assert pair.serving() != ["beta"]
 
 
 def test_a_takeover_that_takes_long_holds_up_nobody(

@@ -190,7 +190,7 @@ def test_a_preflight_that_breaks_off_hides_no_other(adopted: Desk) -> None:
         settings.volumes[volume.key] = volume
     checked: list[str] = []
 
-    def goes(volume: VolumeSettings) -> VolumeView:
+    def goes(volume: VolumeSettings, *_: object, **__: object) -> VolumeView:
         checked.append(volume.key)
         if volume.key == "lost/data":
             raise OutcomeUnknown("beta went", remedy="look", code="HOST_DISCONNECTED")

@@ -66,7 +66,10 @@ def test_once_all_are_there_it_is_assembled_as_ever() -> None:
 def test_a_disk_taken_over_is_assembled_in_the_old_ones_place() -> None:
     host = three_of_four()
     new = dataclasses.replace(WHOLE[3], serial="new-3")
-    host.attached, host.seen_members = (*WHOLE[:3], new), dataclasses.replace(NOTE, in_sync=("new-3",))
+    host.attached, host.seen_members = (
+        (*WHOLE[:3], new),
+        dataclasses.replace(NOTE, in_sync=("new-3",)),
+    )
     engine = make_engine(host, MemoryStore())
     plan, findings = engine.plan(request(K.ASSEMBLE))
     assert [finding.code for finding in findings] == ["MEMBER_REPLACED"]

@@ -123,8 +123,8 @@ def test_one_operation_a_volume() -> None:
 def test_an_unknown_volume_is_named_with_the_known_ones() -> None:
     engine = make_engine(FakeHost(), MemoryStore())
     with pytest.raises(UsageError) as caught:
-        engine.begin(OperationRequest(kind=OperationKind.PROMOTE, volume="dta", operation_id="x"))
-    assert caught.value.remedy == "configured volumes: data"
+        engine.begin(OperationRequest(kind=OperationKind.PROMOTE, volume="home", operation_id="x"))
+    assert caught.value.remedy.startswith("configured are: data; ")
 
 
 def test_an_operation_that_was_never_accepted() -> None:
@@ -141,7 +141,7 @@ def test_a_changed_configuration_counts_from_the_next_operation_on() -> None:
     engine.reconfigure(agent_config(volume_config("other")))
     with pytest.raises(UsageError) as caught:
         engine.begin(request(OperationKind.PROMOTE))
-    assert caught.value.remedy == "configured volumes: other"
+    assert caught.value.remedy.startswith("configured are: other; ")
     engine.reconfigure(agent_config(volume_config(services=())))
     assert run(engine, request(OperationKind.PROMOTE)).state is OperationState.SUCCEEDED
     assert StepKind.START_SERVICES not in host.performed

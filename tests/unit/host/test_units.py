@@ -18,7 +18,9 @@ BOTH = pytest.mark.parametrize("name", [DAEMON, SERVER])
 
 
 def unit(name: str) -> Unit:
-    return read_unit(DEBIAN / "units" / name)
+    # As debhelper wants it: PACKAGE.UNIT, and PACKAGE@.UNIT for UNIT@.
+    stem, at, _ = name.partition("@")
+    return read_unit(DEBIAN / f"storage-agent{at}.{stem}{'.service' if at else ''}")
 
 
 def words(name: str, setting: str) -> set[str]:

@@ -8,7 +8,7 @@ import struct
 from storage_agent.nfs_server.frames import (
     arp_announcements,
     checksum,
-    claims_address,
+    claimant,
     tickle,
 )
 
@@ -27,12 +27,12 @@ def test_announcements_name_the_address_twice() -> None:
 def test_who_claims_an_address() -> None:
     other = bytes.fromhex("02ffffffffff")
     for frame in arp_announcements(other, "10.9.0.10"):
-        assert claims_address(frame, "10.9.0.10", OWN)
-        assert not claims_address(frame, "10.9.0.10", other)
-        assert not claims_address(frame, "10.9.0.11", OWN)
-        assert not claims_address(frame[:41], "10.9.0.10", OWN)
-        assert not claims_address(frame[:12] + b"\x08\x00" + frame[14:], "10.9.0.10", OWN)
-        assert not claims_address(frame[:14] + b"\x00\x06" + frame[16:], "10.9.0.10", OWN)
+        assert claimant(frame, "10.9.0.10", OWN) == other
+        assert claimant(frame, "10.9.0.10", other) is None
+        assert claimant(frame, "10.9.0.11", OWN) is None
+        assert claimant(frame[:41], "10.9.0.10", OWN) is None
+        assert claimant(frame[:12] + b"\x08\x00" + frame[14:], "10.9.0.10", OWN) is None
+        assert claimant(frame[:14] + b"\x00\x06" + frame[16:], "10.9.0.10", OWN) is None
 
 
 def test_checksum_of_rfc_1071() -> None:

@@ -7,16 +7,18 @@ import dataclasses
 
 import pytest
 
-from storage_agent.model.configuration import Arbitration
+from storage_agent.model.configuration import Arbitration, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.incident import Incident, IncidentAnswer
 from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import Epoch, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import ConnectionState, DiskState, Role
+from storage_agent.model.snapshot import Attachment
 from storage_agent.policy.assembly import assembly_findings
 from storage_agent.policy.demotion import demotion_findings
 from storage_agent.policy.epoch import epoch_findings, unusable_epoch
+from storage_agent.policy.evidence import NEVER_SEEN
 from storage_agent.policy.liveguard import taken_away
 from storage_agent.policy.promotion import promotion_findings
 from storage_agent.policy.standalone import split_brain_findings, standalone_findings
@@ -31,6 +33,7 @@ VOLUME = volume_config()
 ARBITRATED = dataclasses.replace(VOLUME, arbitration=Arbitration.COORDINATOR)
 SYNCED = in_sync_replica()
 ALONE = lost_peer(SYNCED)
+PROVEN = Attachment(in_sync_until_loss=True)
 REBOOT = "on alpha: reboot --force --no-sync "
 
 
@@ -84,9 +87,32 @@ def test_what_ends_a_freeze(host: FakeHost, expected: str) -> None:
 
 
 def test_the_coordinator_is_told_to_which_host() -> None:
-    advice = remedy(promoting(FakeHost(replica=ALONE), ARBITRATED), "PROMOTION_NOT_GRANTED")
+    host = FakeHost(replica=ALONE, attachment=PROVEN)
+    advice = remedy(promoting(host, ARBITRATED), "PROMOTION_NOT_GRANTED")
     assert "storage-coordinator failover data --to alpha;" in advice
     assert "storage-agent promote data --peer-is-off beta" in advice
+
+
+@pytest.mark.parametrize(
+    ("volume", "code"), [(VOLUME, "PEER_NOT_PROVEN_OFF"), (ARBITRATED, "PROMOTION_NOT_GRANTED")]
+)
+@pytest.mark.parametrize("disk", [DiskState.UP_TO_DATE, DiskState.OUTDATED])
+def test_nobody_is_turned_off_who_has_what_this_copy_lacks(
+    volume: VolumeConfig, code: str, disk: DiskState
+) -> None:
+    """Neither that nor a grant would be enough: what is missing comes first."""
+    host = FakeHost(replica=dataclasses.replace(ALONE, disk=disk), attachment=NEVER_SEEN)
+    findings = promoting(host, volume)
+    lacking = "CURRENCY_UNPROVEN" if disk is DiskState.UP_TO_DATE else "DISK_NOT_UPTODATE"
+    assert remedy(findings, code) == remedy(findings, lacking)
+
+
+def test_a_peer_that_is_not_connected_is_looked_at_before_it_is_turned_off() -> None:
+    findings = promoting(FakeHost(replica=ALONE, attachment=PROVEN))
+    assert remedy(findings, "PEER_NOT_PROVEN_OFF") == (
+        "on beta: storage-agent status data; if it cannot be reached, power beta off, make sure of "
+        "it, then: storage-agent promote data --peer-is-off beta"
+    )
 
 
 @pytest.mark.parametrize(

@@ -266,18 +266,23 @@ def test_a_primary_whose_own_copy_is_the_bad_one_is_to_be_moved(
 
 
 @pytest.mark.parametrize(
-    "peer",
+    ("peer", "code"),
     [
-        {"disk": DiskState.OUTDATED},
-        {"disk": DiskState.DISKLESS},
-        {"replication": ReplicationState.OFF},
-        {"connection": ConnectionState.CONNECTING},
+        ({"disk": DiskState.OUTDATED}, "NO_FALLBACK"),
+        ({"disk": DiskState.DISKLESS}, "NO_FALLBACK"),
+        ({"replication": ReplicationState.OFF}, "NO_FALLBACK"),
+        ({"connection": ConnectionState.CONNECTING}, "ATTACH_ALONE"),
+        ({"connection": ConnectionState.STANDALONE}, "ATTACH_ALONE"),
     ],
 )
-def test_without_a_whole_peer_a_lost_disk_is_no_reason_to_move(peer: dict[str, Any]) -> None:
+def test_without_a_whole_peer_a_lost_disk_is_no_reason_to_move(
+    peer: dict[str, Any], code: str
+) -> None:
     replica = with_peer(dataclasses.replace(PRIMARY, disk=DiskState.DISKLESS), **peer)
     assert not replica.peer_has_all()
-    assert "NO_FALLBACK" in codes(look(serving(replica=replica)))
+    found = codes(look(serving(replica=replica)))
+    assert code in found
+    assert not {"STANDING_ALONE", "OWN_DISK_LOST"} & set(found)
 
 
 @pytest.mark.parametrize(
@@ -295,3 +300,17 @@ def test_a_server_without_its_link(
     seen = FakeHost(replica=replica, mounted=mounted, server=server).seen(VOLUME)
     view = NfsView(state=server, address="10.9.0.10/24", has_link=False)
     assert codes(assess(CONFIG, VOLUME, dataclasses.replace(seen, nfs=view))) == codes_wanted
+
+
+@pytest.mark.parametrize("disk", [DiskState.CONSISTENT, DiskState.OUTDATED])
+@pytest.mark.parametrize("connection", [ConnectionState.STANDALONE, ConnectionState.CONNECTING])
+def test_an_old_copy_that_is_served_is_not_connected_but_given_up(
+    disk: DiskState, connection: ConnectionState
+) -> None:
+    """DRBD refuses each connection until then, so `rejoin` alone would lead in a circle."""
+    replica = with_peer(dataclasses.replace(PRIMARY, disk=disk), connection=connection)
+    found = {f.code: f for f in look(serving(replica=replica)).findings}
+    assert "STANDING_ALONE" not in found
+    assert found["OWN_COPY_OLD"].remedy.startswith(
+        "end the service here: storage-agent demote data --yes-stop-serving alpha/data; then: "
+    )

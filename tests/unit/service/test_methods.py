@@ -196,8 +196,8 @@ def test_what_does_not_fit_is_refused_by_name_and_begins_nothing(
 
 def test_an_unknown_volume_names_the_known_ones(agent: Agent) -> None:
     error = error_of(ask(agent, "promote", {**PROMOTE, "volume": "home"}))
-    assert error.message == "there is no volume 'home'"
-    assert error.remedy == "configured volumes: data"
+    assert error.message == "no volume 'home' is configured on alpha"
+    assert "systemctl reload storage-agentd" in error.remedy
     assert error.exit_status == 2
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from storage_agent.host.pair.compare import REFUSAL_LIMIT_CHARS, compare
+from storage_agent.host.pair.compare import REFUSAL_LIMIT_CHARS, compare, connect
 from storage_agent.host.pair.secret import make_secret
 from storage_agent.model.agreement import Agreement, Silence
 from storage_agent.model.configuration import AgentConfig, HostConfig
@@ -100,12 +100,14 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
 
 
 def received(address: str, place: tuple[str, int], sent: bytes = b"") -> bytes:
-    """All that somebody at this address gets."""
+    """All that root at this address gets."""
+    with connect(address, *place) as connection:
+        return exchanged(connection, sent)
+
+
+def exchanged(connection: socket.socket, sent: bytes) -> bytes:
     found = b""
-    with socket.socket() as connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        connection.settimeout(WAIT_S)
-        connection.bind((address, 0))
-        connection.connect(place)
+    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
         connection.sendall(sent)
         while more := connection.recv(4096):
             found += more
@@ -166,6 +168,20 @@ def test_a_third_machine_gets_nothing(pair: Pair, sent: bytes) -> None:
 
 
 @pytest.mark.sockets
+def test_who_is_not_root_on_the_peer_gets_nothing_and_holds_no_place(pair: Pair) -> None:
+    """Whom the kernel gives no reserved port."""
+    pair.share_secret()
+    pair.start()
+    idle = [socket.create_connection(pair.place, WAIT_S, (ALPHA, 0)) for _ in range(PLACES + 1)]
+    try:
+        assert [exchanged(connection, b"") for connection in idle] == [b""] * len(idle)
+        assert pair.ask().silence is None
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+@pytest.mark.sockets
 def test_the_peers_address_alone_gets_a_greeting_and_no_more(pair: Pair) -> None:
     pair.share_secret()
     pair.start()
@@ -199,7 +215,7 @@ def test_those_who_say_nothing_hold_places_for_a_moment_only(
     monkeypatch.setattr("storage_agent.host.pair.exchange.TIMEOUT_S", 0.5)
     pair.share_secret()
     pair.start()
-    idle = [socket.create_connection(pair.place, WAIT_S, (ALPHA, 0)) for _ in range(PLACES + 1)]
+    idle = [connect(ALPHA, *pair.place) for _ in range(PLACES + 1)]
     try:
         deadline_s = time.monotonic() + WAIT_S
         while pair.ask().silence and time.monotonic() < deadline_s:

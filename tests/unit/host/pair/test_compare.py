@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage_agent import __version__
-from storage_agent.host.pair.compare import compare, connect, statement
+from storage_agent.host.pair.compare import RESERVED_PORTS, compare, connect, statement
 from storage_agent.host.pair.exchange import answer
 from storage_agent.host.pair.secret import make_secret, read_secret
 from storage_agent.model.agreement import Agreement, Silence
@@ -139,7 +139,7 @@ def test_a_peer_that_closes_at_once_has_turned_this_host_away(root: Path) -> Non
 
 
 @pytest.mark.sockets
-def test_it_asks_from_its_own_address() -> None:
+def test_it_asks_from_its_own_address_and_as_root() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.2", 0))
         listener.listen(1)
@@ -147,6 +147,7 @@ def test_it_asks_from_its_own_address() -> None:
             theirs, address = listener.accept()
             theirs.close()
             assert (address[0], mine.gettimeout()) == ("127.0.0.3", 2.0)
+            assert address[1] in RESERVED_PORTS
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionRefusedError):
         connect("127.0.0.3", "127.0.0.2", port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_it_is_made_once_and_is_nobody_elses(root: Path) -> None:
     assert path.read_text() == made
     assert make_secret("logs", root)
     assert read_secret("logs", root) != read_secret("data", root)
+
+
+def test_of_many_at_once_one_makes_it(root: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(lambda _: make_secret("data", root), range(16)))
+    assert sorted(made) == [False] * 15 + [True]
+    assert [file.name for file in (root / FILE).parent.iterdir()] == ["data.secret"]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def link_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Findi
             measured=f"server: {view.state}, no link for {view.address}",
             limit=f"a link on {volume.nfs.interface}",
             remedy=f"see that its parent is there: ip link show {volume.nfs.interface}; then: "
-            f"systemctl restart storage-agent-nfs@{volume.name} (makes the link anew)",
+            f"systemctl restart storage-agent-nfs@{volume.name} (interrupts nobody: without its "
+            "link no client is reached)",
         ),
     )

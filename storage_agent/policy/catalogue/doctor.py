@@ -64,13 +64,19 @@ DOCTOR: dict[str, Explanation] = {
         "others), and one of them is active or enabled for a volume's resource.",
         risk="it promotes at boot, waits for the peer, or takes the resource down at an upgrade, "
         "without the agent",
-        next_steps=("systemctl list-units --all 'drbd*'", "systemctl disable UNIT"),
+        next_steps=(
+            "systemctl list-units --all 'drbd*'",
+            "systemctl disable UNIT (interrupts nothing that runs)",
+        ),
     ),
     "AUTOMOUNT": Explanation(
         meaning="A systemd automount lies on a volume's mount point, by a line of /etc/fstab with "
         "x-systemd.automount or by a unit file.",
         risk="the volume cannot be mounted: after a reboot it is blocked on both hosts",
-        next_steps=("systemctl list-units --type=automount", "systemctl stop UNIT"),
+        next_steps=(
+            "systemctl list-units --type=automount",
+            "systemctl stop UNIT (interrupts nothing that is served)",
+        ),
     ),
     "CLUSTER_MANAGER": Explanation(
         meaning="A cluster manager runs on this host. Two managers of one volume undo each "

@@ -137,7 +137,7 @@ VOLUME: dict[str, Explanation] = {
         risk="clients are not reached, or would not be after a promotion",
         next_steps=(
             "ip link show INTERFACE",
-            "systemctl restart storage-agent-nfs@VOLUME",
+            "systemctl restart storage-agent-nfs@VOLUME (interrupts nobody: no client is reached)",
             "ip netns exec storage-agent-VOLUME ip link",
         ),
     ),

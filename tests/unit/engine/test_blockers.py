@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from storage_agent.model.agreement import Agreement, Silence
-from storage_agent.model.array import ArrayView
+from storage_agent.model.array import ArrayMember, ArrayView
 from storage_agent.model.configuration import AgentConfig, Arbitration, VolumeConfig
 from storage_agent.model.creation import Creation
 from storage_agent.model.errors import AgentError, OperationFailed
@@ -141,6 +141,15 @@ def mounted_elsewhere(seen: VolumeSnapshot) -> VolumeSnapshot:
     return dataclasses.replace(seen, filesystem=dataclasses.replace(view, mounts=(mount,)))
 
 
+def with_a_new_member(seen: VolumeSnapshot) -> VolumeSnapshot:
+    view = seen.array
+    if not isinstance(view, ArrayView) or view.array is None:
+        return seen
+    new = ArrayMember(disk="vdf", serial="new-0", slot=0, state=("in_sync",))
+    array = dataclasses.replace(view.array, members=(new,))
+    return dataclasses.replace(seen, array=dataclasses.replace(view, array=array))
+
+
 def linkless(seen: VolumeSnapshot) -> VolumeSnapshot:
     view = seen.nfs
     if not isinstance(view, NfsView):
@@ -186,6 +195,7 @@ SCENES = {
     ),
     "JOURNAL_LOST": Scene(spoil=lose_account),
     "MARKER_RECORD_DAMAGED": spoiled("marker-data", DAMAGED),
+    "MEMBER_REPLACED": altered(with_a_new_member),
     "MOUNTED_ELSEWHERE": altered(mounted_elsewhere),
     "MOUNT_POINT": Scene(host={"mount_point_state": "not-empty"}),
     "NFS_LINK_GONE": altered(linkless),

@@ -1,114 +1,34 @@
-"""MdRaid on a tree of recorded attributes and a runner that answers like mdadm."""
+"""MdRaid: what it shows of arrays and disks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
-from storage_agent.host.block.devices import Block
-from storage_agent.host.md.adapter import MdRaid
 from storage_agent.model.array import ArrayState
-from storage_agent.model.configuration import ArrayConfig
 from storage_agent.model.errors import (
     CommandFailed,
     Missing,
-    OperationFailed,
     ParseError,
     Refused,
 )
 from tests.unit.host.disks import (
     LAB_UUID,
     MEMBER,
-    FakeUdev,
     add_array,
     add_disk,
-    set_mounts,
     set_writes,
 )
-from tests.unit.host.recorded import Answer, AnsweringRunner, recorded
-from tests.unit.host.tree import Tree
-
-NAMES = ("vdb", "vdc", "vdd", "vde")
-PATHS = tuple(f"/dev/{name}" for name in NAMES)
-SERIALS = tuple(f"alpha-{slot}" for slot in range(4))
-CONFIG = ArrayConfig(
-    level="raid10", disks={"alpha": SERIALS, "beta": ("beta-0",)}, uuid={"alpha": LAB_UUID}
+from tests.unit.host.md.parts import (
+    CONFIG,
+    NAMES,
+    PATHS,
+    RECORDED_UUID,
+    SERIALS,
+    Host,
+    run_array,
 )
-RECORDED_UUID = "e910cd47:3ae48c54:752ea18f:2fa8e3eb"
-
-
-def recorded_sections() -> dict[str, str]:
-    text = recorded("mdadm-examine", "4.2", "raid10-four-members-and-root-alpha").stdout
-    parts = text.split("/dev/")[1:]
-    return {f"/dev/{part.partition(':')[0]}": f"/dev/{part}" for part in parts}
-
-
-class Mdadm(AnsweringRunner):
-    """Answers --examine from `sections`; what else it is asked to do fails as `failures` say."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sections = recorded_sections()
-        self.unreadable: set[str] = set()
-        self.failures: list[str] = []
-        self.answered: list[bytes] = []
-
-    def answer(self, argv: tuple[str, ...], stdin: bytes) -> Answer:
-        self.answered.append(stdin)
-        if argv[1] == "--examine":
-            return self.examine(argv[2:])
-        return Answer(1, "", self.failures.pop(0)) if self.failures else Answer()
-
-    def examine(self, paths: Sequence[str]) -> Answer:
-        stdout = "".join(self.sections.get(path, "") for path in paths)
-        lacking = [path for path in paths if path not in self.sections]
-        stderr = "".join(
-            f"mdadm: cannot open {path}: Input/output error\n"
-            if path in self.unreadable
-            else f"mdadm: No md superblock detected on {path}.\n"
-            for path in lacking
-        )
-        return Answer(1 if lacking else 0, stdout, stderr)
-
-    def examined(self) -> list[tuple[str, ...]]:
-        return [argv[2:] for argv in self.asked if argv[1] == "--examine"]
-
-
-@dataclasses.dataclass
-class Host:
-    tree: Tree
-    udev: FakeUdev
-    mdadm: Mdadm
-
-    def md(self) -> MdRaid:
-        return MdRaid(self.mdadm, Block(self.tree.root, self.udev), self.tree.root)
-
-    def unplug(self, name: str) -> None:
-        for path in sorted((self.tree.root / f"sys/block/{name}").rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        (self.tree.root / f"sys/block/{name}").rmdir()
-
-    def set(self, attribute: str, value: str) -> None:
-        self.tree.write(f"sys/block/md127/md/{attribute}", value + "\n")
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    """Four attached members, none assembled."""
-    tree = Tree(tmp_path)
-    set_mounts(tree, "27 1 254:0 / / rw shared:1 - ext4 /dev/vda rw")
-    add_disk(tree, "vda", "254:0", serial="root")
-    for slot, name in enumerate(NAMES):
-        add_disk(tree, name, f"254:{16 * (slot + 1)}", serial=f"alpha-{slot}")
-    return Host(tree, FakeUdev(**dict.fromkeys(NAMES, MEMBER)), Mdadm())
-
-
-def run_array(host: Host, situation: str = "raid10-initial-resync-alpha") -> None:
-    add_array(host.tree, "md127", situation)
-    host.set("uuid", LAB_UUID.replace(":", ""))
 
 
 def test_attached_members_without_an_array(host: Host) -> None:
@@ -350,67 +270,3 @@ def test_a_member_that_keeps_changing_is_an_error(host: Host) -> None:
 
 def test_a_host_without_arrays(host: Host) -> None:
     assert host.md().arrays() == ()
-
-
-def test_assemble_that_runs_complete(host: Host) -> None:
-    run_array(host)
-    host.md().assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
-    assert [argv[1] for argv in host.mdadm.asked] == ["--assemble"]
-
-
-def test_assemble_stops_what_runs_without_a_named_member(host: Host) -> None:
-    run_array(host, "raid10-member-unplugged-alpha")
-    with pytest.raises(OperationFailed, match="vdd") as caught:
-        host.md().assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
-    assert caught.value.code == "ASSEMBLED_DEGRADED"
-    assert host.mdadm.asked[-1] == ("mdadm", "--stop", "/dev/md127")
-
-
-def test_a_degraded_start_insists_on_what_is_named(host: Host) -> None:
-    run_array(host, "raid10-member-unplugged-alpha")
-    three = ("/dev/vdb", "/dev/vdc", "/dev/vde")
-    host.md().assemble("/dev/md/data", LAB_UUID, three, is_degraded=True, timeout_s=30)
-    assert host.mdadm.asked == [
-        ("mdadm", "--assemble", "--run", "--config=none", f"--uuid={LAB_UUID}", "/dev/md/data",
-         *three)
-    ]  # fmt: skip
-
-
-def test_a_member_whose_rebuilding_was_interrupted_is_no_reason_to_stop(host: Host) -> None:
-    """As recorded: its slot, and `spare`."""
-    run_array(host)
-    host.tree.write("sys/block/md127/md/dev-vdd/state", "spare\n")
-    host.md().assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
-    assert [argv[1] for argv in host.mdadm.asked] == ["--assemble"]
-
-
-def test_assemble_that_fails_says_why(host: Host) -> None:
-    host.mdadm.failures = ["mdadm: /dev/vdb is busy - skipping\n"]
-    with pytest.raises(CommandFailed, match="busy"):
-        host.md().assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
-
-
-def create(host: Host, level: str) -> None:
-    host.md().create(
-        "/dev/md/data", level, LAB_UUID, PATHS, name="data", homehost="alpha", timeout_s=30
-    )
-
-
-def test_what_writes_to_sysfs_is_done_outside_the_unit(host: Host) -> None:
-    run_array(host)
-    md = host.md()
-    md.assemble("/dev/md/data", LAB_UUID, PATHS, timeout_s=30)
-    md.readwrite("md127", timeout_s=30)
-    md.stop("md127", timeout_s=30)
-    create(host, "raid10")
-    assert len(host.mdadm.outside) == 4
-    md.erase("/dev/vdb", timeout_s=30)
-    md.view(CONFIG, "alpha")
-    assert len(host.mdadm.outside) == 4
-
-
-def test_create_answers_no_question(host: Host) -> None:
-    host.mdadm.failures = ["mdadm: /dev/vdb appears to be part of a raid array\n"]
-    with pytest.raises(CommandFailed, match="appears to be"):
-        create(host, "raid10")
-    assert host.mdadm.answered == [b""]

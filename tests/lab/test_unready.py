@@ -9,7 +9,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.ssh import Host
 from tests.lab.situations import agent, assert_same_data, operate, proc_drbd, role
 from tests.lab.test_configured_apart import agree, finding_codes, share_secret
-from tests.lab.test_refusals import codes, refusal
+from tests.lab.test_refusals import REFUSED, codes, refusal
 from tests.lab.writing import assert_nothing_lost, start_writer
 
 pytestmark = [pytest.mark.long, pytest.mark.lab_situation("data-serving-on-alpha")]
@@ -71,8 +71,8 @@ def test_what_is_lost_on_the_standby(lab: Lab) -> None:
     beta.run("mv /var/lib/storage-agent/epoch-data /root/", timeout_s=30)
     tells(lab, beta, "EPOCH_MISSING")
     assert fails_doctor(beta)
-    planned = agent(beta, "plan", "promote", "data")
-    assert "EPOCH_MISSING" in str(planned)
+    planned = beta.run("storage-agent plan promote data --json", timeout_s=60, check=False)
+    assert (planned.exit_status, "EPOCH_MISSING" in planned.stdout) == (REFUSED, True)
     beta.run("mv /root/epoch-data /var/lib/storage-agent/", timeout_s=30)
 
     (array,) = beta.run("ls -d /sys/block/md*", timeout_s=30).stdout.split()

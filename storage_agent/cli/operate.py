@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from storage_agent.cli.client import Disconnected, Silent
@@ -116,9 +117,8 @@ def create(options: argparse.Namespace, context: Context) -> Answer:
     confirm_creation(options, context, answer)
     params = {"role": options.role, "confirm": answer.digest}
     done = operate(options, context, "create", params)
-    if done.error is None and options.role == "first" and _is_replicated(options.volume, context):
-        compared = f"storage-agent pair-secret {options.volume}"
-        done.lines = (*done.lines, f"so that both hosts' configurations are compared: {compared}")
+    if done.error is None:
+        done.lines = (*done.lines, *_what_next(options.volume, options.role, context))
     if done.error is None and context.can_ask() and not options.json:
         _watch_first_sync(options.volume, context)
     return done
@@ -149,10 +149,23 @@ def _remake(options: argparse.Namespace, context: Context) -> Answer:
     return done
 
 
-def _is_replicated(volume: str, context: Context) -> bool:
+def _what_next(volume: str, role: str, context: Context) -> Iterator[str]:
+    """After a create; nothing of what is not known."""
     config = known_config(context)
     known = config.volumes.get(volume) if config else None
-    return known is not None and known.replica is not None
+    if known is None:
+        return
+    serve = f"storage-agent promote {volume}"
+    if known.replica is None:
+        yield f"next: {serve}"
+    elif role == "first":
+        yield f"next, on {peer_name(config)}: storage-agent create {volume} --join"
+        yield (
+            "then, so that both hosts' configurations are compared: "
+            f"storage-agent pair-secret {volume}"
+        )
+    else:
+        yield f"next, on the host that shall serve: {serve}"
 
 
 def _abandon(options: argparse.Namespace, context: Context) -> Answer:

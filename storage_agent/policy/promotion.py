@@ -342,7 +342,10 @@ def _currency(volume: VolumeConfig, snapshot: VolumeSnapshot, peer: str) -> tupl
     attachment = snapshot.attachment
     if attachment is not None and attachment.in_sync_until_loss:
         return ()
-    remedy = f"bring {peer} back with its disk, so that the two compare their data"
+    remedy = (
+        f"bring {peer} back with its disk, so that the two compare their data; where it has never "
+        f"had a copy, on {peer}: storage-agent create {volume.name} --join"
+    )
     if attachment is not None and settles(attachment):
         remedy = f"wait {SETTLE_S:g} s, then: storage-agent status {volume.name}"
     return (

@@ -48,11 +48,22 @@ def test_create_with_the_plans_digest() -> None:
     world.answers = creating()
     digest = world.answers["plan"]["digest"]
     assert world.run("create", "data", "--first", "--confirm", digest) == 0
-    assert world.out.endswith("are compared: storage-agent pair-secret data\n")
+    assert world.out.endswith(
+        "next, on beta: storage-agent create data --join\n"
+        "then, so that both hosts' configurations are compared: storage-agent pair-secret data\n"
+    )
     assert world.asked[-1] == (
         "create",
         {"volume": "data", "operation_id": "00000000000000aa", "role": "first", "confirm": digest},
     )
+
+
+def test_the_second_host_is_told_what_serves() -> None:
+    world = World()
+    world.answers = creating()
+    digest = world.answers["plan"]["digest"]
+    assert world.run("create", "data", "--join", "--confirm", digest) == 0
+    assert world.out.endswith("next, on the host that shall serve: storage-agent promote data\n")
 
 
 def test_create_with_an_old_digest_is_refused() -> None:
@@ -98,7 +109,7 @@ def test_after_join_on_a_terminal_the_first_sync_is_shown_to_its_end() -> None:
     assert world.run("create", "data", "--join") == 0
     assert "86.0 %  61.9/71.9 GiB" in world.out
     # The bar is gone at the end.
-    assert world.out.rstrip().endswith("made on alpha, 3.2 s, epoch 7")
+    assert "made on alpha, 3.2 s, epoch 7\nnext, on the host that shall serve: " in world.out
 
 
 def abandoning(**more: Any) -> dict[str, Any]:

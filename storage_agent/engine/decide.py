@@ -11,18 +11,18 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
-from storage_agent.policy.abandon import Begun, abandon_findings, unfinished_findings
 from storage_agent.policy.agreement import needs_agreement
 from storage_agent.policy.arbitration import opening_findings
-from storage_agent.policy.assembly import assembly_findings, degraded_start_findings
+from storage_agent.policy.array.assembly import assembly_findings, degraded_start_findings
 from storage_agent.policy.common import unobserved, wrong_primary
-from storage_agent.policy.creation import creation_findings
+from storage_agent.policy.creating.abandon import Begun, abandon_findings, unfinished_findings
+from storage_agent.policy.creating.creation import creation_findings
+from storage_agent.policy.creating.remake import remake_findings
 from storage_agent.policy.demotion import demotion_findings, leaving_findings
 from storage_agent.policy.legible import named
 from storage_agent.policy.liveguard import needs_use, service_findings
 from storage_agent.policy.mount_point import mount_point_findings
 from storage_agent.policy.promotion import promotion_findings
-from storage_agent.policy.remake import remake_findings
 from storage_agent.policy.standalone import (
     rejoin_findings,
     split_brain_findings,

@@ -19,7 +19,7 @@ from storage_agent.model.finding import Finding
 from storage_agent.model.operation import OperationRecord, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.ports import Store
-from storage_agent.policy.abandon import unfinished_findings
+from storage_agent.policy.creating.abandon import unfinished_findings
 from storage_agent.policy.records import given_up_note
 
 _WHERE = "ls -la /var/lib/storage-agent; journalctl -k -n 50"

@@ -46,7 +46,7 @@ from storage_agent.model.plan import OperationKind, Plan, Step, StepKind
 from storage_agent.model.ports import HostPort
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, VolumeSnapshot
 from storage_agent.operations.steps import DEFINITIONS, make_step, missing_goal
-from storage_agent.policy.assembly import (
+from storage_agent.policy.array.assembly import (
     assembly_findings,
     only_missing,
     unseen_replica_findings,

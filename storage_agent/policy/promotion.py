@@ -17,6 +17,8 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings
+from storage_agent.policy.array.members import degraded_findings, replaced_findings
+from storage_agent.policy.array.not_made import not_made_findings
 from storage_agent.policy.common import (
     blocker,
     bytes_text,
@@ -27,9 +29,7 @@ from storage_agent.policy.common import (
 from storage_agent.policy.content import content_findings
 from storage_agent.policy.evidence import SETTLE_S, settles
 from storage_agent.policy.guards import guard_findings
-from storage_agent.policy.members import degraded_findings, replaced_findings
 from storage_agent.policy.mount_point import mount_point_findings
-from storage_agent.policy.not_made import not_made_findings
 from storage_agent.policy.records import given_up, is_given_up, is_half_made, records_findings
 from storage_agent.policy.server import link_findings
 from storage_agent.policy.standalone import split_brain

@@ -20,13 +20,13 @@ from storage_agent.model.replica import (
 )
 from storage_agent.model.snapshot import VolumeSnapshot
 from storage_agent.policy.agreement import agreement_findings
-from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.array.assembly import assembly_findings
+from storage_agent.policy.array.next_assembly import next_assembly_findings
 from storage_agent.policy.common import blocker, thaw, unobserved, warning
 from storage_agent.policy.evidence import SETTLE_S
 from storage_agent.policy.fallback import fallback_findings
 from storage_agent.policy.guards import guard_findings, place_findings
 from storage_agent.policy.legible import named
-from storage_agent.policy.next_assembly import next_assembly_findings
 from storage_agent.policy.promotion import promotion_findings, without_primary_peer
 from storage_agent.policy.records import is_half_made, records_findings
 from storage_agent.policy.server import link_findings

@@ -23,8 +23,9 @@ from storage_agent.model.plan import StepKind
 from storage_agent.model.snapshot import Attachment
 from storage_agent.operations import planners
 from storage_agent.policy import arbitration as arbitration_policy
-from storage_agent.policy import assembly, currency, demotion, promotion, standalone
+from storage_agent.policy import currency, demotion, promotion, standalone
 from storage_agent.policy import epoch as epoch_policy
+from storage_agent.policy.array import assembly
 from storage_agent.service.link_keeper import LinkKeeper
 from storage_agent.service.observing import attachments
 from tests.simulation import handler

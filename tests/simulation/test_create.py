@@ -13,7 +13,7 @@ from storage_agent.model.errors import Busy
 from storage_agent.model.operation import OperationRecord, OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind, StepKind
 from storage_agent.operations import planners
-from storage_agent.policy import abandon
+from storage_agent.policy.creating import abandon
 from tests.simulation.create_walk import MAKINGS, Desk, Making, cut, walk
 from tests.simulation.create_world import OnArray
 

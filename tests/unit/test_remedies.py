@@ -152,7 +152,7 @@ def test_what_cannot_be_typed_is_noticed(command: str) -> None:
 
 ERASES = re.compile(r"wipefs (?!--no-act)-|drbdadm wipe-md|mdadm --zero-superblock")
 # Who has seen by a fresh look that nobody has the disk.
-MAY_ERASE = {"policy/creation.py", "operations/creation_steps.py"}
+MAY_ERASE = {"policy/creating/creation.py", "operations/creation_steps.py"}
 
 
 def test_no_advice_erases_what_somebody_may_have() -> None:

@@ -3,7 +3,7 @@
 Starts a degraded array (`--run`) only for the local, confirmed `assemble --degraded`, never
 rewrites a superblock to make it fit (`--force`), never scans (`--scan`); erases one
 (`--zero-superblock`) only where `create` has just made it.
-Whether a set may be assembled is decided in policy/assembly.py; here is what it needs to know.
+Whether a set may be assembled is decided in policy/array/assembly.py; here is what that needs.
 
 Host tools: mdadm; what it starts or stops it also writes to sysfs, so that is done outside
 (system/outside.py). Looking at running arrays needs none: sysfs is enough.

@@ -15,8 +15,8 @@ from storage_agent.model.guards import FENCING
 from storage_agent.model.observed import Unobserved
 from storage_agent.policy.agreement import judged
 from storage_agent.policy.common import blocker, warning
+from storage_agent.policy.creating.remake import metadata_lost
 from storage_agent.policy.doctor.check import Check, not_checked
-from storage_agent.policy.remake import metadata_lost
 
 SLOWEST_PING_S = 5
 

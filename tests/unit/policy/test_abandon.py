@@ -17,13 +17,13 @@ from storage_agent.model.replica import (
     Replica,
     Role,
 )
-from storage_agent.policy.abandon import (
+from storage_agent.policy.creating.abandon import (
     Begun,
     abandon_findings,
     going_on_findings,
     unfinished_findings,
 )
-from storage_agent.policy.creation import creation_findings
+from storage_agent.policy.creating.creation import creation_findings
 from tests.unit.fakes import (
     ARRAY_UUID,
     FILESYSTEM_UUID,

@@ -15,7 +15,7 @@ from storage_agent.model.operation import Epoch, OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import ConnectionState, DiskState, Role
 from storage_agent.model.snapshot import Attachment
-from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.array.assembly import assembly_findings
 from storage_agent.policy.demotion import demotion_findings
 from storage_agent.policy.epoch import epoch_findings, unusable_epoch
 from storage_agent.policy.evidence import NEVER_SEEN

@@ -12,7 +12,7 @@ from storage_agent.model.finding import Severity
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Role
 from storage_agent.model.snapshot import Facet
-from storage_agent.policy.assembly import (
+from storage_agent.policy.array.assembly import (
     assembly_findings,
     only_missing,
     unseen_replica_findings,

@@ -11,7 +11,7 @@ from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig
 from storage_agent.model.surroundings import OtherReplica
 from storage_agent.operations.creation import with_identity
-from storage_agent.policy.creation import creation_findings
+from storage_agent.policy.creating.creation import creation_findings
 from tests.unit.fakes import NOTHING_ELSE, SERIALS, agent_config, volume_config
 
 

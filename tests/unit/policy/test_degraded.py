@@ -19,7 +19,7 @@ from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.members import carries, is_current, select
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import DiskState, Role
-from storage_agent.policy.assembly import assembly_findings, degraded_start_findings
+from storage_agent.policy.array.assembly import assembly_findings, degraded_start_findings
 from tests.unit.fakes import ARRAY_UUID, FakeHost, volume_config
 from tests.unit.policy.test_assembly import WHOLE, superblock
 from tests.unit.replicas import in_sync_replica, lost_peer

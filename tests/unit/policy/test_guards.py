@@ -20,7 +20,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
 from storage_agent.operations.goals import options_taken
-from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.array.assembly import assembly_findings
 from storage_agent.policy.guards import (
     arbitration_text,
     guard_findings,

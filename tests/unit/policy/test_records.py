@@ -15,8 +15,8 @@ from storage_agent.model.operation import OperationRequest, OperationState
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import Role
 from storage_agent.model.snapshot import Attachment, VolumeSnapshot
+from storage_agent.policy.array.next_assembly import next_assembly_findings
 from storage_agent.policy.common import blocker
-from storage_agent.policy.next_assembly import next_assembly_findings
 from storage_agent.policy.readiness import Readiness, Verdict, assess
 from storage_agent.policy.records import busy_note, given_up_note
 from tests.unit.fakes import ARRAY_UUID, SERIALS, FakeHost, agent_config, volume_config

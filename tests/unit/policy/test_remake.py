@@ -13,10 +13,10 @@ from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind, Plan
 from storage_agent.model.replica import DiskState, Replica, Role
 from storage_agent.model.snapshot import Facet, VolumeSnapshot
-from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.array.assembly import assembly_findings
 from storage_agent.policy.confirmation import confirmation_findings
+from storage_agent.policy.creating.remake import remake_findings
 from storage_agent.policy.readiness import Verdict, assess
-from storage_agent.policy.remake import remake_findings
 from tests.unit.fakes import FakeHost, agent_config, volume_config
 from tests.unit.replicas import in_sync_replica
 

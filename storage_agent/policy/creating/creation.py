@@ -6,8 +6,8 @@ from storage_agent.model.array import Disk
 from storage_agent.model.configuration import AgentConfig, VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.surroundings import Surroundings
-from storage_agent.policy.abandon import Begun, going_on_findings
 from storage_agent.policy.common import blocker, bytes_text
+from storage_agent.policy.creating.abandon import Begun, going_on_findings
 from storage_agent.policy.surroundings import collisions, disk_users
 
 MINIMUM_DISKS = {"raid1": 2, "raid10": 2, "raid5": 3, "raid6": 4}

@@ -15,18 +15,18 @@ from storage_agent.model.members import Members, select
 from storage_agent.model.observed import Unobserved
 from storage_agent.model.replica import WITHOUT_DISK, ConnectionState, Replica, Role
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.common import blocker, unobserved
-from storage_agent.policy.degraded import start_findings
-from storage_agent.policy.guards import taking_findings
-from storage_agent.policy.members import (
+from storage_agent.policy.array.degraded import start_findings
+from storage_agent.policy.array.members import (
     add_command,
     by_serial,
     degraded_findings,
     replaced,
     replaced_findings,
 )
-from storage_agent.policy.not_made import not_made_findings
-from storage_agent.policy.remake import metadata_findings
+from storage_agent.policy.array.not_made import not_made_findings
+from storage_agent.policy.common import blocker, unobserved
+from storage_agent.policy.creating.remake import metadata_findings
+from storage_agent.policy.guards import taking_findings
 
 
 def assembly_findings(volume: VolumeConfig, snapshot: VolumeSnapshot) -> tuple[Finding, ...]:

@@ -12,8 +12,8 @@ from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.finding import Finding
 from storage_agent.model.members import Members
 from storage_agent.model.snapshot import VolumeSnapshot
+from storage_agent.policy.array.members import slots_text
 from storage_agent.policy.common import blocker, warning
-from storage_agent.policy.members import slots_text
 
 
 def start_findings(

@@ -9,7 +9,7 @@ from storage_agent.model.array import ArrayView
 from storage_agent.model.configuration import VolumeConfig
 from storage_agent.model.finding import Finding, Severity, blockers
 from storage_agent.model.snapshot import VolumeSnapshot
-from storage_agent.policy.assembly import assembly_findings
+from storage_agent.policy.array.assembly import assembly_findings
 
 # These the running array itself tells of (ARRAY_DEGRADED); and of one that is being written to the
 # event counts grow from one superblock's read to the next.

@@ -1,0 +1,1 @@
+"""May a volume be made, made anew, or what was made of it be taken away?"""

@@ -239,7 +239,9 @@ DEFINITIONS: dict[StepKind, Definition] = {
         goal=goals.server_is(*(state for state in ServerState if state is not ServerState.ABSENT)),
         facets=_NFS,
         undo=None,
-        timeout_s=60,
+        # Longer than the unit's own start, so that systemd says why: after a boot kernel modules
+        # are loaded from disks that may be resyncing.
+        timeout_s=150,
     ),
     StepKind.START_SERVER: Definition(
         title=lambda v: "start the NFS server, link down",

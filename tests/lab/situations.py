@@ -19,7 +19,7 @@ from tests.lab.harness.ssh import Host
 HOSTS = ("alpha", "beta")
 # With the boot of a guest before it, which takes minutes where the machine does other work too.
 SYNC_TIMEOUT_S = 420
-OPERATION_TIMEOUT_S = 240
+OPERATION_TIMEOUT_S = 420
 ADDRESSES = {"data": "10.9.0.10", "logs": "10.9.0.11"}
 
 _HEAD = """

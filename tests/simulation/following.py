@@ -7,6 +7,7 @@ better, or the next advice must be another.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from storage_agent.model.nfs import ServerState
 from storage_agent.model.operation import OperationRequest
 from storage_agent.model.plan import OperationKind
 from storage_agent.model.replica import DiskState, Role
-from storage_agent.model.snapshot import CHEAP_FACETS
+from storage_agent.model.snapshot import JUDGED_FACETS
 from storage_agent.policy.readiness import assess
 from tests.simulation.ending import repair, settle
 from tests.simulation.machine import Machine
@@ -70,7 +71,8 @@ class Act:
 
 def acts(finding: Finding, host: str) -> Iterator[Act]:
     """What the finding, shown on this host, says is to be typed, in its order."""
-    text = finding.remedy
+    # Both hosts have a copy here.
+    text = finding.remedy.partition("; where it has never had a copy")[0]
     for found in ADVICE.finditer(text):
         named = NAMED.findall(text[: found.start()])
         at = found["at"] or (named[-1] if found["there"] and named else host)
@@ -166,7 +168,8 @@ def _shown(simulation: Simulation) -> list[tuple[str, Finding]]:
         daemon = machine.daemon
         if daemon is None or not daemon.started:
             continue
-        snapshot = daemon.host.observe(simulation.volume, CHEAP_FACETS)
+        seen = daemon.host.observe(simulation.volume, JUDGED_FACETS)
+        snapshot = dataclasses.replace(seen, records=daemon.engine.obstacles(simulation.volume))
         readiness = assess(simulation.config(machine.name), simulation.volume, snapshot)
         found += [(machine.name, finding) for finding in readiness.findings]
     return sorted(found, key=lambda one: one[1].severity is not Severity.BLOCKER)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import select
 import threading
@@ -25,7 +26,7 @@ from storage_agent.model.observed import Unobserved
 from storage_agent.model.ports import HostPort
 from storage_agent.model.replica import Replica
 from storage_agent.model.snapshot import CHEAP_FACETS, Facet, HostSnapshot, VolumeSnapshot
-from storage_agent.service.observing.agenda import SETTLE_S, STUCK_S, Agenda, Task
+from storage_agent.service.observing.agenda import RESCAN_S, SETTLE_S, STUCK_S, Agenda, Task
 from storage_agent.service.observing.attachments import Attachments
 from storage_agent.service.observing.changes import Event, describe_changes
 from storage_agent.service.observing.looks import (
@@ -223,7 +224,10 @@ class Observer:
         now_s = self._clock.monotonic()
         for facet in looked_at(volume):
             task = Task(seen.volume, facet)
-            self._agenda.postpone(task, now_s + BUSY_S)
+            # One that waits for its peer looks every second: what it does not look at itself is
+            # not left out for longer than it would be at rest.
+            if facet in facets or now_s - self._taken_s.get(task, -math.inf) < RESCAN_S:
+                self._agenda.postpone(task, now_s + BUSY_S)
             if facet in facets and facet is not Facet.REPLICA:
                 self._merge(task, getattr(seen, facet.value), seen.taken_monotonic_s)
 

@@ -179,6 +179,22 @@ def test_a_hint_from_outside_looks_at_everything_again(bench: Bench) -> None:
     assert "mounted at /srv/data" in bench.texts()[0]
 
 
+def test_an_operation_that_waits_hides_nothing_that_it_does_not_look_at_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A promotion that waits for its peer looks at the replica every second, for minutes."""
+    monkeypatch.setattr(observer, "RESCAN_S", 0.2)
+    monkeypatch.setattr(looks, "RESCAN_S", 0.2)
+    bench.start()
+    seen, facets = bench.observer.snapshot.volumes["data"], frozenset({Facet.REPLICA})
+    before = bench.host.looks.count(Facet.FILESYSTEM)
+    end_s = time.monotonic() + 10
+    while bench.host.looks.count(Facet.FILESYSTEM) < before + 2 and time.monotonic() < end_s:
+        bench.observer.looked(seen, facets)
+        time.sleep(0.02)
+    assert bench.host.looks.count(Facet.FILESYSTEM) >= before + 2
+
+
 def test_a_hint_at_an_unknown_volume_is_nothing(bench: Bench) -> None:
     bench.start()
     wait_until(bench.is_known)

@@ -114,6 +114,6 @@ def test_a_key_of_another_kind_does_not_stand_in(
         fleet.settings.hosts["alpha"] = alpha
         with pytest.raises(Missing) as caught:
             fleet.status("alpha")
-        assert caught.value.code == "HOST_UNREACHABLE"
+        assert caught.value.code == "HOST_SSH_ALGORITHMS"
         wait_for(lambda: "no matching host key type" in other.sshd_log(), "sshd says why")
         assert [line for line in other.daemon_log() if line.get("method") == "hello"] == []

@@ -16,7 +16,17 @@ from tests.gateway.host import ROLES, Session, StorageHost, code_of, frame, wait
 READS = {"ping", "status", "subscribe", "events", "plan", "config.show"}
 READS |= {"operation.show", "operation.list", "incident.list", "seal.show"}
 CHANGES = {"promote", "demote", "assemble", "standalone", "rejoin"}
-LOCAL = {"hello", "abandon", "create", "epoch.restore", "leave", "split-brain", "sessions.end"}
+LOCAL = {
+    "hello",
+    "abandon",
+    "assemble-degraded",
+    "create",
+    "epoch.restore",
+    "leave",
+    "remake",
+    "split-brain",
+    "sessions.end",
+}
 GRANTS = {"epoch.claim", "incident.answer", "grant.promote", "proof.take", "seal.set"}
 MAY = {"observe": READS, "operate": READS | CHANGES, "grant": READS | CHANGES | GRANTS}
 
